@@ -1,0 +1,1 @@
+//! A captured cluster: reading a snapshot, and lowering it to a packing problem.

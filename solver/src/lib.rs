@@ -1,0 +1,50 @@
+//! Packs pods onto priced nodes, with a proven lower bound, a verifier and explanations.
+//!
+//! Pure: no clock, no threads of its own, no environment, no Kubernetes, no AWS.
+
+mod money;
+mod problem;
+mod solution;
+
+pub use money::Price;
+pub use problem::*;
+pub use solution::{NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
+
+use std::sync::atomic::AtomicBool;
+
+/// What a solve should aim for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Stop at this relative gap between cost and bound; 0.02 is 2 %.
+    pub gap: f64,
+    /// How much work to spend at most, in steps (a step is one look at a class while filling a bin).
+    pub max_steps: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { gap: 0.02, max_steps: 200_000_000 }
+    }
+}
+
+/// A plan that breaks a rule: a defect of the solver, never the caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What broke, and where, in words.
+    pub what: String,
+}
+
+/// Progress of a long solve, told as it goes: (stage, done, of).
+pub type Progress<'a> = &'a mut dyn FnMut(&'static str, u64, u64);
+
+/// Solves `problem`. `cancel` set from elsewhere ends the search early with the best plan so far.
+///
+/// Every returned solution has passed the verifier; `Err` lists what a defective one broke.
+pub fn solve(
+    _problem: &Problem,
+    _options: &Options,
+    _cancel: &AtomicBool,
+    _progress: Progress<'_>,
+) -> Result<Solution, Vec<Violation>> {
+    Err(vec![Violation { what: "not built yet".to_owned() }])
+}

@@ -1,0 +1,150 @@
+//! The answer: what to launch, what goes where, what fits nowhere and why, and how good that is.
+
+use crate::money::Price;
+use crate::problem::{DaemonId, NodeId, PodId, PoolId, ResourceId, TypeId};
+
+/// How a solve ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The cost equals the bound to within a millionth.
+    Optimal,
+    /// The asked-for gap was reached.
+    WithinGap,
+    /// The step budget was spent first.
+    BudgetSpent,
+}
+
+/// A node to launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewNode {
+    /// NodePool.
+    pub pool: PoolId,
+    /// Instance type.
+    pub instance_type: TypeId,
+    /// Index into the type's offerings.
+    pub offering: usize,
+    /// Values chosen for the pool's open labels.
+    pub chosen_labels: Vec<(String, String)>,
+    /// Price.
+    pub price: Price,
+    /// Pods, ascending.
+    pub pods: Vec<PodId>,
+    /// DaemonSets that will run there, ascending.
+    pub daemons: Vec<DaemonId>,
+    /// Other instance types that hold the same pods in the same zone and capacity type, cheapest first.
+    pub alternatives: Vec<TypeId>,
+}
+
+/// Pods placed on one existing node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// The node.
+    pub node: NodeId,
+    /// Pods, ascending.
+    pub pods: Vec<PodId>,
+}
+
+/// The first constraint that leaves a pod nothing in one NodePool.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// Nothing was wrong with the pod: the NodePool offers no instance type at all.
+    NoOfferings,
+    /// A taint that the pod does not tolerate, as `key=value:Effect`.
+    Taint(String),
+    /// A node constraint of the pod that no offering of the pool satisfies.
+    Constraint {
+        /// Where it comes from: "node selector", "node affinity", "volume pv-1 of claim data-0".
+        source: String,
+        /// The constraint in words: `disk In [ssd]`.
+        wanted: String,
+    },
+    /// Each constraint alone leaves offerings, all of them together leave none.
+    Combination,
+    /// No remaining instance type is big enough.
+    TooSmall {
+        /// The resource that the largest type still lacks.
+        resource: ResourceId,
+        /// What the pod and the DaemonSets beside it need.
+        need: i64,
+        /// The most that any remaining type has.
+        most: i64,
+    },
+    /// Enough of every resource somewhere, but of all of them nowhere; or DaemonSets take a host port that it needs.
+    NoTypeHolds,
+    /// The pool's limit leaves no room for any type that would do.
+    Limit {
+        /// The limit's resource; `None` is the number of nodes.
+        resource: Option<ResourceId>,
+        /// The limit.
+        limit: i64,
+        /// What is in use, planned nodes included.
+        used: i64,
+    },
+    /// A topology rule (spread, affinity, anti-affinity) leaves no domain.
+    Topology(String),
+}
+
+/// Why a pod is not placed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nothing to do with nodes: see [`crate::PodSpec::blocked`].
+    Blocked(String),
+    /// There is no NodePool.
+    NoPools,
+    /// One NodePool, and what excludes it.
+    Pool(PoolId, Obstacle),
+}
+
+/// A pod that fits nowhere: an answer, not an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// The pod.
+    pub pod: PodId,
+    /// One reason for each NodePool, by weight and name, or a single general one.
+    pub reasons: Vec<Reason>,
+}
+
+/// An answer to a [`crate::Problem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Solution {
+    /// Nodes to launch, by pool, price (dearest first), type and zone.
+    pub new_nodes: Vec<NewNode>,
+    /// Pods placed on existing nodes, by node.
+    pub placements: Vec<Placement>,
+    /// Pods that fit nowhere, by pod.
+    pub unplaced: Vec<Unplaced>,
+    /// What the new nodes cost.
+    pub cost: Price,
+    /// No set of new nodes that holds the same pods costs less.
+    pub bound: Price,
+    /// How the solve ended.
+    pub status: Status,
+    /// What was counted on the way, for people who tune.
+    pub stats: Stats,
+}
+
+/// Sizes and work of a solve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Pod classes.
+    pub classes: usize,
+    /// Bin kinds before pruning.
+    pub kinds: usize,
+    /// Bin kinds that are not dominated.
+    pub useful_kinds: usize,
+    /// Steps spent.
+    pub steps: u64,
+}
+
+impl Solution {
+    /// `cost / bound - 1`; zero where nothing is bought, infinite where the bound is zero.
+    pub fn gap(&self) -> f64 {
+        if self.cost == Price::ZERO {
+            0.0
+        } else if self.bound == Price::ZERO {
+            f64::INFINITY
+        } else {
+            self.cost.dollars() / self.bound.dollars() - 1.0
+        }
+    }
+}
