@@ -1,0 +1,208 @@
+//! Rules between pods that share a node: host anti-affinity, host spread and host ports.
+//!
+//! All three are one shape. A rule has *carriers* (pods that ask for it) and *matches* (pods it is about), and a node
+//! keeps two counters for it. A host port is its own rule: whoever takes the port carries it, whoever would clash
+//! matches it.
+//!
+//! Host spread is read strictly: the least full host counts as empty, because a new empty node can always join. So
+//! `maxSkew` is a cap on the matching pods of a node that holds a carrier. kube-scheduler may allow more for a moment
+//! when every node is busy; a plan that keeps to the cap is valid in every order of binding.
+
+use std::collections::HashMap;
+
+use crate::class::{Class, Classes, SelectorId};
+use crate::problem::{HostPort, PodSpec, Problem, TopologyKey};
+
+/// What a rule forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Limit {
+    /// A carrier shares its node with no other match.
+    Alone,
+    /// A node with a carrier has at most this many matches.
+    AtMost(u32),
+}
+
+/// How a class takes part in a rule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) rule: u32,
+    pub(crate) carries: bool,
+    pub(crate) matches: bool,
+}
+
+/// All host rules of a problem.
+#[derive(Debug, Default)]
+pub(crate) struct HostRules {
+    pub(crate) limits: Vec<Limit>,
+    /// For each class, its part in each rule that concerns it.
+    pub(crate) of_class: Vec<Vec<Part>>,
+    /// For each existing node, what its running pods have counted up.
+    pub(crate) of_node: Vec<HostState>,
+}
+
+/// The counters of one node: (rule, carriers, matches), for the rules touched so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostState(Vec<(u32, u32, u32)>);
+
+impl HostState {
+    fn counts(&self, rule: u32) -> (u32, u32) {
+        self.0.iter().find(|(r, _, _)| *r == rule).map_or((0, 0), |(_, carriers, matches)| (*carriers, *matches))
+    }
+
+    /// Counts `copies` pods with this part.
+    pub(crate) fn add(&mut self, part: Part, copies: u32) {
+        let at = self.0.iter().position(|(r, _, _)| *r == part.rule).unwrap_or_else(|| {
+            self.0.push((part.rule, 0, 0));
+            self.0.len() - 1
+        });
+        let (_, carriers, matches) = &mut self.0[at];
+        *carriers += u32::from(part.carries) * copies;
+        *matches += u32::from(part.matches) * copies;
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl HostRules {
+    pub(crate) fn build(problem: &Problem, classes: &Classes<'_>) -> Self {
+        let mut ids = Ids::default();
+        let running_specs = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
+        let pending_specs = classes.classes.iter().map(|c| &problem.specs[c.spec.index()]);
+        for spec in pending_specs.chain(running_specs) {
+            ids.collect(spec, classes);
+        }
+        let mut ports: Vec<&HostPort> = classes
+            .classes
+            .iter()
+            .flat_map(|c| &problem.specs[c.spec.index()].host_ports)
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        for port in &ports {
+            ids.limits.push(Limit::Alone);
+            ids.ports.push(((*port).clone(), ids.limits.len() as u32 - 1));
+        }
+        let of_class = classes.classes.iter().map(|class: &Class| {
+            ids.parts(&problem.specs[class.spec.index()], &class.matched, classes)
+        });
+        let of_class = of_class.collect();
+        let of_node = problem
+            .nodes
+            .iter()
+            .zip(&classes.running)
+            .map(|(node, running)| {
+                let mut state = HostState::default();
+                for (pod, matched) in node.pods.iter().zip(running) {
+                    for part in ids.parts(&problem.specs[pod.spec.index()], matched, classes) {
+                        if !ids.is_port(part.rule) {
+                            state.add(part, 1);
+                        }
+                    }
+                }
+                for taken in &node.host_ports {
+                    for part in ids.port_parts(std::slice::from_ref(taken)) {
+                        state.add(part, 1);
+                    }
+                }
+                state
+            })
+            .collect();
+        Self { limits: ids.limits, of_class, of_node }
+    }
+
+    /// How many more pods of a class a node with these counters may take; `u32::MAX` for any number.
+    pub(crate) fn allowance(&self, class: u32, state: &HostState) -> u32 {
+        let mut least = u32::MAX;
+        for part in &self.of_class[class as usize] {
+            let (carriers, matches) = state.counts(part.rule);
+            let allowed = match (self.limits[part.rule as usize], part.carries, part.matches) {
+                (Limit::Alone, true, true) => u32::from(carriers == 0 && matches == 0),
+                (Limit::Alone, true, false) if matches > 0 => 0,
+                (Limit::Alone, false, true) if carriers > 0 => 0,
+                (Limit::AtMost(most), true, true) => most.saturating_sub(matches),
+                (Limit::AtMost(most), false, true) if carriers > 0 => most.saturating_sub(matches),
+                (Limit::AtMost(most), true, false) if matches > most => 0,
+                _ => u32::MAX,
+            };
+            least = least.min(allowed);
+        }
+        least
+    }
+
+    /// Counts `copies` pods of a class on a node.
+    pub(crate) fn add(&self, class: u32, copies: u32, state: &mut HostState) {
+        for part in &self.of_class[class as usize] {
+            state.add(*part, copies);
+        }
+    }
+}
+
+/// Rule numbers, by what they are about.
+#[derive(Default)]
+struct Ids {
+    limits: Vec<Limit>,
+    by_selector: HashMap<SelectorId, Vec<(Limit, u32)>>,
+    ports: Vec<(HostPort, u32)>,
+}
+
+impl Ids {
+    fn collect(&mut self, spec: &PodSpec, classes: &Classes<'_>) {
+        for (selector, limit) in host_limits(spec, classes) {
+            let rules = self.by_selector.entry(selector).or_default();
+            if !rules.iter().any(|(l, _)| *l == limit) {
+                self.limits.push(limit);
+                rules.push((limit, self.limits.len() as u32 - 1));
+            }
+        }
+    }
+
+    fn is_port(&self, rule: u32) -> bool {
+        self.ports.first().is_some_and(|(_, first)| rule >= *first)
+    }
+
+    fn parts(&self, spec: &PodSpec, matched: &[SelectorId], classes: &Classes<'_>) -> Vec<Part> {
+        let carried: Vec<(SelectorId, Limit)> = host_limits(spec, classes).collect();
+        let mut parts = Vec::new();
+        for selector in matched {
+            for (limit, rule) in self.by_selector.get(selector).into_iter().flatten() {
+                parts.push(Part { rule: *rule, carries: carried.contains(&(*selector, *limit)), matches: true });
+            }
+        }
+        for (selector, limit) in carried.iter().filter(|(s, _)| !matched.contains(s)) {
+            let rules = self.by_selector.get(selector).into_iter().flatten();
+            parts.extend(
+                rules.filter(|(l, _)| l == limit).map(|(_, rule)| Part { rule: *rule, carries: true, matches: false }),
+            );
+        }
+        parts.extend(self.port_parts(&spec.host_ports));
+        parts.sort_unstable_by_key(|p| (p.rule, p.carries, p.matches));
+        parts.dedup_by_key(|p| p.rule);
+        parts
+    }
+
+    fn port_parts(&self, taken: &[HostPort]) -> Vec<Part> {
+        if taken.is_empty() {
+            return Vec::new();
+        }
+        self.ports
+            .iter()
+            .map(|(port, rule)| Part {
+                rule: *rule,
+                carries: taken.contains(port),
+                matches: taken.iter().any(|t| t.clashes(port)),
+            })
+            .filter(|part| part.matches)
+            .collect()
+    }
+}
+
+/// The host rules that a spec carries.
+fn host_limits<'a>(spec: &'a PodSpec, classes: &'a Classes<'_>) -> impl Iterator<Item = (SelectorId, Limit)> + 'a {
+    let spread = spec.spread.iter().filter(|s| s.key == TopologyKey::Host);
+    let spread = spread.map(|s| (classes.selector_id(&s.selector), Limit::AtMost(s.max_skew)));
+    let anti = spec.anti_affinity.iter().filter(|t| t.key == TopologyKey::Host);
+    spread.chain(anti.map(|t| (classes.selector_id(&t.selector), Limit::Alone)))
+}

@@ -1,0 +1,364 @@
+//! Bin kinds: everything that could be launched, as NodePool × chosen labels × instance type × offering.
+//!
+//! ```text
+//! NodePool ─ requirements ─▶ types and offerings it admits
+//!    └─ open labels ─▶ variants: one for each value that some pod asks for
+//! ```
+//!
+//! A kind knows its price and its room: the type's allocatable less the DaemonSets that would run there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fixedbitset::FixedBitSet;
+
+use crate::problem::{
+    DaemonId, Effect, HostPort, NodeConstraint, OpenLabel, Operator, PodSpec, PoolId, Problem, Requirement, ResourceId,
+    Term, Toleration, TypeId,
+};
+
+/// A NodePool with values chosen for its open labels.
+#[derive(Clone, Debug)]
+pub(crate) struct Variant {
+    pub(crate) pool: PoolId,
+    pub(crate) chosen: BTreeMap<String, String>,
+}
+
+/// A bin that could be bought any number of times.
+#[derive(Clone, Debug)]
+pub(crate) struct Kind {
+    pub(crate) variant: u32,
+    pub(crate) pool: PoolId,
+    pub(crate) instance_type: TypeId,
+    pub(crate) offering: u32,
+    /// Micro-dollars an hour.
+    pub(crate) price: i64,
+    /// Index into [`Kinds::shapes`].
+    pub(crate) shape: u32,
+}
+
+/// Room of a kind: what is left for pods beside the DaemonSets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    pub(crate) instance_type: TypeId,
+    pub(crate) daemons: Vec<DaemonId>,
+    /// By dimension; negative where the DaemonSets alone do not fit, and then nothing runs there.
+    pub(crate) room: Vec<i64>,
+}
+
+/// All bin kinds of a problem, in a canonical order: pools by weight and name, types by name, offerings by price.
+pub(crate) struct Kinds<'p> {
+    problem: &'p Problem,
+    /// What the dimensions of `room` are.
+    pub(crate) dims: Vec<ResourceId>,
+    pub(crate) variants: Vec<Variant>,
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) shapes: Vec<Shape>,
+    columns: HashMap<String, Column>,
+    requirements: HashMap<Requirement, FixedBitSet>,
+    constraints: HashMap<Vec<Term>, FixedBitSet>,
+}
+
+/// One label over all kinds: value ids, 0 where absent.
+struct Column {
+    values: Vec<String>,
+    of_kind: Vec<u32>,
+}
+
+/// At most this many variants a NodePool: more combinations of open labels than anyone writes on purpose.
+const MAX_VARIANTS: usize = 256;
+
+impl<'p> Kinds<'p> {
+    /// Enumerates the kinds of `problem`. `dims` are the resources that pods ask for; `wanted` the specs (of pods and
+    /// DaemonSets) whose node constraints may mention open labels.
+    pub(crate) fn build(problem: &'p Problem, dims: Vec<ResourceId>, wanted: &[&PodSpec]) -> Self {
+        let mut this = Self {
+            problem,
+            dims,
+            variants: variants(problem, wanted),
+            kinds: Vec::new(),
+            shapes: Vec::new(),
+            columns: HashMap::new(),
+            requirements: HashMap::new(),
+            constraints: HashMap::new(),
+        };
+        this.enumerate();
+        this.shape();
+        this
+    }
+
+    /// A label of the nodes of one kind.
+    pub(crate) fn label(&self, kind: &Kind, key: &str) -> Option<&'_ str> {
+        let of_type = &self.problem.types[kind.instance_type.index()];
+        let variant = &self.variants[kind.variant as usize];
+        let found = variant.chosen.get(key);
+        let found = found.or_else(|| of_type.offerings[kind.offering as usize].labels.get(key));
+        let found = found.or_else(|| of_type.labels.get(key));
+        found.or_else(|| self.problem.pools[kind.pool.index()].labels.get(key)).map(String::as_str)
+    }
+
+    /// The distinct values of a label over all kinds, and for each kind its value's position plus one (0: no such
+    /// label).
+    pub(crate) fn values_of(&mut self, key: &str) -> (&[String], &[u32]) {
+        if !self.columns.contains_key(key) {
+            let mut ids = HashMap::<String, u32>::new();
+            let mut values = Vec::new();
+            let of_kind = self
+                .kinds
+                .iter()
+                .map(|kind| {
+                    self.label(kind, key).map_or(0, |value| {
+                        if let Some(id) = ids.get(value) {
+                            return *id;
+                        }
+                        values.push(value.to_owned());
+                        ids.insert(value.to_owned(), values.len() as u32);
+                        values.len() as u32
+                    })
+                })
+                .collect();
+            self.columns.insert(key.to_owned(), Column { values, of_kind });
+        }
+        let column = &self.columns[key];
+        (&column.values, &column.of_kind)
+    }
+
+    /// The kinds whose labels satisfy a requirement.
+    pub(crate) fn satisfying(&mut self, requirement: &Requirement) -> &FixedBitSet {
+        if !self.requirements.contains_key(requirement) {
+            let total = self.kinds.len();
+            let (values, of_kind) = self.values_of(&requirement.key);
+            let absent = requirement.allows(None);
+            let verdicts: Vec<bool> =
+                std::iter::once(absent).chain(values.iter().map(|v| requirement.allows(Some(v)))).collect();
+            let mut set = FixedBitSet::with_capacity(total);
+            for (at, value) in of_kind.iter().enumerate() {
+                set.set(at, verdicts[*value as usize]);
+            }
+            self.requirements.insert(requirement.clone(), set);
+        }
+        &self.requirements[requirement]
+    }
+
+    /// The kinds on which a node constraint holds.
+    pub(crate) fn meeting(&mut self, constraint: &NodeConstraint) -> FixedBitSet {
+        if let Some(known) = self.constraints.get(&constraint.any_of) {
+            return known.clone();
+        }
+        let mut any = FixedBitSet::with_capacity(self.kinds.len());
+        for term in &constraint.any_of {
+            let mut all = self.every();
+            for requirement in term {
+                all.intersect_with(self.satisfying(requirement));
+            }
+            any.union_with(&all);
+        }
+        self.constraints.insert(constraint.any_of.clone(), any.clone());
+        any
+    }
+
+    /// Every kind.
+    pub(crate) fn every(&self) -> FixedBitSet {
+        let mut all = FixedBitSet::with_capacity(self.kinds.len());
+        all.insert_range(..);
+        all
+    }
+
+    /// The kinds of pools whose taints are tolerated.
+    pub(crate) fn tolerated_by(&self, tolerations: &[Toleration]) -> FixedBitSet {
+        let verdicts: Vec<bool> =
+            self.problem.pools.iter().map(|pool| untolerated(&pool.taints, tolerations).is_none()).collect();
+        let mut set = FixedBitSet::with_capacity(self.kinds.len());
+        for (at, kind) in self.kinds.iter().enumerate() {
+            set.set(at, verdicts[kind.pool.index()]);
+        }
+        set
+    }
+
+    /// The kinds whose DaemonSets leave these host ports free.
+    pub(crate) fn free_of(&self, ports: &[HostPort]) -> FixedBitSet {
+        let mut set = self.every();
+        if ports.is_empty() {
+            return set;
+        }
+        let busy: Vec<bool> = self
+            .shapes
+            .iter()
+            .map(|shape| {
+                shape.daemons.iter().any(|d| {
+                    let spec = &self.problem.specs[self.problem.daemons[d.index()].spec.index()];
+                    spec.host_ports.iter().any(|taken| ports.iter().any(|p| p.clashes(taken)))
+                })
+            })
+            .collect();
+        for (at, kind) in self.kinds.iter().enumerate() {
+            if busy[kind.shape as usize] {
+                set.set(at, false);
+            }
+        }
+        set
+    }
+
+    /// Every rule of a spec that looks at labels, taints and ports of a node, not at its room.
+    pub(crate) fn admitting(&mut self, spec: &PodSpec) -> FixedBitSet {
+        let mut set = self.tolerated_by(&spec.tolerations);
+        for constraint in &spec.node {
+            set.intersect_with(&self.meeting(constraint));
+        }
+        set.intersect_with(&self.free_of(&spec.host_ports));
+        set
+    }
+
+    fn enumerate(&mut self) {
+        let problem = self.problem;
+        let mut types: Vec<usize> = (0..problem.types.len()).collect();
+        types.sort_unstable_by(|a, b| problem.types[*a].name.cmp(&problem.types[*b].name));
+        let offering_keys: BTreeSet<&str> =
+            problem.types.iter().flat_map(|t| &t.offerings).flat_map(|o| o.labels.keys()).map(String::as_str).collect();
+        let mut orders = Vec::with_capacity(types.len());
+        for &at in &types {
+            let offerings = &problem.types[at].offerings;
+            let mut order: Vec<usize> = (0..offerings.len()).collect();
+            order.sort_by(|a, b| {
+                let key = |i: &usize| (offerings[*i].price, &offerings[*i].zone, &offerings[*i].capacity_type);
+                key(a).cmp(&key(b)).then_with(|| offerings[*a].labels.cmp(&offerings[*b].labels))
+            });
+            orders.push(order);
+        }
+        for (number, variant) in self.variants.iter().enumerate() {
+            let pool = &problem.pools[variant.pool.index()];
+            let (by_offering, by_type): (Vec<&Requirement>, Vec<&Requirement>) =
+                pool.requirements.iter().partition(|r| offering_keys.contains(r.key.as_str()));
+            for (&at, order) in types.iter().zip(&orders) {
+                let of_type = &problem.types[at];
+                let own = |key: &str| variant.chosen.get(key).or_else(|| of_type.labels.get(key)).or_else(|| pool.labels.get(key));
+                if !by_type.iter().all(|r| r.allows(own(&r.key).map(String::as_str))) {
+                    continue;
+                }
+                for &offering in order {
+                    let labels = &of_type.offerings[offering].labels;
+                    if by_offering.iter().all(|r| r.allows(labels.get(&r.key).or_else(|| own(&r.key)).map(String::as_str))) {
+                        self.kinds.push(Kind {
+                            variant: number as u32,
+                            pool: variant.pool,
+                            instance_type: TypeId::of(at),
+                            offering: offering as u32,
+                            price: of_type.offerings[offering].price.micros(),
+                            shape: 0,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds the DaemonSets of each kind, and with them its room.
+    fn shape(&mut self) {
+        let problem = self.problem;
+        let mut daemons: Vec<usize> = (0..problem.daemons.len()).collect();
+        daemons.sort_unstable_by(|a, b| problem.daemons[*a].name.cmp(&problem.daemons[*b].name));
+        let mut runs = Vec::with_capacity(daemons.len());
+        for &daemon in &daemons {
+            let spec = &problem.specs[problem.daemons[daemon].spec.index()];
+            let mut set = self.tolerated_by(&spec.tolerations);
+            for constraint in &spec.node {
+                set.intersect_with(&self.meeting(constraint));
+            }
+            runs.push((daemon, set));
+        }
+        let mut ids = HashMap::<(TypeId, Vec<DaemonId>), u32>::new();
+        for at in 0..self.kinds.len() {
+            let here: Vec<DaemonId> =
+                runs.iter().filter(|(_, set)| set.contains(at)).map(|(d, _)| DaemonId::of(*d)).collect();
+            let instance_type = self.kinds[at].instance_type;
+            let next = self.shapes.len() as u32;
+            let id = *ids.entry((instance_type, here.clone())).or_insert(next);
+            if id == next {
+                let room = self
+                    .dims
+                    .iter()
+                    .map(|&dim| {
+                        let taken = here.iter().map(|d| {
+                            problem.specs[problem.daemons[d.index()].spec.index()].requests.get(dim)
+                        });
+                        let all = problem.types[instance_type.index()].allocatable.get(dim);
+                        taken.fold(all, |left, t| left.saturating_sub(t))
+                    })
+                    .collect();
+                self.shapes.push(Shape { instance_type, daemons: here, room });
+            }
+            self.kinds[at].shape = id;
+        }
+    }
+}
+
+/// The first taint that keeps a pod with these tolerations away.
+pub(crate) fn untolerated<'t>(taints: &'t [crate::Taint], tolerations: &[Toleration]) -> Option<&'t crate::Taint> {
+    taints
+        .iter()
+        .find(|taint| taint.effect != Effect::PreferNoSchedule && !tolerations.iter().any(|t| t.tolerates(taint)))
+}
+
+/// Pools by weight and name, each once for each choice of its open labels.
+fn variants(problem: &Problem, wanted: &[&PodSpec]) -> Vec<Variant> {
+    let mut pools: Vec<usize> = (0..problem.pools.len()).collect();
+    pools.sort_by(|a, b| {
+        let (a, b) = (&problem.pools[*a], &problem.pools[*b]);
+        b.weight.cmp(&a.weight).then_with(|| a.name.cmp(&b.name))
+    });
+    let mut out = Vec::new();
+    for at in pools {
+        let mut combinations = vec![BTreeMap::new()];
+        let mut open: Vec<&OpenLabel> = problem.pools[at].open_labels.iter().collect();
+        open.sort_by(|a, b| a.key.cmp(&b.key));
+        for label in open {
+            let values = candidates(label, wanted);
+            let room = (MAX_VARIANTS / combinations.len()).max(1);
+            combinations = combinations
+                .iter()
+                .flat_map(|chosen| {
+                    values.iter().take(room).map(|value| {
+                        let mut chosen = chosen.clone();
+                        chosen.insert(label.key.clone(), value.clone());
+                        chosen
+                    })
+                })
+                .collect();
+        }
+        out.extend(combinations.into_iter().map(|chosen| Variant { pool: PoolId::of(at), chosen }));
+    }
+    out
+}
+
+/// The values of an open label worth telling apart: the one nobody asks for first, then those that pods mention.
+fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
+    let allowed = |value: &str| label.requirements.iter().all(|r| r.allows(Some(value)));
+    let listed = label.requirements.iter().find_map(|r| match &r.op {
+        Operator::In(values) => Some(values),
+        _ => None,
+    });
+    let neutral = match listed {
+        Some(values) => values.iter().find(|v| allowed(v)).cloned(),
+        None => {
+            let low = label.requirements.iter().filter_map(|r| match r.op {
+                Operator::Within(low, _) => Some(low),
+                _ => None,
+            });
+            low.max().map_or_else(|| Some("any".to_owned()), |low| Some(low.max(0).to_string())).filter(|v| allowed(v))
+        }
+    };
+    let mentioned: BTreeSet<&String> = wanted
+        .iter()
+        .flat_map(|spec| &spec.node)
+        .flat_map(|c| &c.any_of)
+        .flatten()
+        .filter(|r| r.key == label.key)
+        .filter_map(|r| match &r.op {
+            Operator::In(values) => Some(values),
+            _ => None,
+        })
+        .flatten()
+        .filter(|v| allowed(v))
+        .collect();
+    let rest = mentioned.into_iter().filter(|v| Some(*v) != neutral.as_ref()).cloned();
+    neutral.clone().into_iter().chain(rest).collect()
+}

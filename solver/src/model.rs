@@ -1,0 +1,126 @@
+//! The problem compiled to small integers: classes, kinds, gates and rules, ready for packing.
+//!
+//! A *gate* is the set of kinds that a pod's rules on labels, taints and ports let it use. Classes share gates, so
+//! whatever depends on labels is worked out once for each gate, not for each class.
+
+use std::collections::HashMap;
+
+use fixedbitset::FixedBitSet;
+
+use crate::class::{Class, Classes};
+use crate::host_rule::HostRules;
+use crate::kind::{Kinds, untolerated};
+use crate::problem::{Labels, Node, PodSpec, Problem, Resources, ResourceId};
+
+/// Index into [`Model::gates`].
+pub(crate) type GateId = u32;
+
+/// A compiled problem.
+pub(crate) struct Model<'p> {
+    pub(crate) problem: &'p Problem,
+    pub(crate) classes: Classes<'p>,
+    pub(crate) kinds: Kinds<'p>,
+    pub(crate) rules: HostRules,
+    /// Sets of kinds.
+    pub(crate) gates: Vec<FixedBitSet>,
+    /// The gate of each class.
+    pub(crate) gate_of: Vec<GateId>,
+    /// Requests of each class, by dimension.
+    pub(crate) requests: Vec<Vec<i64>>,
+    /// Free room of each existing node, by dimension; negative where overcommitted.
+    pub(crate) node_room: Vec<Vec<i64>>,
+    /// Existing nodes in the order of their names.
+    pub(crate) node_order: Vec<usize>,
+}
+
+impl<'p> Model<'p> {
+    pub(crate) fn build(problem: &'p Problem) -> Self {
+        let classes = Classes::build(problem);
+        let pending = |class: &Class| &problem.specs[class.spec.index()];
+        let mut dims: Vec<ResourceId> =
+            classes.classes.iter().flat_map(|c| pending(c).requests.iter()).map(|(id, _)| id).collect();
+        dims.sort_unstable_by(|a, b| problem.resources[a.index()].cmp(&problem.resources[b.index()]));
+        dims.dedup();
+        let mut wanted: Vec<&PodSpec> = classes.classes.iter().map(pending).collect();
+        wanted.extend(problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]));
+        let mut kinds = Kinds::build(problem, dims, &wanted);
+        let mut ids = HashMap::<(&_, &_, &_), GateId>::new();
+        let mut gates = Vec::new();
+        let mut gate_of = Vec::with_capacity(classes.classes.len());
+        for class in &classes.classes {
+            let spec = pending(class);
+            let next = gates.len() as GateId;
+            let id = *ids.entry((&spec.node, &spec.tolerations, &spec.host_ports)).or_insert(next);
+            if id == next {
+                gates.push(kinds.admitting(spec));
+            }
+            gate_of.push(id);
+        }
+        let dense = |r: &Resources| kinds.dims.iter().map(|d| r.get(*d)).collect::<Vec<i64>>();
+        let requests = classes.classes.iter().map(|c| dense(&pending(c).requests)).collect();
+        let node_room = problem
+            .nodes
+            .iter()
+            .map(|n| dense(&n.allocatable).iter().zip(dense(&n.used)).map(|(a, u)| a.saturating_sub(u)).collect())
+            .collect();
+        let mut node_order: Vec<usize> = (0..problem.nodes.len()).collect();
+        node_order.sort_unstable_by(|a, b| problem.nodes[*a].name.cmp(&problem.nodes[*b].name));
+        let rules = HostRules::build(problem, &classes);
+        Self { problem, classes, kinds, rules, gates, gate_of, requests, node_room, node_order }
+    }
+
+    /// The spec of a class.
+    pub(crate) fn spec(&self, class: usize) -> &'p PodSpec {
+        &self.problem.specs[self.classes.classes[class].spec.index()]
+    }
+
+    /// The number of pods in a class.
+    pub(crate) fn count(&self, class: usize) -> u32 {
+        self.classes.classes[class].pods.len() as u32
+    }
+
+    /// The name of the first pod of a class, for messages.
+    pub(crate) fn example(&self, class: usize) -> &'p str {
+        &self.problem.pods[self.classes.classes[class].pods[0].index()].name
+    }
+
+    /// Whether one pod of a class fits in this much room.
+    pub(crate) fn fits(&self, class: usize, room: &[i64]) -> bool {
+        self.requests[class].iter().zip(room).all(|(need, have)| need <= have)
+    }
+
+    /// The kinds that could hold one pod of a class alone.
+    pub(crate) fn feasible(&self, class: usize) -> FixedBitSet {
+        let mut set = self.gates[self.gate_of[class] as usize].clone();
+        let holds: Vec<bool> = self.kinds.shapes.iter().map(|s| self.fits(class, &s.room)).collect();
+        for (at, kind) in self.kinds.kinds.iter().enumerate() {
+            if !holds[kind.shape as usize] {
+                set.set(at, false);
+            }
+        }
+        set
+    }
+}
+
+/// Whether a node's labels satisfy a pod's node constraints.
+pub(crate) fn selects(spec: &PodSpec, labels: &Labels) -> bool {
+    spec.node.iter().all(|constraint| {
+        constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
+    })
+}
+
+/// Whether an existing node takes new pods of this spec, room and other pods aside.
+pub(crate) fn admits(node: &Node, spec: &PodSpec) -> bool {
+    node.open && untolerated(&node.taints, &spec.tolerations).is_none() && selects(spec, &node.labels)
+}
+
+/// How often `need` goes into `room`, dimension by dimension; `u32::MAX` where nothing is needed.
+pub(crate) fn copies(need: &[i64], room: &[i64]) -> u32 {
+    let mut least = i64::from(u32::MAX);
+    for (need, have) in need.iter().zip(room) {
+        if *need > 0 {
+            least = least.min(if have < need { 0 } else { have / need });
+        }
+    }
+    least as u32
+}
