@@ -1,1 +1,37 @@
 //! The EC2 instance catalogue: types, allocatable resources, zone offerings and prices; bytes in, facts out.
+//!
+//! ```text
+//! data/*.json.gz ─▶ facts ─▶ overhead, labels ─▶ Catalog::embedded ─┐
+//!                                                                   ├─▶ Catalog ─▶ to_json ─▶ an edited file ─┐
+//! a catalogue file ─────────▶ parse ───────────▶ Catalog::parse ────┘        ◀────────────────────────────────┘
+//! ```
+//!
+//! # Invariants
+//! - Nothing here reads a file, a clock, the environment or a network.
+//! - No float decides a resource: memory overhead is a ratio of integers ([`Share`]). Prices are floats only because
+//!   their sources are; nothing is computed from them but estimates.
+//! - The same bytes and settings give the same catalogue, types sorted by name.
+//!
+//! ```
+//! use stowage_pricing::{Catalog, Settings};
+//!
+//! let catalog = Catalog::embedded("us-east-1", &Settings::default())?;
+//! let m7i = catalog.find("m7i.large").expect("sold in us-east-1");
+//! assert_eq!(m7i.resources["memory"].to_string(), "7577Mi");
+//! assert_eq!(m7i.offerings.iter().find(|o| o.capacity_type() == "on-demand").map(|o| o.price), Some(0.1008));
+//! # Ok::<(), stowage_pricing::Error>(())
+//! ```
+
+mod catalog;
+mod embedded;
+mod error;
+pub mod facts;
+mod inflate;
+mod labels;
+mod overhead;
+mod share;
+
+pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Operator, Requirement, Settings};
+pub use embedded::priced_regions;
+pub use error::Error;
+pub use share::{Share, ShareError};

@@ -1,0 +1,257 @@
+//! What a plan may buy: instance types with their resources, labels and offerings.
+//!
+//! # Invariants
+//! - Types are sorted by name, and names are unique. Offerings are sorted by capacity type and zone.
+//! - Every offering has exactly one zone and one capacity type, and no two of a type have the same labels.
+//! - Every overhead is within the resource of the same name, so that nothing allocatable is negative.
+//! - Every price is finite and at least zero.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use stowage_api::Quantity;
+use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
+
+use crate::share::Share;
+
+/// The instance types that a plan may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Catalog {
+    /// The types, by name.
+    pub types: Vec<InstanceType>,
+    /// Where they come from.
+    pub source: CatalogSource,
+}
+
+/// Where a catalogue comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CatalogSource {
+    /// Compiled into Stowage.
+    Embedded {
+        /// AWS region.
+        region: String,
+        /// Day of the on-demand prices, as `2026-07-20`.
+        price_date: String,
+        /// What share of the on-demand price spot offerings were estimated at.
+        spot_price_share: Share,
+    },
+    /// Read from a file.
+    File {
+        /// Its name, for people.
+        name: String,
+    },
+}
+
+/// What the embedded catalogue is computed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Share of an instance's advertised memory that its hypervisor, firmware and kernel keep (Karpenter's setting
+    /// `VM_MEMORY_OVERHEAD_PERCENT`, whose default of 7.5 % this is).
+    pub vm_memory_overhead: Share,
+    /// What a spot offering is assumed to cost, as a share of the on-demand price. An estimate, and marked as one.
+    ///
+    /// AWS says that spot costs *up to* 90 % less. What a fleet spread over many types pays is usually given as 60 to 70 %
+    /// less, and it moves by the hour, so the default of 35 % is an assumption on the cautious side, not a measurement.
+    pub spot_price_share: Share,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            vm_memory_overhead: Share::from_millionths(75_000),
+            spot_price_share: Share::from_millionths(350_000),
+        }
+    }
+}
+
+/// A hardware shape that can be rented.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceType {
+    /// Unique name.
+    pub name: String,
+    /// `amd64` or `arm64`.
+    pub architecture: String,
+    /// Operating systems that it can run, in the order of preference; `linux` first where present.
+    pub operating_systems: Vec<String>,
+    /// Raw capacity.
+    pub resources: BTreeMap<String, Quantity>,
+    /// What the operating system, kubelet and eviction thresholds keep of it.
+    pub overhead: BTreeMap<String, Quantity>,
+    /// Labels of its nodes beside the architecture, operating system, type name and those of the offering.
+    pub labels: BTreeMap<String, String>,
+    /// Where and how it can be bought.
+    pub offerings: Vec<Offering>,
+}
+
+/// One way to buy an instance type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offering {
+    /// Dollars an hour.
+    pub price: f64,
+    /// Whether it can be bought now.
+    pub available: bool,
+    /// Whether the price is an estimate.
+    pub estimated: bool,
+    /// What the offering says of its nodes' labels, by key. `topology.kubernetes.io/zone` and
+    /// `karpenter.sh/capacity-type` are always there, and every `In` has one value.
+    pub requirements: Vec<Requirement>,
+}
+
+/// A constraint on one label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Requirement {
+    /// Label key.
+    pub key: String,
+    /// Operator.
+    pub operator: Operator,
+    /// Operands.
+    pub values: Vec<String>,
+}
+
+/// How a requirement compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operator {
+    /// One of the values.
+    In,
+    /// None of the values.
+    NotIn,
+    /// Any value.
+    Exists,
+    /// No such label.
+    DoesNotExist,
+    /// An integer above the one value.
+    Gt,
+    /// An integer below the one value.
+    Lt,
+    /// An integer of at least the one value.
+    Gte,
+    /// An integer of at most the one value.
+    Lte,
+}
+
+impl Operator {
+    /// All of them, in the order in which messages list them.
+    pub const ALL: [Self; 8] =
+        [Self::In, Self::NotIn, Self::Exists, Self::DoesNotExist, Self::Gt, Self::Lt, Self::Gte, Self::Lte];
+
+    /// The name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::In => "In",
+            Self::NotIn => "NotIn",
+            Self::Exists => "Exists",
+            Self::DoesNotExist => "DoesNotExist",
+            Self::Gt => "Gt",
+            Self::Lt => "Lt",
+            Self::Gte => "Gte",
+            Self::Lte => "Lte",
+        }
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Catalog {
+    /// The type of this name.
+    pub fn find(&self, name: &str) -> Option<&InstanceType> {
+        self.types.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|at| &self.types[at])
+    }
+
+    /// Whether any available offering has an estimated price.
+    pub fn has_estimates(&self) -> bool {
+        self.types.iter().flat_map(|t| &t.offerings).any(|o| o.available && o.estimated)
+    }
+}
+
+impl InstanceType {
+    /// What pods, `DaemonSets` included, may use: resources minus overhead. Never negative.
+    pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
+        let kept = |name: &str| self.overhead.get(name).copied().unwrap_or_default();
+        self.resources
+            .iter()
+            .map(|(name, have)| {
+                (name.clone(), have.checked_sub(kept(name)).unwrap_or_default().max(Quantity::ZERO))
+            })
+            .collect()
+    }
+
+    /// The lowest price of its available offerings that `wanted` accepts, in dollars an hour.
+    pub fn cheapest(&self, wanted: impl Fn(&Offering) -> bool) -> Option<&Offering> {
+        self.offerings.iter().filter(|o| o.available && wanted(o)).min_by(|a, b| a.price.total_cmp(&b.price))
+    }
+}
+
+impl Offering {
+    /// Zone name: `us-east-1a`.
+    pub fn zone(&self) -> &str {
+        self.label(ZONE).unwrap_or_default()
+    }
+
+    /// `on-demand`, `spot` or `reserved`.
+    pub fn capacity_type(&self) -> &str {
+        self.label(CAPACITY_TYPE).unwrap_or_default()
+    }
+
+    /// Region: the label `topology.kubernetes.io/region` where stated, else the front of a zone named as AWS does;
+    /// `None` for zones named otherwise.
+    pub fn region(&self) -> Option<&str> {
+        self.label(REGION).or_else(|| region_of(self.zone()))
+    }
+
+    /// The value that the offering gives a label.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let requirement = self.requirements.iter().find(|r| r.key == key && r.operator == Operator::In)?;
+        requirement.values.first().map(String::as_str)
+    }
+
+    /// Every label that the offering adds to a node; the region of [`Offering::region`] included.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        let stated = self.requirements.iter().filter(|r| r.operator == Operator::In);
+        let stated = stated.filter_map(|r| Some((r.key.clone(), r.values.first()?.clone())));
+        self.region().map(|region| (REGION.to_owned(), region.to_owned())).into_iter().chain(stated).collect()
+    }
+}
+
+/// The region of a zone name: letters, dash, words, dash, digits, whatever follows (`us-east-1a`, `us-gov-west-1b`,
+/// `us-west-2-lax-1a`).
+fn region_of(zone: &str) -> Option<&str> {
+    let mut end = 0;
+    for (count, part) in zone.split('-').enumerate() {
+        end += part.len() + usize::from(count > 0);
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        if digits > 0 {
+            return (count >= 2).then(|| &zone[..end - part.len() + digits]);
+        }
+        if part.is_empty() || !part.bytes().all(|b| b.is_ascii_lowercase()) || (count == 0 && part.len() != 2)
+        {
+            return None;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_of_zones() {
+        for (zone, region) in [
+            ("us-east-1a", Some("us-east-1")),
+            ("us-gov-west-1b", Some("us-gov-west-1")),
+            ("us-west-2-lax-1a", Some("us-west-2")),
+            ("ap-southeast-12c", Some("ap-southeast-12")),
+            ("rack-7", None),
+            ("us-1a", None),
+            ("us--1a", None),
+            ("", None),
+            ("cellar", None),
+        ] {
+            assert_eq!(region_of(zone), region, "{zone}");
+        }
+    }
+}
