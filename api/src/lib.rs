@@ -1,6 +1,31 @@
 //! Kubernetes and Karpenter API types, well-known names and quantities, as far as Stowage reads them.
+//!
+//! ```text
+//! EC2NodeClass ◀── NodePool ──▶ NodeClaim ──▶ Node ◀── Pod
+//!                  (this crate: Karpenter's kinds, and the pieces that Kubernetes' own kinds share with them)
+//! ```
+//!
+//! The types mirror `karpenter.sh/v1` and `karpenter.k8s.aws/v1` as of Karpenter 1.14. They hold the fields that are
+//! read, in camel case; every other field is ignored, and `null` is the same as absent, as in Kubernetes itself.
+//! What is there must have the right type: an unknown operator or a negative amount is an error, never a default.
 
+mod ec2_node_class;
+mod meta;
+mod node_claim;
+mod node_pool;
 mod quantity;
+mod requirement;
+mod resources;
+mod taint;
 pub mod well_known;
 
+pub use ec2_node_class::{Ec2NodeClass, Ec2NodeClassSpec, Ec2NodeClassStatus, Subnet};
+pub use meta::{ObjectMeta, OwnerReference, null_is_default};
+pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus};
+pub use node_pool::{
+    NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate, NodePoolTemplateMeta, NodePoolTemplateSpec,
+};
 pub use quantity::{Quantity, QuantityError};
+pub use requirement::{Operator, Requirement};
+pub use resources::ResourceList;
+pub use taint::{Effect, Taint};

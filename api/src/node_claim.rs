@@ -1,0 +1,53 @@
+//! `NodeClaim`, `karpenter.sh/v1`: one machine asked for, and what became of it.
+
+use serde::Deserialize;
+
+use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default};
+
+/// A `NodeClaim`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NodeClaim {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: NodeClaimSpec,
+    /// Status.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: NodeClaimStatus,
+}
+
+/// Specification of a `NodeClaim`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeClaimSpec {
+    /// What the labels of the node must satisfy.
+    #[serde(deserialize_with = "null_is_default")]
+    pub requirements: Vec<Requirement>,
+    /// Taints of the node.
+    #[serde(deserialize_with = "null_is_default")]
+    pub taints: Vec<Taint>,
+    /// Taints that the node starts with and others take away.
+    #[serde(deserialize_with = "null_is_default")]
+    pub startup_taints: Vec<Taint>,
+}
+
+/// Status of a `NodeClaim`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeClaimStatus {
+    /// The Node, once it has registered.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_name: String,
+    /// The machine: `aws:///<zone>/<instance>`.
+    #[serde(rename = "providerID", deserialize_with = "null_is_default")]
+    pub provider_id: String,
+    /// What the machine has.
+    #[serde(deserialize_with = "null_is_default")]
+    pub capacity: ResourceList,
+    /// What pods may use of it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub allocatable: ResourceList,
+}

@@ -1,0 +1,138 @@
+//! Constraints on node labels, as `NodePools` and node affinity write them.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::meta::null_is_default;
+
+/// How a requirement compares. `Gte` and `Lte` are Karpenter's own; node affinity knows the other six.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+pub enum Operator {
+    /// One of the values.
+    In,
+    /// None of the values, or no such label.
+    NotIn,
+    /// Any value.
+    Exists,
+    /// No such label.
+    DoesNotExist,
+    /// A whole number above the one value.
+    Gt,
+    /// A whole number below the one value.
+    Lt,
+    /// A whole number of at least the one value.
+    Gte,
+    /// A whole number of at most the one value.
+    Lte,
+}
+
+impl Operator {
+    /// Whether it compares numbers.
+    pub const fn is_numeric(self) -> bool {
+        matches!(self, Self::Gt | Self::Lt | Self::Gte | Self::Lte)
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A constraint on one label.
+///
+/// # Invariants
+/// A numeric operator has exactly one value, a whole number that fits an `i64`; `In` and `NotIn` have at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Requirement {
+    /// Label key.
+    pub key: String,
+    /// Operator.
+    pub operator: Operator,
+    /// Operands.
+    pub values: Vec<String>,
+    /// In a `NodePool`: how many different values the instance types of a launch must leave open.
+    pub min_values: Option<u32>,
+}
+
+impl Requirement {
+    /// The bound of a numeric operator.
+    pub fn number(&self) -> Option<i64> {
+        self.values.first().filter(|_| self.operator.is_numeric())?.parse().ok()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    key: String,
+    operator: Operator,
+    #[serde(default, deserialize_with = "null_is_default")]
+    values: Vec<String>,
+    #[serde(default)]
+    min_values: Option<u32>,
+}
+
+impl<'de> Deserialize<'de> for Requirement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Wire { key, operator, values, min_values } = Wire::deserialize(deserializer)?;
+        let wrong = |needs| {
+            let shown: Vec<_> = values.iter().take(3).collect();
+            let more = if values.len() > 3 { " and more" } else { "" };
+            serde::de::Error::custom(format_args!(
+                "{key} {operator} needs {needs} in values, not {shown:?}{more}"
+            ))
+        };
+        match operator {
+            Operator::In | Operator::NotIn if values.is_empty() => Err(wrong("at least one value")),
+            _ if operator.is_numeric() && !matches!(values.as_slice(), [n] if n.parse::<i64>().is_ok()) => {
+                Err(wrong("exactly one whole number"))
+            }
+            _ => Ok(Self { key, operator, values, min_values }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Requirement, String> {
+        serde_json::from_str(json).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn reads_operators_and_values() {
+        let r = read(r#"{"key": "k", "operator": "Gt", "values": ["4"], "minValues": 2}"#).expect("valid");
+        assert_eq!((r.operator, r.number(), r.min_values), (Operator::Gt, Some(4), Some(2)));
+        let r = read(r#"{"key": "k", "operator": "Exists", "values": null}"#).expect("valid");
+        assert_eq!((r.values.len(), r.number()), (0, None));
+    }
+
+    #[test]
+    fn refuses_what_the_api_server_would() {
+        for (json, expected) in [
+            (
+                r#"{"key": "k", "operator": "Near", "values": ["4"]}"#,
+                "unknown variant `Near`, expected one of `In`",
+            ),
+            (
+                r#"{"key": "k", "operator": "In", "values": []}"#,
+                "k In needs at least one value in values, not []",
+            ),
+            (
+                r#"{"key": "k", "operator": "Lt", "values": ["4", "5"]}"#,
+                "k Lt needs exactly one whole number in values, not [\"4\", \"5\"]",
+            ),
+            (
+                r#"{"key": "k", "operator": "Gte", "values": ["99999999999999999999"]}"#,
+                "k Gte needs exactly one whole number",
+            ),
+            (r#"{"operator": "Exists"}"#, "missing field `key`"),
+        ] {
+            let error = read(json).expect_err(json);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
