@@ -2,12 +2,23 @@
 //!
 //! Pure: no clock, no threads of its own, no environment, no Kubernetes, no AWS.
 
+mod bound;
+mod class;
+mod explain;
+mod host_rule;
+mod kind;
+mod ladder;
+mod model;
 mod money;
+mod pack;
 mod problem;
 mod solution;
+mod topology;
+mod verify;
 
 pub use money::Price;
 pub use problem::*;
+pub use verify::verify;
 pub use solution::{NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
 
 use std::sync::atomic::AtomicBool;
@@ -41,10 +52,12 @@ pub type Progress<'a> = &'a mut dyn FnMut(&'static str, u64, u64);
 ///
 /// Every returned solution has passed the verifier; `Err` lists what a defective one broke.
 pub fn solve(
-    _problem: &Problem,
-    _options: &Options,
-    _cancel: &AtomicBool,
-    _progress: Progress<'_>,
+    problem: &Problem,
+    options: &Options,
+    cancel: &AtomicBool,
+    progress: Progress<'_>,
 ) -> Result<Solution, Vec<Violation>> {
-    Err(vec![Violation { what: "not built yet".to_owned() }])
+    let solution = ladder::climb(problem, options, cancel, progress);
+    let violations = verify(problem, &solution);
+    if violations.is_empty() { Ok(solution) } else { Err(violations) }
 }

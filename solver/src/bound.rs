@@ -1,0 +1,219 @@
+//! A proven lower bound on what the new nodes must cost.
+//!
+//! The relaxation: pods may be cut up and poured into bins, so only resources matter, and which kinds a class may use.
+//! Its dual is a price λ for each unit of each resource, one vector for each group of kinds that take the same
+//! classes, such that no kind's room is worth more than the kind costs:
+//!
+//! ```text
+//! λ_g · room_k ≤ price_k          for every kind k of group g
+//! y_c = min λ_g · request_c       over the groups g that take class c
+//! bound = Σ count_c · y_c − Σ_nodes (the most that pods on that existing node can be worth)
+//! ```
+//!
+//! An LP solver proposes λ in floating point; it is then rounded to integers, scaled down until every inequality
+//! holds *exactly*, and only then summed. A wrong λ can make the bound loose, never false.
+//!
+//! Dropped, which only loosens it: spread, affinity, host rules, NodePool limits, that pods are whole, and that nodes
+//! are.
+
+use std::collections::BTreeMap;
+
+use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
+
+use crate::kind::Kind;
+use crate::ladder::{Stages, tier_is_limited};
+use crate::model::{Model, admits, copies};
+use crate::pack::{Budget, Pattern};
+use crate::pack::useful::useful;
+use crate::topology::Item;
+
+/// Fixed-point scale of λ: one micro-dollar is 2^40.
+const SCALE: i128 = 1 << 40;
+/// Beyond this many LP variables the groups share one λ: still a bound, a looser one, in good time.
+const MAX_VARIABLES: usize = 3000;
+
+/// Up to this many classes, groups tell classes apart by size as well as by labels.
+const MAX_FINE_CLASSES: usize = 400;
+
+/// A group of kinds that take the same classes.
+struct Group {
+    /// Positions in `Model::kinds` of kinds that no other beats.
+    kinds: Vec<u32>,
+    classes: Vec<u32>,
+}
+
+/// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
+pub(crate) fn lower_bound(
+    model: &Model<'_>,
+    items: &[Item],
+    placed: &[(usize, Pattern)],
+    left: &[u32],
+    stages: &Stages,
+) -> i64 {
+    let held = held(model, items, placed, left);
+    if held.iter().all(|n| *n == 0) || model.kinds.kinds.is_empty() {
+        return 0;
+    }
+    let mut groups = groups(model, items, &held, stages);
+    let variables: usize = groups.len() * model.kinds.dims.len() + held.len();
+    if variables > MAX_VARIABLES {
+        let kinds = groups.iter().flat_map(|g| g.kinds.iter().copied()).collect();
+        let classes = (0..held.len() as u32).filter(|c| held[*c as usize] > 0).collect();
+        groups = vec![Group { kinds, classes }];
+    }
+    let Some(prices) = propose(model, &groups, &held) else { return 0 };
+    let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
+    total(model, &groups, &exact, &held)
+}
+
+/// By class: pods that the plan holds.
+fn held(model: &Model<'_>, items: &[Item], placed: &[(usize, Pattern)], left: &[u32]) -> Vec<u32> {
+    let mut held = vec![0u32; model.classes.classes.len()];
+    for (at, item) in items.iter().enumerate() {
+        let on_nodes: u32 =
+            placed.iter().flat_map(|(_, p)| p).filter(|(i, _)| *i as usize == at).map(|(_, count)| count).sum();
+        held[item.class as usize] += item.count.saturating_sub(left[at]).max(on_nodes);
+    }
+    held
+}
+
+/// Kinds grouped by the classes that they take, whatever domain a class was dealt to.
+fn groups(model: &Model<'_>, items: &[Item], held: &[u32], stages: &Stages) -> Vec<Group> {
+    // One item for each class, with every kind its rules on labels allow: the heaviest tier where no limit binds.
+    let mut whole = Vec::new();
+    let mut allowed = Vec::new();
+    for class in (0..held.len()).filter(|c| held[*c] > 0) {
+        // Telling classes apart by size too makes the groups finer and the bound tighter, where there are few enough.
+        let fine = held.len() <= MAX_FINE_CLASSES;
+        let mut set = if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };
+        let of_class = items.iter().zip(&stages.tiers).filter(|(item, _)| item.class as usize == class);
+        let weights = of_class.flat_map(|(_, tiers)| tiers.first()).map(|(weight, _)| *weight);
+        // Where the heaviest tier differs between domains, the lightest of them is the safe one.
+        if let Some(weight) = weights.min().filter(|w| !tier_is_limited(model, *w)) {
+            let light: Vec<usize> = set
+                .ones()
+                .filter(|at| model.problem.pools[model.kinds.kinds[*at].pool.index()].weight < weight)
+                .collect();
+            light.into_iter().for_each(|at| set.set(at, false));
+        }
+        whole.push(Item { class: class as u32, count: held[class], domain: Vec::new(), kinds: set.clone() });
+        allowed.push(set);
+    }
+    let unlimited = Budget::unlimited(model);
+    let mut by_classes = BTreeMap::<Vec<u32>, Vec<u32>>::new();
+    for useful in useful(model, &whole, &allowed, &unlimited) {
+        let gate: Vec<u32> =
+            whole.iter().zip(&allowed).filter(|(_, a)| a.contains(useful.kind as usize)).map(|(i, _)| i.class).collect();
+        by_classes.entry(gate).or_default().push(useful.kind);
+    }
+    by_classes.into_iter().map(|(classes, kinds)| Group { kinds, classes }).collect()
+}
+
+/// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
+fn propose(model: &Model<'_>, groups: &[Group], held: &[u32]) -> Option<Vec<Vec<f64>>> {
+    let dims = model.kinds.dims.len();
+    // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
+    let unit: Vec<f64> = (0..dims)
+        .map(|d| {
+            let rooms = groups.iter().flat_map(|g| &g.kinds).map(|k| room(model, *k)[d]);
+            rooms.max().unwrap_or(1).max(1) as f64
+        })
+        .collect();
+    let top = groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, *k).price).max().unwrap_or(1).max(1) as f64;
+    let pods: f64 = held.iter().map(|n| f64::from(*n)).sum();
+    variables! { vars: }
+    let lambda: Vec<Vec<_>> =
+        groups.iter().map(|_| (0..dims).map(|_| vars.add(variable().min(0))).collect()).collect();
+    let worth: Vec<_> = held.iter().map(|_| vars.add(variable().min(0))).collect();
+    let objective: Expression =
+        worth.iter().zip(held).filter(|(_, n)| **n > 0).map(|(y, n)| *y * (f64::from(*n) / pods)).sum();
+    let mut lp = vars.maximise(objective).using(clarabel);
+    for (group, lambda) in groups.iter().zip(&lambda) {
+        for k in &group.kinds {
+            let value: Expression =
+                (0..dims).map(|d| lambda[d] * (room(model, *k)[d].max(0) as f64 / unit[d])).sum();
+            lp.add_constraint(constraint!(value <= kind(model, *k).price as f64 / top));
+        }
+        for class in &group.classes {
+            let need = &model.requests[*class as usize];
+            let cost: Expression = (0..dims).map(|d| lambda[d] * (need[d] as f64 / unit[d])).sum();
+            lp.add_constraint(constraint!(worth[*class as usize] <= cost));
+        }
+    }
+    for (y, _) in worth.iter().zip(held).filter(|(_, n)| **n == 0) {
+        lp.add_constraint(constraint!(*y <= 0.0));
+    }
+    let solved = lp.solve().ok()?;
+    let value = |v| { let x: f64 = solved.value(v); if x.is_finite() { x.max(0.0) } else { 0.0 } };
+    Some(lambda.iter().map(|l| (0..dims).map(|d| value(l[d]) * top / unit[d]).collect()).collect())
+}
+
+/// λ as integers of 1 / [`SCALE`] micro-dollars, such that no kind of the group is worth more than its price.
+fn make_exact(model: &Model<'_>, group: &Group, prices: &[f64]) -> Vec<i128> {
+    let mut exact: Vec<i128> = prices.iter().map(|p| (p * SCALE as f64).min(1e30) as i128).collect();
+    for k in &group.kinds {
+        let limit = i128::from(kind(model, *k).price) * SCALE;
+        let value = worth(&exact, room(model, *k));
+        if value > limit {
+            for price in &mut exact {
+                // Rounds down, so the sum does too.
+                *price = scale_down(*price, limit, value);
+            }
+        }
+    }
+    exact
+}
+
+/// `price · limit / value`, rounded down, without overflow.
+fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
+    match price.checked_mul(limit) {
+        Some(product) => product / value,
+        // Both are far above 2^40 then: dropping 40 bits of each still rounds down and loses nothing that shows.
+        None => (price / SCALE).saturating_mul(limit / SCALE) / (value / SCALE + 1) * SCALE,
+    }
+}
+
+/// Σ count · y − Σ what existing nodes can hold for nothing; in micro-dollars, rounded down.
+fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], held: &[u32]) -> i64 {
+    let mut value: Vec<Option<i128>> = vec![None; held.len()];
+    let dims = model.kinds.dims.len();
+    let mut highest = vec![0i128; dims];
+    for (group, prices) in groups.iter().zip(exact) {
+        for class in &group.classes {
+            let y = worth(prices, &model.requests[*class as usize]);
+            let known = &mut value[*class as usize];
+            *known = Some(known.map_or(y, |k| k.min(y)));
+        }
+        for (highest, price) in highest.iter_mut().zip(prices) {
+            *highest = (*highest).max(*price);
+        }
+    }
+    // A class that no group takes is on existing nodes only: it is worth nothing here.
+    let value: Vec<i128> = value.into_iter().map(|v| v.unwrap_or(0)).collect();
+    let mut sum: i128 = held.iter().zip(&value).map(|(n, y)| i128::from(*n).saturating_mul(*y)).sum();
+    for (at, node) in model.problem.nodes.iter().enumerate() {
+        let room = &model.node_room[at];
+        let mut alone = 0i128;
+        for class in (0..held.len()).filter(|c| held[*c] > 0 && value[*c] > 0) {
+            if admits(node, model.spec(class)) {
+                let most = copies(&model.requests[class], room).min(held[class]);
+                alone = alone.saturating_add(i128::from(most).saturating_mul(value[class]));
+            }
+        }
+        sum -= alone.min(worth(&highest, room));
+    }
+    i64::try_from((sum / SCALE).max(0)).unwrap_or(i64::MAX)
+}
+
+/// Σ price · amount, negative amounts counting as none.
+fn worth(prices: &[i128], amounts: &[i64]) -> i128 {
+    prices.iter().zip(amounts).fold(0i128, |sum, (p, a)| sum.saturating_add(p.saturating_mul(i128::from((*a).max(0)))))
+}
+
+fn kind<'m>(model: &'m Model<'_>, at: u32) -> &'m Kind {
+    &model.kinds.kinds[at as usize]
+}
+
+fn room<'m>(model: &'m Model<'_>, at: u32) -> &'m [i64] {
+    &model.kinds.shapes[kind(model, at).shape as usize].room
+}

@@ -1,0 +1,137 @@
+//! Constructions: buy the bin that gives the most value for its price, again and again.
+//!
+//! Each step fills every useful kind with what is left, takes the best value for money and buys as many copies as
+//! demand allows. Small kinds and big ones compete on the same scale, so one more small node is always weighed against
+//! one bigger one; towards the end, when little is left, a big bin's value falls and a small one wins.
+//!
+//! Values start from what a pod would cost in its best-fitting bin and are corrected after each pass by what it did
+//! cost (sequential value correction, Belov and Scheithauer 2007): classes that ended in bad bins get dearer, and are
+//! packed earlier next time.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use crate::host_rule::HostState;
+use crate::model::Model;
+use crate::pack::fill::{Bin, Filled, Filler};
+use crate::pack::useful::Useful;
+use crate::pack::{Bins, Budget, Incumbent};
+use crate::topology::Item;
+
+/// A kind in the queue, by the value for money it gave when it was last filled.
+struct Entry {
+    ratio: f64,
+    at: usize,
+    filled: Filled,
+    /// The number of purchases when it was filled.
+    version: u64,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.ratio.total_cmp(&other.ratio).then(other.at.cmp(&self.at))
+    }
+}
+
+/// One construction with fixed values.
+pub(crate) fn construct(
+    model: &Model<'_>,
+    items: &[Item],
+    useful: &[Useful],
+    left: &[u32],
+    values: &[f64],
+    budget: &mut Budget,
+    filler: &mut Filler,
+) -> Incumbent {
+    let mut incumbent = Incumbent { bins: Vec::new(), left: left.to_vec() };
+    let empty = HostState::default();
+    let mut version = 1;
+    let mut heap: BinaryHeap<Entry> = (0..useful.len())
+        .map(|at| Entry { ratio: f64::INFINITY, at, filled: Filled::default(), version: 0 })
+        .collect();
+    while let Some(mut entry) = heap.pop() {
+        let kind = &model.kinds.kinds[useful[entry.at].kind as usize];
+        let allowed = budget.allows(model, kind);
+        if allowed == 0 {
+            continue;
+        }
+        if entry.version < version {
+            // Filled before the last purchases: what it promised may be gone. Values for money mostly fall as demand
+            // does, so a look at the best promise is nearly always enough.
+            let still = entry.version > 0
+                && entry.filled.pattern.iter().all(|(item, count)| *count <= incumbent.left[*item as usize]);
+            if !still {
+                let room = &model.kinds.shapes[kind.shape as usize].room;
+                let bin = Bin { room, state: &empty, items: &useful[entry.at].items };
+                entry.filled = filler.best(model, items, bin, &incumbent.left, values);
+                entry.ratio = entry.filled.value / (kind.price.max(1) as f64);
+            }
+            entry.version = version;
+            if !entry.filled.pattern.is_empty() {
+                heap.push(entry);
+            }
+            continue;
+        }
+        let fits = entry.filled.pattern.iter().map(|(item, count)| incumbent.left[*item as usize] / count).min();
+        let copies = fits.unwrap_or(0).min(allowed);
+        for (item, count) in &entry.filled.pattern {
+            incumbent.left[*item as usize] -= count * copies;
+        }
+        budget.take(model, kind, i64::from(copies));
+        let bought = Bins { kind: useful[entry.at].kind, pattern: entry.filled.pattern.clone(), copies };
+        incumbent.bins.push(bought);
+        version += 1;
+        heap.push(entry);
+    }
+    incumbent
+}
+
+/// What one pod of each item costs in the bin that suits it best, its dominant share taken: micro-dollars an hour.
+pub(crate) fn first_values(model: &Model<'_>, items: &[Item], useful: &[Useful]) -> Vec<f64> {
+    let mut values = vec![f64::INFINITY; items.len()];
+    for useful in useful {
+        let kind = &model.kinds.kinds[useful.kind as usize];
+        let room = &model.kinds.shapes[kind.shape as usize].room;
+        for &item in &useful.items {
+            let need = &model.requests[items[item as usize].class as usize];
+            let share = need.iter().zip(room).map(|(n, r)| *n as f64 / (*r).max(1) as f64).fold(0.0, f64::max);
+            let value = &mut values[item as usize];
+            *value = value.min(kind.price.max(1) as f64 * share);
+        }
+    }
+    for value in &mut values {
+        *value = if value.is_finite() { value.max(1e-3) } else { 1.0 };
+    }
+    values
+}
+
+/// Moves values half-way towards what each item did cost, a bin's price shared out by value.
+pub(crate) fn correct(model: &Model<'_>, incumbent: &Incumbent, values: &mut [f64]) {
+    let mut paid = vec![0.0; values.len()];
+    let mut pods = vec![0.0; values.len()];
+    for bins in &incumbent.bins {
+        let price = model.kinds.kinds[bins.kind as usize].price.max(1) as f64;
+        let worth: f64 = bins.pattern.iter().map(|(i, n)| values[*i as usize] * f64::from(*n)).sum();
+        for (item, count) in &bins.pattern {
+            let number = f64::from(*count) * f64::from(bins.copies);
+            paid[*item as usize] += values[*item as usize] * number * price / worth.max(1e-9);
+            pods[*item as usize] += number;
+        }
+    }
+    for ((value, paid), pods) in values.iter_mut().zip(paid).zip(pods) {
+        if pods > 0.0 {
+            *value = (*value + paid / pods) / 2.0;
+        }
+    }
+}

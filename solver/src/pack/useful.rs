@@ -1,0 +1,100 @@
+//! The bin kinds worth a look: those that no other kind beats.
+//!
+//! A kind is beaten by one that is no dearer, has no less room of anything, and takes every item that it takes. Zones
+//! that no item tells apart fall together this way, and so do most of the 1,340 instance types.
+
+use std::collections::{BTreeMap, HashMap};
+
+use fixedbitset::FixedBitSet;
+
+use crate::model::Model;
+use crate::pack::Budget;
+use crate::topology::Item;
+
+/// A kind, and the items that it can hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Useful {
+    pub(crate) kind: u32,
+    pub(crate) items: Vec<u32>,
+}
+
+/// Finds the kinds that are not beaten, cheapest first, among those with something to hold.
+pub(crate) fn useful(model: &Model<'_>, items: &[Item], allowed: &[FixedBitSet], budget: &Budget) -> Vec<Useful> {
+    let total = model.kinds.kinds.len();
+    // Items with the same set of kinds are one gate: labels are looked at once for each.
+    let mut ids = HashMap::<&FixedBitSet, usize>::new();
+    let mut gates = Vec::<(&FixedBitSet, Vec<u32>)>::new();
+    for (at, set) in allowed.iter().enumerate().filter(|(at, _)| items[*at].count > 0) {
+        let id = *ids.entry(set).or_insert_with(|| {
+            gates.push((set, Vec::new()));
+            gates.len() - 1
+        });
+        gates[id].1.push(at as u32);
+    }
+    let mut by_signature = BTreeMap::<(Vec<u32>, Option<u32>), Vec<u32>>::new();
+    for at in 0..total {
+        let signature: Vec<u32> =
+            (0..gates.len()).filter(|g| gates[*g].0.contains(at)).map(|g| g as u32).collect();
+        let kind = &model.kinds.kinds[at];
+        if !signature.is_empty() && budget.allows(model, kind) > 0 {
+            let limited = budget.limits(kind.pool).then_some(kind.pool.0);
+            by_signature.entry((signature, limited)).or_default().push(at as u32);
+        }
+    }
+    let mut fronts: Vec<(Vec<u32>, Option<u32>, Vec<u32>)> = Vec::new();
+    for ((signature, limited), mut kinds) in by_signature {
+        kinds.sort_by_key(|k| (model.kinds.kinds[*k as usize].price, *k));
+        let mut front: Vec<u32> = Vec::new();
+        for kind in kinds {
+            if !front.iter().any(|other| beats(model, budget, *other, kind)) {
+                front.push(kind);
+            }
+        }
+        fronts.push((signature, limited, front));
+    }
+    let mut out = Vec::new();
+    for (signature, _, front) in &fronts {
+        // Of equals in both groups the wider one stays, so nothing is lost to a tie.
+        let wider: Vec<&(Vec<u32>, Option<u32>, Vec<u32>)> = fronts
+            .iter()
+            .filter(|(other, limited, _)| limited.is_none() && other.len() > signature.len() && subset(signature, other))
+            .collect();
+        for kind in front {
+            if wider.iter().any(|(_, _, front)| front.iter().any(|other| beats(model, budget, *other, *kind))) {
+                continue;
+            }
+            let room = &model.kinds.shapes[model.kinds.kinds[*kind as usize].shape as usize].room;
+            let held: Vec<u32> = signature
+                .iter()
+                .flat_map(|g| &gates[*g as usize].1)
+                .copied()
+                .filter(|item| model.fits(items[*item as usize].class as usize, room))
+                .collect();
+            if !held.is_empty() {
+                out.push(Useful { kind: *kind, items: held });
+            }
+        }
+    }
+    for useful in &mut out {
+        useful.items.sort_unstable();
+    }
+    out.sort_by_key(|u| (model.kinds.kinds[u.kind as usize].price, u.kind));
+    out
+}
+
+fn subset(a: &[u32], b: &[u32]) -> bool {
+    a.iter().all(|x| b.binary_search(x).is_ok())
+}
+
+/// Whether kind `a` makes kind `b` pointless for the same items.
+fn beats(model: &Model<'_>, budget: &Budget, a: u32, b: u32) -> bool {
+    let (ka, kb) = (&model.kinds.kinds[a as usize], &model.kinds.kinds[b as usize]);
+    let (ra, rb) = (&model.kinds.shapes[ka.shape as usize].room, &model.kinds.shapes[kb.shape as usize].room);
+    let bigger = ka.price <= kb.price && ra.iter().zip(rb).all(|(a, b)| a >= b);
+    if !bigger || !budget.limits(ka.pool) {
+        return bigger;
+    }
+    let capacity = |k: &crate::kind::Kind| &model.problem.types[k.instance_type.index()].capacity;
+    let limits = &model.problem.pools[ka.pool.index()].limits;
+    ka.pool == kb.pool && limits.iter().all(|(id, _)| capacity(ka).get(*id) <= capacity(kb).get(*id))
+}
