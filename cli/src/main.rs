@@ -1,3 +1,50 @@
 //! Plan, explain and price the nodes of a captured Kubernetes cluster on AWS.
+//!
+//! ```text
+//! args ─▶ input ─▶ plan: read, lower, solve ─▶ answer ─┬─▶ document ─▶ JSON, YAML
+//!                                                      └─▶ render ───▶ table
+//! ```
+//!
+//! This crate is the edge: files, terminal, signals and the clock are touched here and nowhere below.
 
-fn main() {}
+mod amount;
+mod answer;
+mod args;
+mod document;
+mod failure;
+#[cfg(test)]
+mod fixture;
+mod input;
+mod interrupt;
+mod money;
+mod plan;
+mod progress;
+mod reason;
+mod render;
+mod terminal;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Args, Command};
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let color = args.color;
+    run(args).unwrap_or_else(|failure| failure.report(color)).into()
+}
+
+fn run(args: Args) -> Result<Exit, Failure> {
+    match args.command {
+        Command::Plan(plan) => plan::run(&plan, args.color),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "stowage", &mut script);
+            terminal::print(&script)?;
+            Ok(Exit::Done)
+        }
+    }
+}

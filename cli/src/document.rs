@@ -1,0 +1,301 @@
+//! The plan as a document, `stowage.dev/plan/v1`: what `-o json` and `-o yaml` print.
+//!
+//! Other programs read it, so names, order and meaning of the fields are stable; see `docs/plan.md`. Two fields exist
+//! only where there is something to say: `estimated` on a node, and `notes` at the end.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use serde::Serialize;
+use stowage_solver::{Resources, Status};
+
+use crate::answer::{Answer, Quantities};
+use crate::{amount, reason, text};
+
+/// The document.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Document<'a> {
+    schema_version: &'static str,
+    summary: Summary,
+    new_nodes: Vec<New<'a>>,
+    existing_nodes: Vec<Existing<'a>>,
+    /// No pod is routed to Fargate yet; readers may count on the list being there.
+    fargate: [(); 0],
+    unschedulable: Vec<Unschedulable<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    pending_pods: usize,
+    new_nodes: usize,
+    hourly_cost: f64,
+    lower_bound: f64,
+    gap: Option<f64>,
+    status: &'static str,
+    solve_seconds: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct New<'a> {
+    name: String,
+    node_pool: &'a str,
+    instance_type: &'a str,
+    zone: &'a str,
+    capacity_type: &'a str,
+    price: f64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
+    alternatives: Vec<&'a str>,
+    allocatable: Quantities,
+    requests: Quantities,
+    daemon_sets: Vec<&'a str>,
+    pods: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Existing<'a> {
+    name: &'a str,
+    pods: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Unschedulable<'a> {
+    pod: &'a str,
+    reasons: Vec<String>,
+}
+
+/// Builds the document of an answer.
+pub(crate) fn of(answer: &Answer) -> Document<'_> {
+    let (problem, solution) = (&answer.problem, &answer.solution);
+    let new_nodes = answer.node_names().into_iter().zip(&solution.new_nodes).map(|(name, node)| {
+        let (kind, offering) = (answer.instance_type(node), answer.offering(node));
+        New {
+            name,
+            node_pool: &answer.pool(node).name,
+            instance_type: &kind.name,
+            zone: &offering.zone,
+            capacity_type: &offering.capacity_type,
+            price: node.price.dollars(),
+            estimated: offering.estimated,
+            alternatives: node
+                .alternatives
+                .iter()
+                .map(|id| problem.types[id.index()].name.as_str())
+                .collect(),
+            allocatable: answer
+                .allocatable
+                .get(&kind.name)
+                .cloned()
+                .unwrap_or_else(|| quantities(answer, &kind.allocatable)),
+            requests: quantities(answer, &answer.node_requests(node)),
+            daemon_sets: node.daemons.iter().map(|id| problem.daemons[id.index()].name.as_str()).collect(),
+            pods: node.pods.iter().map(|id| answer.pod(*id).name.as_str()).collect(),
+        }
+    });
+    Document {
+        schema_version: "stowage.dev/plan/v1",
+        summary: summary(answer),
+        new_nodes: new_nodes.collect(),
+        existing_nodes: solution
+            .placements
+            .iter()
+            .map(|p| Existing {
+                name: &answer.existing(p).name,
+                pods: p.pods.iter().map(|id| answer.pod(*id).name.as_str()).collect(),
+            })
+            .collect(),
+        fargate: [],
+        unschedulable: solution
+            .unplaced
+            .iter()
+            .map(|u| Unschedulable {
+                pod: &answer.pod(u.pod).name,
+                reasons: u.reasons.iter().map(|r| reason::sentence(problem, r)).collect(),
+            })
+            .collect(),
+        notes: &answer.notes,
+    }
+}
+
+fn summary(answer: &Answer) -> Summary {
+    let solution = &answer.solution;
+    let gap = solution.gap();
+    Summary {
+        pending_pods: answer.problem.pods.len(),
+        new_nodes: solution.new_nodes.len(),
+        hourly_cost: solution.cost.dollars(),
+        lower_bound: solution.bound.dollars(),
+        gap: gap.is_finite().then(|| (gap * 1e6).round() / 1e6),
+        status: match solution.status {
+            Status::Optimal => "optimal",
+            Status::WithinGap => "within-gap",
+            Status::BudgetSpent => "budget-spent",
+        },
+        solve_seconds: (answer.solve_seconds * 1e3).round() / 1e3,
+    }
+}
+
+/// Exact quantities. Attach slots stay out: they are counted by disk, not by pod, and no catalogue states them.
+fn quantities(answer: &Answer, amounts: &Resources) -> Quantities {
+    let names = &answer.problem.resources;
+    let known = amounts.iter().filter_map(|(id, base)| Some((names.get(id.index())?, base)));
+    known
+        .filter(|(name, _)| !name.starts_with("attachable-volumes-"))
+        .map(|(name, base)| (name.clone(), amount::quantity(name, base)))
+        .collect::<BTreeMap<_, _>>()
+}
+
+/// The document as indented JSON.
+///
+/// # Errors
+/// Only those of writing.
+pub(crate) fn write_json(document: &Document<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Guarded::default());
+    document.serialize(&mut serializer)?;
+    out.write_all(b"\n")
+}
+
+/// The document as YAML.
+///
+/// # Errors
+/// Only those of writing.
+pub(crate) fn write_yaml(document: &Document<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    let text = serde_saphyr::to_string_with_options(document, options).map_err(io::Error::other)?;
+    out.write_all(text.as_bytes())
+}
+
+/// Pretty JSON that also escapes what JSON lets through but a terminal would obey, such as C1 control codes.
+#[derive(Default)]
+struct Guarded<'a>(serde_json::ser::PrettyFormatter<'a>);
+
+impl serde_json::ser::Formatter for Guarded<'_> {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(text::is_unsafe) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            let mut chars = after.chars();
+            for unit in chars.next().into_iter().flat_map(|c| c.encode_utf16(&mut [0; 2]).to_vec()) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = chars.as_str();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn json(answer: &Answer) -> String {
+        let mut out = Vec::new();
+        write_json(&of(answer), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn yaml(answer: &Answer) -> String {
+        let mut out = Vec::new();
+        write_yaml(&of(answer), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The rich answer with fewer of everything that repeats.
+    fn short() -> Answer {
+        let mut answer = fixture::rich();
+        answer.solution.new_nodes.truncate(4);
+        answer.solution.new_nodes.drain(1..3);
+        for node in &mut answer.solution.new_nodes {
+            node.pods.truncate(2);
+        }
+        answer.solution.placements.truncate(1);
+        answer.solution.unplaced.drain(..2);
+        answer
+    }
+
+    #[test]
+    fn as_json() {
+        insta::assert_snapshot!(json(&short()));
+    }
+
+    #[test]
+    fn as_yaml() {
+        insta::assert_snapshot!(yaml(&short()));
+    }
+
+    #[test]
+    fn both_forms_say_the_same() {
+        let from_json: serde_json::Value = serde_json::from_str(&json(&fixture::rich())).unwrap();
+        let from_yaml: serde_json::Value = serde_saphyr::from_str(&yaml(&fixture::rich())).unwrap();
+        assert_eq!(from_json, from_yaml);
+    }
+
+    #[test]
+    fn nothing_to_plan_has_every_list() {
+        let value: serde_json::Value = serde_json::from_str(&json(&fixture::empty())).unwrap();
+        for list in ["newNodes", "existingNodes", "fargate", "unschedulable"] {
+            assert_eq!(value[list], serde_json::json!([]), "{list}");
+        }
+        assert_eq!(value["summary"]["gap"], 0.0);
+        assert_eq!(value["summary"]["status"], "optimal");
+    }
+
+    #[test]
+    fn an_unknown_gap_is_null() {
+        let mut answer = fixture::rich();
+        answer.solution.bound = stowage_solver::Price::ZERO;
+        let value: serde_json::Value = serde_json::from_str(&json(&answer)).unwrap();
+        assert_eq!(value["summary"]["gap"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_and_reads_back() {
+        let mut answer = fixture::rich();
+        answer.problem.pods[0].name = "shop/\u{9b}2J\u{202e}\u{1b}日本".to_owned();
+        for text in [json(&answer), yaml(&answer)] {
+            assert!(!text.chars().any(|c| c != '\n' && c.is_control()), "{text}");
+        }
+        assert!(!json(&answer).contains('\u{202e}'), "nor does JSON reverse the text that follows");
+        let value: serde_json::Value = serde_json::from_str(&json(&answer)).unwrap();
+        assert_eq!(value["newNodes"][0]["pods"][0], "shop/\u{9b}2J\u{202e}\u{1b}日本");
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a pod is not placed, in words: one sentence for each NodePool, and a hint where something can be done.
+
+use stowage_solver::{Obstacle, PoolId, Problem, Reason, ResourceId};
+
+use crate::amount;
+use crate::text::count;
+
+/// One reason as a sentence without a full stop, naming the NodePool and the constraint.
+pub(crate) fn sentence(problem: &Problem, reason: &Reason) -> String {
+    match reason {
+        Reason::Blocked(why) => why.clone(),
+        Reason::NoPools => "there is no NodePool to launch nodes from".to_owned(),
+        Reason::Pool(pool, obstacle) => {
+            format!("NodePool {}: {}", pool_name(problem, *pool), clause(problem, obstacle))
+        }
+    }
+}
+
+fn clause(problem: &Problem, obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::NoOfferings => "its requirements leave no instance type of the catalogue".to_owned(),
+        Obstacle::Taint(taint) => format!("taint {taint} is not tolerated"),
+        Obstacle::Constraint { source, wanted } => {
+            format!("no instance type it may launch has {wanted} ({source})")
+        }
+        Obstacle::Combination => {
+            "each of the pod's constraints leaves some instance type, all of them together leave none"
+                .to_owned()
+        }
+        Obstacle::TooSmall { resource, need, most } => {
+            let name = resource_name(problem, *resource);
+            let most = match most {
+                0 => "no instance type left has any".to_owned(),
+                _ => format!("the largest instance type left has {}", amount::human(name, *most)),
+            };
+            format!("needs {} with its DaemonSets, {most}", amount::phrase(name, *need))
+        }
+        Obstacle::NoTypeHolds => {
+            "some instance type is big enough in each resource or port, none in all of them at once"
+                .to_owned()
+        }
+        Obstacle::Limit { resource: None, limit, used } => {
+            format!(
+                "its limit of {} leaves no room ({used} in use or planned)",
+                count(*limit as usize, "node")
+            )
+        }
+        Obstacle::Limit { resource: Some(resource), limit, used } => {
+            let name = resource_name(problem, *resource);
+            let (limit, used) = (amount::phrase(name, *limit), amount::human(name, *used));
+            format!("its limit of {limit} leaves no room ({used} in use or planned)")
+        }
+        Obstacle::Topology(rule) => rule.clone(),
+    }
+}
+
+/// What could be done about one reason, where something can.
+pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
+    let Reason::Pool(pool, obstacle) = reason else {
+        return match reason {
+            Reason::NoPools => Some("add a NodePool to the snapshot".to_owned()),
+            _ => None,
+        };
+    };
+    let pool = pool_name(problem, *pool);
+    match obstacle {
+        Obstacle::NoOfferings => Some(format!(
+            "compare the requirements of NodePool {pool} with the instance types of the catalogue (`stowage catalog`)"
+        )),
+        Obstacle::Taint(taint) => {
+            Some(format!("give the pods a toleration of {taint}, or add a NodePool without that taint"))
+        }
+        Obstacle::TooSmall { resource, need, .. } => {
+            let name = resource_name(problem, *resource);
+            let bigger = problem
+                .types
+                .iter()
+                .any(|t| t.allocatable.get(*resource) >= *need && !t.offerings.is_empty());
+            Some(if bigger {
+                format!("the catalogue has bigger instance types: widen the requirements of NodePool {pool}")
+            } else {
+                format!(
+                    "no instance type of the catalogue offers {}: ask for less",
+                    amount::phrase(name, *need)
+                )
+            })
+        }
+        Obstacle::Limit { resource, .. } => {
+            let name = resource.map_or("nodes", |r| resource_name(problem, r));
+            Some(format!("raise spec.limits.{name} of NodePool {pool}"))
+        }
+        Obstacle::Constraint { .. } => Some(format!(
+            "let the requirements or labels of NodePool {pool} allow what the pods select, or add a NodePool"
+        )),
+        Obstacle::Combination | Obstacle::NoTypeHolds | Obstacle::Topology(_) => None,
+    }
+}
+
+fn pool_name(problem: &Problem, pool: PoolId) -> &str {
+    problem.pools.get(pool.index()).map_or("?", |p| p.name.as_str())
+}
+
+fn resource_name(problem: &Problem, resource: ResourceId) -> &str {
+    problem.resources.get(resource.index()).map_or("?", String::as_str)
+}

@@ -1,0 +1,297 @@
+//! Node groups: new nodes that are alike (NodePool, type, zone, capacity type) in one line each.
+//!
+//! The layout gives up, in this order, where the width is short: wide bars, amounts beside the percentages, bars, the
+//! total price, the columns of NodePool and capacity type (which become headings), the common front of the zones'
+//! names, and at last whole names.
+
+use std::collections::BTreeMap;
+
+use stowage_solver::{NewNode, Price, ResourceId, Resources};
+
+use super::grid::{Align, Cell, Grid};
+use super::look::{Look, Style};
+use crate::answer::Answer;
+use crate::{amount, money, text};
+
+/// How much of something is taken.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Fill {
+    pub(super) used: i64,
+    pub(super) of: i64,
+}
+
+impl Fill {
+    fn add(&mut self, resource: Option<ResourceId>, used: &Resources, of: &Resources) {
+        let Some(id) = resource else { return };
+        self.used = self.used.saturating_add(used.get(id));
+        self.of = self.of.saturating_add(of.get(id));
+    }
+
+    pub(super) fn share(self) -> f64 {
+        if self.of == 0 { 0.0 } else { self.used as f64 / self.of as f64 }
+    }
+}
+
+/// Which resources get a column: CPU, memory, and the first kind of device that anything asks for.
+pub(super) struct Measured {
+    cpu: Option<ResourceId>,
+    memory: Option<ResourceId>,
+    device: Option<(ResourceId, &'static str)>,
+}
+
+impl Measured {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let title = |name: &String| {
+            let device = name.split_once('/')?.1;
+            [("gpu", "GPU"), ("neuron", "NEURON"), ("gaudi", "GAUDI")]
+                .into_iter()
+                .find(|(kind, _)| device.starts_with(kind))
+        };
+        let mut devices =
+            answer.problem.resources.iter().enumerate().filter_map(|(at, name)| Some((at, title(name)?.1)));
+        let device = devices.next().map(|(at, title)| (ResourceId::of(at), title));
+        Self { cpu: answer.resource("cpu"), memory: answer.resource("memory"), device }
+    }
+}
+
+/// How full something is in each measured resource.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Fills {
+    cpu: Fill,
+    memory: Fill,
+    device: Fill,
+}
+
+impl Fills {
+    pub(super) fn add(&mut self, measured: &Measured, used: &Resources, of: &Resources) {
+        self.cpu.add(measured.cpu, used, of);
+        self.memory.add(measured.memory, used, of);
+        self.device.add(measured.device.as_ref().map(|d| d.0), used, of);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in
+            [(&mut self.cpu, other.cpu), (&mut self.memory, other.memory), (&mut self.device, other.device)]
+        {
+            mine.used = mine.used.saturating_add(theirs.used);
+            mine.of = mine.of.saturating_add(theirs.of);
+        }
+    }
+
+    /// The cells of CPU, memory and devices; the fullest, which is what limits the node, stands out.
+    pub(super) fn cells(&self, form: Form, device: bool) -> Vec<Cell> {
+        let mut fills = vec![("cpu", self.cpu), ("memory", self.memory)];
+        if device {
+            fills.push(("", self.device));
+        }
+        let fullest = fills.iter().map(|(_, f)| f.share()).fold(0.0, f64::max);
+        let cell = |(resource, fill): (&str, Fill)| {
+            let style = if fill.of > 0 && fill.share() >= fullest { Style::Good } else { Style::Plain };
+            Cell::new(&form.fill(resource, fill), style)
+        };
+        fills.into_iter().map(cell).collect()
+    }
+}
+
+/// How shares are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    /// Cells of a bar; none where zero.
+    bar: usize,
+    /// Whether the amounts stand beside the percentage.
+    amounts: bool,
+}
+
+impl Form {
+    pub(super) const PERCENT: Self = Self { bar: 0, amounts: false };
+
+    /// Forms to try, the roomiest first.
+    pub(super) fn ladder(look: &Look) -> &'static [Self] {
+        const BARS: &[Form] = &[
+            Form { bar: 16, amounts: true },
+            Form { bar: 10, amounts: true },
+            Form { bar: 12, amounts: false },
+            Form { bar: 8, amounts: false },
+            Form { bar: 5, amounts: false },
+            Form::PERCENT,
+        ];
+        const PLAIN: &[Form] = &[Form { bar: 0, amounts: true }, Form::PERCENT];
+        if look.bars { BARS } else { PLAIN }
+    }
+
+    fn fill(self, resource: &str, fill: Fill) -> String {
+        if fill.of == 0 {
+            return "-".to_owned();
+        }
+        let share = fill.share().clamp(0.0, 1.0);
+        let mut out = String::new();
+        if self.bar > 0 {
+            // Something used shows at least one cell; a bar is full only where nothing is left.
+            let cells = ((share * self.bar as f64) as usize).max(usize::from(fill.used > 0)).min(self.bar);
+            out.extend(std::iter::repeat_n('█', cells));
+            out.extend(std::iter::repeat_n('░', self.bar - cells));
+            out.push(' ');
+        }
+        let percent = (share * 100.0) as u32;
+        out.push_str(&format!("{percent:>3}%"));
+        if self.amounts {
+            let (used, of) = (amount::human(resource, fill.used), amount::human(resource, fill.of));
+            let used = match (used.split_once(' '), of.split_once(' ')) {
+                (Some((number, a)), Some((_, b))) if a == b => number.to_owned(),
+                _ => used,
+            };
+            out.push_str(&format!(" {:>13}", format!("{used}/{of}")));
+        }
+        out
+    }
+}
+
+struct Group<'a> {
+    like: &'a NewNode,
+    nodes: usize,
+    pods: usize,
+    total: Price,
+    fills: Fills,
+}
+
+fn grouped<'a>(answer: &'a Answer, measured: &Measured) -> Vec<Group<'a>> {
+    let mut index = BTreeMap::new();
+    let mut groups = Vec::<Group<'a>>::new();
+    for node in &answer.solution.new_nodes {
+        let at = *index.entry((node.pool, node.instance_type, node.offering)).or_insert(groups.len());
+        if at == groups.len() {
+            groups.push(Group { like: node, nodes: 0, pods: 0, total: Price::ZERO, fills: Fills::default() });
+        }
+        let group = &mut groups[at];
+        group.nodes += 1;
+        group.pods += node.pods.len();
+        group.total += node.price;
+        group.fills.add(measured, &answer.node_requests(node), &answer.instance_type(node).allocatable);
+    }
+    groups
+}
+
+/// Which columns a layout has.
+#[derive(Clone, Copy)]
+struct Layout<'a> {
+    form: Form,
+    /// Whether NodePool and capacity type are columns (else headings over their groups).
+    wide: bool,
+    total: bool,
+    /// What to leave out at the front of zone names; the headings tell it.
+    zone_prefix: &'a str,
+}
+
+/// Writes the table of node groups; says in which form it shows shares.
+pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) -> Form {
+    let measured = Measured::of(answer);
+    let groups = grouped(answer, &measured);
+    let plain = Layout { form: Form::PERCENT, wide: true, total: true, zone_prefix: "" };
+    let mut layouts: Vec<Layout<'_>> =
+        Form::ladder(look).iter().map(|form| Layout { form: *form, ..plain }).collect();
+    layouts.push(Layout { total: false, ..plain });
+    layouts.push(Layout { wide: false, ..plain });
+    layouts.push(Layout { wide: false, total: false, ..plain });
+    layouts.push(Layout { wide: false, total: false, zone_prefix: common_region(answer, &groups), ..plain });
+    let mut chosen = None;
+    for layout in layouts {
+        let grid = table(answer, &groups, &measured, layout);
+        let fits = grid.natural_width() <= look.width;
+        chosen = Some((grid, layout.form));
+        if fits {
+            break;
+        }
+    }
+    let Some((grid, form)) = chosen else { return Form::PERCENT };
+    grid.render(look, out);
+    form
+}
+
+/// What all zone names begin with, up to their last dash and the digits after it: `us-east-1` of `us-east-1a`. What is
+/// left of each must tell them apart, so it is nothing where that differs.
+fn common_region<'a>(answer: &'a Answer, groups: &[Group<'_>]) -> &'a str {
+    let region = |zone: &'a str| zone.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let mut regions = groups
+        .iter()
+        .map(|g| region(&answer.problem.types[g.like.instance_type.index()].offerings[g.like.offering].zone));
+    let first = regions.next().unwrap_or_default();
+    if regions.all(|r| r == first) { first } else { "" }
+}
+
+fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Layout<'_>) -> Grid {
+    let device = measured.device.is_some();
+    let mut grid = Grid::new(2);
+    grid.column("NODES", Align::Right);
+    if layout.wide {
+        grid.name("NODEPOOL");
+    }
+    grid.name("TYPE").name("ZONE");
+    if layout.wide {
+        grid.name("CAPACITY");
+    }
+    grid.column("$/H EACH", Align::Right);
+    if layout.total {
+        grid.column("$/H", Align::Right);
+    }
+    grid.column("PODS", Align::Right);
+    let bars = if layout.form.bar > 0 || layout.form.amounts { Align::Left } else { Align::Right };
+    grid.column("CPU", bars).column("MEM", bars);
+    if let Some((_, title)) = measured.device {
+        grid.column(title, bars);
+    }
+
+    let mut last = None;
+    for group in groups {
+        let (pool, offering) = (answer.pool(group.like), answer.offering(group.like));
+        let heading = (&pool.name, &offering.capacity_type);
+        if !layout.wide && last != Some(heading) {
+            let mut text = format!("NodePool {}, {}", pool.name, offering.capacity_type);
+            if !layout.zone_prefix.is_empty() {
+                text = format!("{text}, {}", layout.zone_prefix);
+            }
+            grid.heading(Cell::new(&text, Style::Bold));
+            last = Some(heading);
+        }
+        let mut row = vec![text::thousands(group.nodes as u64).into()];
+        if layout.wide {
+            row.push(pool.name.as_str().into());
+        }
+        row.push(Cell::new(&answer.instance_type(group.like).name, Style::Bold));
+        row.push(offering.zone.strip_prefix(layout.zone_prefix).unwrap_or(&offering.zone).into());
+        if layout.wide {
+            row.push(offering.capacity_type.as_str().into());
+        }
+        // A price that is an estimate is marked wherever it is shown.
+        let mark = if offering.estimated { "~" } else { "" };
+        row.push(format!("{mark}{}", money::each(group.like.price)).into());
+        if layout.total {
+            row.push(format!("{mark}{}", money::each(group.total)).into());
+        }
+        row.push(text::thousands(group.pods as u64).into());
+        row.extend(group.fills.cells(layout.form, device));
+        grid.row(row);
+    }
+    if groups.len() > 1 {
+        let mark = if answer.estimated_nodes() > 0 { "~" } else { "" };
+        grid.row(total_row(groups, layout, device, mark));
+    }
+    grid
+}
+
+fn total_row(groups: &[Group<'_>], layout: Layout<'_>, device: bool, mark: &str) -> Vec<Cell> {
+    let mut fills = Fills::default();
+    for group in groups {
+        fills.merge(&group.fills);
+    }
+    let bold = |text: &str| Cell::new(text, Style::Bold);
+    let mut row = vec![bold(&text::thousands(groups.iter().map(|g| g.nodes as u64).sum()))];
+    row.push(bold("in all"));
+    row.extend(std::iter::repeat_n(Cell::default(), if layout.wide { 3 } else { 1 }));
+    row.push(Cell::default());
+    if layout.total {
+        row.push(bold(&format!("{mark}{}", money::each(groups.iter().map(|g| g.total).sum()))));
+    }
+    row.push(bold(&text::thousands(groups.iter().map(|g| g.pods as u64).sum())));
+    row.extend(fills.cells(layout.form, device));
+    row
+}

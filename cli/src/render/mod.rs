@@ -1,0 +1,159 @@
+//! The plan for people: headline, node groups, existing nodes, cost, what has no place and why, notes.
+//!
+//! Each section is a function from an [`Answer`] to text; none of them prints.
+
+pub(crate) mod grid;
+pub(crate) mod look;
+
+mod existing;
+mod groups;
+mod pods;
+#[cfg(test)]
+mod tests;
+mod unplaced;
+
+use stowage_solver::{Price, Status};
+
+use crate::answer::Answer;
+use crate::text::{self, count, percent};
+use crate::{money, reason};
+use grid::{Align, Cell, Grid};
+use look::{Look, Style};
+
+/// What to show beyond the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Show {
+    /// Every pod by name, and every existing node that receives some.
+    pub(crate) pods: bool,
+}
+
+/// The whole report.
+pub(crate) fn report(answer: &Answer, show: Show, look: &Look) -> String {
+    let mut out = String::new();
+    headline(answer, look, &mut out);
+    let mut form = groups::Form::ladder(look)[0];
+    if !answer.solution.new_nodes.is_empty() {
+        section("New nodes", Style::Bold, look, &mut out);
+        form = groups::render(answer, look, &mut out);
+    }
+    if !answer.solution.placements.is_empty() {
+        section("Existing nodes that receive pods", Style::Bold, look, &mut out);
+        existing::render(answer, show, look, form, &mut out);
+    }
+    if !answer.solution.new_nodes.is_empty() {
+        section("Cost", Style::Bold, look, &mut out);
+        cost(answer, look, &mut out);
+    }
+    if show.pods {
+        pods::render(answer, look, &mut out);
+    }
+    if !answer.is_complete() {
+        let title = format!("Unschedulable: {}", count(answer.solution.unplaced.len(), "pod"));
+        section(&title, Style::Bad, look, &mut out);
+        unplaced::render(answer, show, look, &mut out);
+    }
+    if !answer.notes.is_empty() {
+        section("Notes", Style::Warn, look, &mut out);
+        for note in &answer.notes {
+            text::wrap(&mut out, &text::safe(note), look.width, "  - ", "    ");
+        }
+    }
+    if let Some(hint) = first_hint(answer) {
+        out.push('\n');
+        text::wrap(
+            &mut out,
+            &format!("{} {}", look.paint(Style::Good, "hint:"), text::safe(&hint)),
+            look.width,
+            "",
+            "      ",
+        );
+    }
+    out
+}
+
+fn section(title: &str, style: Style, look: &Look, out: &mut String) {
+    out.push('\n');
+    out.push_str(&look.paint(style, title));
+    out.push('\n');
+}
+
+/// One line that answers "and?": how many pods, and where they went.
+fn headline(answer: &Answer, look: &Look, out: &mut String) {
+    let solution = &answer.solution;
+    let pending = answer.problem.pods.len();
+    let mut line = count(pending, "pending pod");
+    if pending == 0 {
+        line = "No pending pods: nothing to plan".to_owned();
+    } else {
+        let on_new: usize = solution.new_nodes.iter().map(|n| n.pods.len()).sum();
+        let on_existing: usize = solution.placements.iter().map(|p| p.pods.len()).sum();
+        let mut parts = Vec::new();
+        let thousands = |n: usize| text::thousands(n as u64);
+        if on_new > 0 {
+            parts.push(format!("{} on {}", thousands(on_new), count(solution.new_nodes.len(), "new node")));
+        }
+        if on_existing > 0 {
+            parts.push(format!(
+                "{} on {}",
+                thousands(on_existing),
+                count(solution.placements.len(), "existing node")
+            ));
+        }
+        if !solution.unplaced.is_empty() {
+            parts.push(format!("{} unschedulable", thousands(solution.unplaced.len())));
+        }
+        line = format!("{line}: {}", parts.join(", "));
+        if solution.cost > Price::ZERO {
+            line = format!("{line}; {} an hour", money::hourly(solution.cost));
+        }
+    }
+    let mut wrapped = String::new();
+    text::wrap(&mut wrapped, &line, look.width, "", "  ");
+    for line in wrapped.lines() {
+        out.push_str(&look.paint(Style::Bold, line));
+        out.push('\n');
+    }
+}
+
+/// The bill, the proven floor under it, and what could at most still be saved.
+fn cost(answer: &Answer, look: &Look, out: &mut String) {
+    let solution = &answer.solution;
+    let mut grid = Grid::new(2);
+    grid.column("", Align::Left).column("PER HOUR", Align::Right).column("PER MONTH", Align::Right);
+    let bill = |title: &str, price: Price, style| {
+        vec![
+            Cell::new(title, style),
+            Cell::new(&money::hourly(price), style),
+            Cell::new(&money::monthly(price), style),
+        ]
+    };
+    let (plan, bound) = match answer.estimated_nodes() {
+        0 => ("this plan", "proven lower bound"),
+        _ => ("this plan (estimated)", "lower bound at these prices"),
+    };
+    grid.row(bill(plan, solution.cost, Style::Bold));
+    grid.row(bill(bound, solution.bound, Style::Plain));
+    grid.render(look, out);
+    let gap = solution.gap();
+    let asked = percent(answer.asked_gap, 2);
+    let verdict = match solution.status {
+        Status::Optimal => "optimal: no nodes that hold these pods under the same rules cost less".to_owned(),
+        _ if !gap.is_finite() => "gap unknown: no lower bound above zero is proven".to_owned(),
+        Status::WithinGap => format!("gap {}: within the {asked} asked for", percent(gap, 2)),
+        Status::BudgetSpent => {
+            let left = money::monthly(solution.cost - solution.bound);
+            format!(
+                "gap {}: at most {left} a month could still be saved ({asked} was asked for)",
+                percent(gap, 2)
+            )
+        }
+    };
+    text::wrap(out, &verdict, look.width, "  ", "  ");
+}
+
+/// The hint of the reason that keeps most pods away.
+fn first_hint(answer: &Answer) -> Option<String> {
+    let grouped = unplaced::grouped(answer);
+    let mut reasons = grouped.iter().flat_map(|group| group.reasons);
+    reasons.find_map(|r| reason::hint(&answer.problem, r))
+}

@@ -1,0 +1,77 @@
+//! What the report looks like at several widths, and what must hold at all of them.
+
+use super::look::Look;
+use super::{Show, report};
+use crate::fixture;
+use crate::text::width;
+
+fn rich(width: usize, pods: bool) -> String {
+    report(&fixture::rich(), Show { pods }, &Look { width, color: false, bars: false })
+}
+
+#[test]
+fn at_60_columns() {
+    insta::assert_snapshot!(rich(60, false));
+}
+
+#[test]
+fn at_80_columns() {
+    insta::assert_snapshot!(rich(80, false));
+}
+
+#[test]
+fn at_100_columns_with_bars() {
+    insta::assert_snapshot!(report(
+        &fixture::rich(),
+        Show::default(),
+        &Look { width: 100, color: false, bars: true }
+    ));
+}
+
+#[test]
+fn at_200_columns_with_bars() {
+    insta::assert_snapshot!(report(
+        &fixture::rich(),
+        Show::default(),
+        &Look { width: 200, color: false, bars: true }
+    ));
+}
+
+#[test]
+fn with_every_pod() {
+    insta::assert_snapshot!(rich(100, true));
+}
+
+#[test]
+fn with_nothing_to_plan() {
+    let look = Look { width: 80, color: false, bars: false };
+    insta::assert_snapshot!(report(&fixture::empty(), Show::default(), &look), @"No pending pods: nothing to plan");
+}
+
+#[test]
+fn no_line_is_wider_than_asked_for() {
+    for columns in 56..=200 {
+        for bars in [false, true] {
+            let text =
+                report(&fixture::rich(), Show::default(), &Look { width: columns, color: false, bars });
+            for line in text.lines() {
+                assert!(width(line) <= columns, "{} columns at {columns}: {line}", width(line));
+            }
+        }
+    }
+}
+
+#[test]
+fn colour_adds_only_escape_codes_and_leaves_none_without() {
+    let plain = rich(100, true);
+    let colored =
+        report(&fixture::rich(), Show { pods: true }, &Look { width: 100, color: true, bars: false });
+    assert!(!plain.contains('\u{1b}') && colored.contains('\u{1b}'));
+    let mut stripped = String::new();
+    for part in colored.split('\u{1b}') {
+        // A code runs to its letter m; what stands before the first one is text.
+        stripped
+            .push_str(part.strip_prefix('[').and_then(|p| p.split_once('m')).map_or(part, |(_, text)| text));
+    }
+    assert_eq!(stripped, plain);
+}
