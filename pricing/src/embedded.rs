@@ -104,11 +104,11 @@ fn unavailable(
     has_zones: bool,
     has_prices: bool,
 ) -> Error {
-    let priced = complete(zones, prices);
-    let example = priced.first().cloned().unwrap_or_default();
+    let usable = complete(zones, prices);
+    let example = usable.first().cloned().unwrap_or_default();
     let region = region.to_owned();
     if has_zones {
-        Error::NoPrices { region, priced: priced.join(", "), example }
+        Error::NoPrices { region, priced: usable.join(", "), example }
     } else if has_prices {
         Error::NoZones { region, example }
     } else {

@@ -29,9 +29,12 @@ pub mod facts;
 mod inflate;
 mod labels;
 mod overhead;
+mod parse;
+mod render;
 mod share;
 
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Operator, Requirement, Settings};
 pub use embedded::priced_regions;
 pub use error::Error;
+pub use render::to_json;
 pub use share::{Share, ShareError};

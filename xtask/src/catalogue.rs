@@ -90,7 +90,7 @@ struct VpcLimits {
     trunking: bool,
 }
 
-/// What is read of a DescribeInstanceTypes answer.
+/// What is read of a `DescribeInstanceTypes` answer.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Described {
