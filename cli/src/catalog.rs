@@ -23,7 +23,7 @@ use crate::failure::{Exit, Failure};
 use crate::render::grid::{Align, Cell, Grid};
 use crate::render::look::{Look, Style};
 use crate::terminal::{self, ColorChoice};
-use crate::text::{count, thousands, wrap};
+use crate::text::{count, safe, thousands, wrap};
 use crate::{amount, input, money};
 
 /// Region whose types are used where nobody says.
@@ -380,26 +380,23 @@ fn zone_letters(t: &InstanceType) -> String {
 /// How many types these are, where they come from and how good the prices are.
 fn summary(catalog: &Catalog, chosen: &[InstanceType]) -> String {
     let all = count(catalog.types.len(), "type");
-    let mut text = if chosen.len() == catalog.types.len() {
+    let shown = if chosen.len() == catalog.types.len() {
         all
     } else {
         format!("{} of {all}", thousands(chosen.len() as u64))
     };
+    let estimates = chosen.iter().flat_map(|t| &t.offerings).any(|o| o.estimated);
     match &catalog.source {
         CatalogSource::Embedded { region, price_date, spot_price_share } => {
-            text.push_str(&format!(" in {region}; on-demand prices of {price_date}"));
-            if chosen.iter().flat_map(|t| &t.offerings).any(|o| o.estimated) {
-                text.push_str(&format!("; ~ spot prices are estimated at {spot_price_share} of on-demand"));
-            }
+            let spot = format!("; ~ spot prices are estimated at {spot_price_share} of on-demand");
+            let spot = if estimates { &spot } else { "" };
+            format!("{shown} in {region}; on-demand prices of {price_date}{spot}.")
         }
         CatalogSource::File { name } => {
-            text.push_str(&format!(" in {}", crate::text::safe(name)));
-            if chosen.iter().flat_map(|t| &t.offerings).any(|o| o.estimated) {
-                text.push_str("; ~ estimated");
-            }
+            let note = if estimates { "; ~ estimated" } else { "" };
+            format!("{shown} in {}{note}.", safe(name))
         }
     }
-    text + "."
 }
 
 #[cfg(test)]
