@@ -18,7 +18,7 @@ mod verify;
 
 pub use money::Price;
 pub use problem::*;
-pub use verify::verify;
+pub use verify::{Violation, verify};
 pub use solution::{NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
 
 use std::sync::atomic::AtomicBool;
@@ -36,13 +36,6 @@ impl Default for Options {
     fn default() -> Self {
         Self { gap: 0.02, max_steps: 200_000_000 }
     }
-}
-
-/// A plan that breaks a rule: a defect of the solver, never the caller's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// What broke, and where, in words.
-    pub what: String,
 }
 
 /// Progress of a long solve, told as it goes: (stage, done, of).

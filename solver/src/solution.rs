@@ -4,9 +4,10 @@ use crate::money::Price;
 use crate::problem::{DaemonId, NodeId, PodId, PoolId, ResourceId, TypeId};
 
 /// How a solve ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Status {
     /// The cost equals the bound to within a millionth.
+    #[default]
     Optimal,
     /// The asked-for gap was reached.
     WithinGap,
@@ -105,7 +106,7 @@ pub struct Unplaced {
 }
 
 /// An answer to a [`crate::Problem`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Solution {
     /// Nodes to launch, by pool, price (dearest first), type and zone.
     pub new_nodes: Vec<NewNode>,

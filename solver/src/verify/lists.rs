@@ -1,0 +1,55 @@
+//! Every pending pod stands in exactly one list, every id points somewhere, and the bill adds up.
+
+use super::{Violation, violation};
+use crate::money::Price;
+use crate::problem::{PodId, Problem};
+use crate::solution::Solution;
+
+pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Violation>) {
+    let mut seen = vec![0u32; problem.pods.len()];
+    let mut count = |pod: PodId| match seen.get_mut(pod.index()) {
+        Some(times) => *times += 1,
+        None => violation(found, format!("pod number {} does not exist", pod.0)),
+    };
+    solution.new_nodes.iter().flat_map(|n| &n.pods).for_each(|p| count(*p));
+    solution.placements.iter().flat_map(|n| &n.pods).for_each(|p| count(*p));
+    solution.unplaced.iter().for_each(|u| count(u.pod));
+    for (pod, times) in problem.pods.iter().zip(&seen).filter(|(_, times)| **times != 1) {
+        violation(found, format!("pod {} is in {times} lists instead of one", pod.name));
+    }
+    for unplaced in solution.unplaced.iter().filter(|u| u.reasons.is_empty()) {
+        violation(found, format!("pod number {} is unplaced without a reason", unplaced.pod.0));
+    }
+    let mut nodes = std::collections::BTreeSet::new();
+    for placement in &solution.placements {
+        if placement.node.index() >= problem.nodes.len() {
+            violation(found, format!("existing node number {} does not exist", placement.node.0));
+        } else if !nodes.insert(placement.node) {
+            violation(found, format!("existing node {} is listed twice", problem.nodes[placement.node.index()].name));
+        }
+    }
+    for (at, node) in solution.new_nodes.iter().enumerate() {
+        let of_type = problem.types.get(node.instance_type.index());
+        let offering = of_type.and_then(|t| t.offerings.get(node.offering));
+        match offering {
+            None => violation(found, format!("new node {at}: no such offering")),
+            Some(o) if o.price != node.price => {
+                violation(found, format!("new node {at}: priced {}, its offering costs {}", node.price, o.price));
+            }
+            Some(_) => {}
+        }
+        if node.pool.index() >= problem.pools.len() {
+            violation(found, format!("new node {at}: no such NodePool"));
+        }
+        if node.daemons.iter().any(|d| d.index() >= problem.daemons.len()) {
+            violation(found, format!("new node {at}: no such DaemonSet"));
+        }
+    }
+    let cost: Price = solution.new_nodes.iter().map(|n| n.price).sum();
+    if cost != solution.cost {
+        violation(found, format!("the cost is stated as {}, the nodes add up to {cost}", solution.cost));
+    }
+    if solution.bound > solution.cost {
+        violation(found, format!("the lower bound {} is above the cost {}", solution.bound, solution.cost));
+    }
+}
