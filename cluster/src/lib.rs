@@ -1,1 +1,30 @@
 //! A captured cluster: reading a snapshot, and lowering it to a packing problem.
+//!
+//! ```text
+//! kubectl get … -o json ─▶ read ─▶ Snapshot ─┐
+//!                                            ├─▶ lower ─▶ solver::Problem + notes
+//!                      pricing::Catalog ─────┘
+//! ```
+//!
+//! # Invariants
+//! - Nothing here reads a file, a clock, the environment or a network: bytes come in, values go out.
+//! - No input makes it panic, hang, or use memory out of proportion to its size.
+//! - Nothing that a snapshot asks for is dropped silently: what planning does not honour becomes a [`Note`].
+
+mod document;
+mod error;
+mod inflate;
+mod kind;
+mod lower;
+mod note;
+pub mod object;
+mod read;
+mod requests;
+mod snapshot;
+mod yaml;
+
+pub use error::{ObjectError, Position, ReadError};
+pub use lower::{LowerError, LowerOptions, Lowered, UNLIMITED, lower};
+pub use note::{Note, Rule};
+pub use read::{ReadOptions, Source, read};
+pub use snapshot::{LeftOut, Pod, Snapshot};

@@ -1,0 +1,67 @@
+//! The kinds that are read, told from others of the same name by their API group.
+
+/// A kind that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Pod,
+    Node,
+    PersistentVolumeClaim,
+    PersistentVolume,
+    StorageClass,
+    CsiNode,
+    DaemonSet,
+    Namespace,
+    PriorityClass,
+    NodePool,
+    NodeClaim,
+    Ec2NodeClass,
+}
+
+impl Kind {
+    const ALL: [(Self, &'static str, &'static str); 12] = [
+        (Self::Pod, "Pod", ""),
+        (Self::Node, "Node", ""),
+        (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
+        (Self::PersistentVolume, "PersistentVolume", ""),
+        (Self::StorageClass, "StorageClass", "storage.k8s.io"),
+        (Self::CsiNode, "CSINode", "storage.k8s.io"),
+        (Self::DaemonSet, "DaemonSet", "apps"),
+        (Self::Namespace, "Namespace", ""),
+        (Self::PriorityClass, "PriorityClass", "scheduling.k8s.io"),
+        (Self::NodePool, "NodePool", "karpenter.sh"),
+        (Self::NodeClaim, "NodeClaim", "karpenter.sh"),
+        (Self::Ec2NodeClass, "EC2NodeClass", "karpenter.k8s.aws"),
+    ];
+
+    /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.
+    pub(crate) fn of(name: &str, version: &str) -> Option<Self> {
+        let (kind, _, group) = Self::ALL.iter().find(|(_, n, _)| *n == name)?;
+        let stated = version.split_once('/').map_or("", |(group, _)| group);
+        (version.is_empty() || stated == *group).then_some(*kind)
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// Whether its objects live in namespaces.
+    pub(crate) fn is_namespaced(self) -> bool {
+        matches!(self, Self::Pod | Self::PersistentVolumeClaim | Self::DaemonSet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_told_apart_by_group() {
+        assert_eq!(Kind::of("NodePool", "karpenter.sh/v1"), Some(Kind::NodePool));
+        assert_eq!(Kind::of("NodePool", "hypershift.openshift.io/v1beta1"), None);
+        assert_eq!(Kind::of("Pod", "v1"), Some(Kind::Pod));
+        assert_eq!(Kind::of("Pod", ""), Some(Kind::Pod));
+        assert_eq!(Kind::of("ReplicaSet", "apps/v1"), None);
+        assert_eq!(Kind::Ec2NodeClass.name(), "EC2NodeClass");
+    }
+}

@@ -1,0 +1,195 @@
+//! What a reader of the plan should know about how the snapshot was taken: assumptions, what was left out, and rules
+//! that planning does not honour.
+
+use std::fmt;
+
+use crate::snapshot::LeftOut;
+
+/// Something to know about a lowered snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Note {
+    /// The snapshot has no NodePool, so a default one was used.
+    DefaultNodePool,
+    /// The catalogue offers instance types at estimated prices.
+    EstimatedPrices {
+        /// Number of such offerings.
+        offerings: usize,
+    },
+    /// Malformed objects were left out.
+    Invalid {
+        /// How many.
+        count: usize,
+    },
+    /// Objects of a kind that is not read.
+    Ignored {
+        /// The kind.
+        kind: String,
+        /// How many.
+        count: usize,
+    },
+    /// Pods without a node that are none of the planner's business.
+    LeftOut {
+        /// Why.
+        why: LeftOut,
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+    /// Pods bound to nodes that are not in the snapshot.
+    UnknownNode {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// Its node.
+        node: String,
+    },
+    /// NodePools that launch nothing for pods.
+    IdlePool {
+        /// Its name.
+        name: String,
+        /// Whether it is being deleted; otherwise it is static.
+        deleting: bool,
+    },
+    /// Machines that are being launched.
+    InFlight {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// Whether pods may be placed on them; otherwise they count against their NodePools' limits only.
+        open: bool,
+    },
+    /// A rule that the snapshot states and planning does not honour.
+    NotHonoured {
+        /// The rule.
+        rule: Rule,
+        /// How many objects state it.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+}
+
+/// A rule that planning does not honour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rule {
+    /// Pods: preferred node affinity.
+    PreferredNodeAffinity,
+    /// Pods: preferred pod affinity or anti-affinity.
+    PreferredPodAffinity,
+    /// Pods: topology spread with `ScheduleAnyway`.
+    ScheduleAnyway,
+    /// Pods: claims of dynamic resource allocation.
+    ResourceClaims,
+    /// Pods: a runtime class.
+    RuntimeClass,
+    /// Pods: tolerations that compare numbers.
+    NumericTolerations,
+    /// Pods: a claim that is not bound and names no storage class.
+    NoStorageClass,
+    /// NodePools: `minValues`.
+    MinValues,
+    /// NodePools: taints with `PreferNoSchedule`.
+    PreferNoSchedule,
+    /// NodePools: limits on resources that no instance type has.
+    UnknownLimit,
+    /// EC2NodeClasses: kubelet settings.
+    Kubelet,
+    /// EC2NodeClasses: instance stores as ephemeral storage.
+    InstanceStore,
+    /// EC2NodeClasses: subnets in only some of the zones that the catalogue offers.
+    Subnets,
+}
+
+impl Rule {
+    /// The rule in words, and what planning does instead.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::PreferredNodeAffinity => "preferred node affinity: ignored",
+            Self::PreferredPodAffinity => "preferred pod affinity and anti-affinity: ignored",
+            Self::ScheduleAnyway => "topology spread with ScheduleAnyway: ignored",
+            Self::ResourceClaims => {
+                "resource claims (dynamic resource allocation): planned as if there were none"
+            }
+            Self::RuntimeClass => {
+                "runtimeClassName: only the overhead and node selector that the pod itself states"
+            }
+            Self::NumericTolerations => "tolerations with Lt or Gt: taken to tolerate nothing",
+            Self::NoStorageClass => "unbound claims without a storage class: taken to bind anywhere",
+            Self::MinValues => "minValues in NodePool requirements: ignored",
+            Self::PreferNoSchedule => "PreferNoSchedule taints of NodePools: ignored",
+            Self::UnknownLimit => "NodePool limits on a resource that no instance type has",
+            Self::Kubelet => "kubelet settings of EC2NodeClasses: allocatable is that of the catalogue",
+            Self::InstanceStore => {
+                "instanceStorePolicy of EC2NodeClasses: ephemeral storage is that of the catalogue"
+            }
+            Self::Subnets => "subnets of EC2NodeClasses: every zone of the catalogue is used",
+        }
+    }
+
+    /// What states it.
+    const fn of(self) -> &'static str {
+        match self {
+            Self::MinValues | Self::PreferNoSchedule | Self::UnknownLimit => "NodePool",
+            Self::Kubelet | Self::InstanceStore | Self::Subnets => "EC2NodeClass",
+            _ => "pod",
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DefaultNodePool => f.write_str(
+                "no NodePool in the snapshot: a default one is used (on-demand and spot, linux, amd64 and arm64, \
+                 categories c, m, r, generation above 2)",
+            ),
+            Self::EstimatedPrices { offerings } => {
+                write!(f, "estimated prices: {offerings} offerings of the catalogue have no known price")
+            }
+            Self::Invalid { count } => write!(f, "left out: {}, malformed", Counted(*count, "object")),
+            Self::Ignored { kind, count } => write!(f, "not read: {count} {kind}"),
+            Self::LeftOut { why, count, example } => {
+                let why = match why {
+                    LeftOut::NotPending => "without a node and not pending",
+                    LeftOut::Terminating => "being deleted",
+                    LeftOut::DaemonSet => "of DaemonSets, which bind their own",
+                    LeftOut::Gated => "held back by scheduling gates",
+                };
+                write!(f, "left out: {} {why} ({example})", Counted(*count, "pod"))
+            }
+            Self::UnknownNode { count, example, node } => {
+                let pods = Counted(*count, "pod");
+                write!(f, "left out: {pods} on nodes that are not in the snapshot ({example} on {node})")
+            }
+            Self::IdlePool { name, deleting } => {
+                let why = if *deleting { "being deleted" } else { "static (it has replicas)" };
+                write!(f, "NodePool {name} launches nothing for pods: it is {why}")
+            }
+            Self::InFlight { count, example, open } => {
+                let claims = Counted(*count, "NodeClaim");
+                let use_ = if *open { "pods may be placed on them" } else { "they count against limits only" };
+                write!(f, "being launched: {claims} without a Node ({example}); {use_}")
+            }
+            Self::NotHonoured { rule, count, example } => {
+                write!(f, "not honoured: {} ({}, {example})", rule.words(), Counted(*count, rule.of()))
+            }
+        }
+    }
+}
+
+/// A number of things.
+struct Counted(usize, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = match self.0 {
+            1 => "",
+            _ if self.1.ends_with("Class") => "es",
+            _ => "s",
+        };
+        write!(f, "{} {}{plural}", self.0, self.1)
+    }
+}

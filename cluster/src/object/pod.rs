@@ -1,0 +1,408 @@
+//! Pods: what of their spec decides where they may run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use stowage_api::{ObjectMeta, ResourceList, null_is_default};
+
+use super::selector::{LabelSelector, NodeSelector};
+
+/// A pod as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PodObject {
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) spec: PodSpec,
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) status: PodStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PodStatus {
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) phase: Phase,
+}
+
+/// Where a pod is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub enum Phase {
+    /// Not started yet.
+    #[default]
+    #[serde(alias = "")]
+    Pending,
+    /// At least one container runs.
+    Running,
+    /// All containers ended well.
+    Succeeded,
+    /// A container ended badly, and none will run again.
+    Failed,
+    /// The node is not heard of.
+    Unknown,
+}
+
+/// What of a pod's spec decides where it may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// The node it is bound to. Empty in a [`crate::Pod`], which keeps it beside the spec so that specs can be shared.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_name: String,
+    /// Containers.
+    #[serde(deserialize_with = "null_is_default")]
+    pub containers: Vec<Container>,
+    /// Init containers, sidecars among them.
+    #[serde(deserialize_with = "null_is_default")]
+    pub init_containers: Vec<Container>,
+    /// Pod-level resources.
+    #[serde(deserialize_with = "null_is_default")]
+    pub resources: ContainerResources,
+    /// What its runtime takes beside the containers.
+    #[serde(deserialize_with = "null_is_default")]
+    pub overhead: ResourceList,
+    /// Labels that its node must have.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Affinities.
+    #[serde(deserialize_with = "null_is_default")]
+    pub affinity: Affinity,
+    /// Tolerations.
+    #[serde(deserialize_with = "null_is_default")]
+    pub tolerations: Vec<Toleration>,
+    /// Topology spread.
+    #[serde(deserialize_with = "null_is_default")]
+    pub topology_spread_constraints: Vec<SpreadConstraint>,
+    /// Volumes that are claims; all others are left out.
+    #[serde(deserialize_with = "claim_volumes")]
+    pub volumes: Vec<Volume>,
+    /// Whether it shares its node's network, and so takes ports of it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub host_network: bool,
+    /// Priority, where admission has resolved it.
+    pub priority: Option<i32>,
+    /// Name of its priority class.
+    #[serde(deserialize_with = "null_is_default")]
+    pub priority_class_name: String,
+    /// How many gates keep it from being scheduled.
+    #[serde(deserialize_with = "null_is_default")]
+    pub scheduling_gates: Count,
+    /// Name of its runtime class.
+    #[serde(deserialize_with = "null_is_default")]
+    pub runtime_class_name: String,
+    /// How many claims of dynamic resource allocation it has.
+    #[serde(deserialize_with = "null_is_default")]
+    pub resource_claims: Count,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Container {
+    /// Requests and limits.
+    #[serde(deserialize_with = "null_is_default")]
+    pub resources: ContainerResources,
+    /// Ports.
+    #[serde(deserialize_with = "null_is_default")]
+    pub ports: Vec<ContainerPort>,
+    /// Of an init container, whether it keeps running beside the others (`restartPolicy: Always`).
+    #[serde(rename = "restartPolicy", deserialize_with = "is_always")]
+    pub sidecar: bool,
+}
+
+/// Requests and limits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct ContainerResources {
+    /// What is set aside for it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub requests: ResourceList,
+    /// What it may use at most; also the request where that is not stated.
+    #[serde(deserialize_with = "null_is_default")]
+    pub limits: ResourceList,
+}
+
+/// A port of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerPort {
+    /// Port inside the container.
+    #[serde(deserialize_with = "null_is_default")]
+    pub container_port: u16,
+    /// Port on the node; 0 for none.
+    #[serde(deserialize_with = "null_is_default")]
+    pub host_port: u16,
+    /// Address on the node; empty for every address.
+    #[serde(rename = "hostIP", deserialize_with = "null_is_default")]
+    pub host_ip: String,
+    /// Protocol.
+    #[serde(deserialize_with = "null_is_default")]
+    pub protocol: Protocol,
+}
+
+/// Network protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    #[serde(alias = "")]
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// Affinities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Affinity {
+    /// To nodes.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_affinity: NodeAffinity,
+    /// To pods.
+    #[serde(deserialize_with = "null_is_default")]
+    pub pod_affinity: PodAffinity,
+    /// Away from pods.
+    #[serde(deserialize_with = "null_is_default")]
+    pub pod_anti_affinity: PodAffinity,
+}
+
+/// Affinity to nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct NodeAffinity {
+    /// What must hold.
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    pub required: Option<NodeSelector>,
+    /// How many preferences there are.
+    #[serde(
+        rename = "preferredDuringSchedulingIgnoredDuringExecution",
+        deserialize_with = "null_is_default"
+    )]
+    pub preferred: Count,
+}
+
+/// Affinity to pods, or away from them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct PodAffinity {
+    /// What must hold: every term.
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", deserialize_with = "null_is_default")]
+    pub required: Vec<PodAffinityTerm>,
+    /// How many preferences there are.
+    #[serde(
+        rename = "preferredDuringSchedulingIgnoredDuringExecution",
+        deserialize_with = "null_is_default"
+    )]
+    pub preferred: Count,
+}
+
+/// The pods to be near to, or away from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodAffinityTerm {
+    /// Node label whose values are the domains.
+    pub topology_key: String,
+    /// Which pods; `None` selects none.
+    #[serde(default)]
+    pub label_selector: Option<LabelSelector>,
+    /// In these namespaces.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub namespaces: Vec<String>,
+    /// And in namespaces with such labels. With neither, in the pod's own.
+    #[serde(default)]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Label keys for which the pods must have this pod's value.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub match_label_keys: Vec<String>,
+    /// Label keys for which the pods must not have this pod's value.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub mismatch_label_keys: Vec<String>,
+}
+
+/// A topology spread constraint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpreadConstraint {
+    /// Node label whose values are the domains.
+    pub topology_key: String,
+    /// How uneven it may get; 0 is taken as 1.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub max_skew: u32,
+    /// How many domains there must be at least; 0 is taken as 1.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub min_domains: u32,
+    /// Whether it is a rule or a wish.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub when_unsatisfiable: Unsatisfiable,
+    /// Which pods count; `None` selects none.
+    #[serde(default)]
+    pub label_selector: Option<LabelSelector>,
+    /// Label keys for which the pods must have this pod's value.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub match_label_keys: Vec<String>,
+    /// Whether domains count that the pod's node selector and affinity exclude; honoured when unset.
+    #[serde(default)]
+    pub node_affinity_policy: Option<Policy>,
+    /// Whether domains count whose taints the pod does not tolerate; ignored when unset.
+    #[serde(default)]
+    pub node_taints_policy: Option<Policy>,
+}
+
+/// What becomes of a pod whose spread cannot be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub enum Unsatisfiable {
+    /// It waits.
+    #[default]
+    DoNotSchedule,
+    /// It runs anyway.
+    ScheduleAnyway,
+}
+
+/// Whether something is looked at while domains are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+pub enum Policy {
+    /// It is.
+    Honor,
+    /// It is not.
+    Ignore,
+}
+
+/// A toleration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct Toleration {
+    /// Key; empty for every key.
+    #[serde(deserialize_with = "null_is_default")]
+    pub key: String,
+    /// How the value compares.
+    #[serde(deserialize_with = "null_is_default")]
+    pub operator: TolerationOperator,
+    /// Value.
+    #[serde(deserialize_with = "null_is_default")]
+    pub value: String,
+    /// Effect.
+    #[serde(deserialize_with = "null_is_default")]
+    pub effect: TolerationEffect,
+}
+
+/// How a toleration's value compares with the taint's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub enum TolerationOperator {
+    /// Equal.
+    #[default]
+    #[serde(alias = "")]
+    Equal,
+    /// Any value.
+    Exists,
+    /// A number below (alpha in Kubernetes 1.35).
+    Lt,
+    /// A number above (alpha in Kubernetes 1.35).
+    Gt,
+}
+
+/// The effect that a toleration is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub enum TolerationEffect {
+    /// Every effect.
+    #[default]
+    #[serde(rename = "")]
+    Any,
+    /// `NoSchedule`.
+    NoSchedule,
+    /// `PreferNoSchedule`.
+    PreferNoSchedule,
+    /// `NoExecute`.
+    NoExecute,
+}
+
+/// A volume that is a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Volume {
+    /// An existing claim, by name.
+    Claim(String),
+    /// A claim made for each pod, called after the pod and the volume.
+    Ephemeral {
+        /// The volume's name.
+        volume: String,
+        /// The storage class of the claim's template.
+        storage_class: Option<String>,
+    },
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct VolumeWire {
+    #[serde(deserialize_with = "null_is_default")]
+    name: String,
+    persistent_volume_claim: Option<ClaimWire>,
+    ephemeral: Option<EphemeralWire>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClaimWire {
+    claim_name: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EphemeralWire {
+    #[serde(deserialize_with = "null_is_default")]
+    volume_claim_template: TemplateWire,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TemplateWire {
+    #[serde(deserialize_with = "null_is_default")]
+    spec: super::storage::ClaimSpec,
+}
+
+fn claim_volumes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
+    let written: Vec<VolumeWire> = null_is_default(deserializer)?;
+    let kept = written.into_iter().filter_map(|v| match (v.persistent_volume_claim, v.ephemeral) {
+        (Some(claim), _) => Some(Volume::Claim(claim.claim_name)),
+        (None, Some(ephemeral)) => {
+            let storage_class = ephemeral.volume_claim_template.spec.storage_class_name;
+            Some(Volume::Ephemeral { volume: v.name, storage_class })
+        }
+        (None, None) => None,
+    });
+    Ok(kept.collect())
+}
+
+fn is_always<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.as_deref() == Some("Always"))
+}
+
+/// The length of a list whose items are not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Count(pub usize);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+        impl<'de> Visitor<'de> for Items {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Count, A::Error> {
+                let mut count = 0;
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Count(count))
+            }
+        }
+        deserializer.deserialize_seq(Items)
+    }
+}

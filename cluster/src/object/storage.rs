@@ -1,0 +1,108 @@
+//! Claims, volumes and storage classes.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use stowage_api::{ObjectMeta, null_is_default};
+
+use super::selector::NodeSelector;
+
+/// A claim of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PersistentVolumeClaim {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: ClaimSpec,
+}
+
+/// Specification of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimSpec {
+    /// Name of its storage class.
+    pub storage_class_name: Option<String>,
+    /// Name of the volume that it is bound to.
+    pub volume_name: Option<String>,
+}
+
+/// A volume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct PersistentVolume {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: VolumeSpec,
+}
+
+/// Specification of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeSpec {
+    /// Nodes that it can be attached to.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_affinity: VolumeNodeAffinity,
+    /// Where a CSI driver made it.
+    pub csi: Option<CsiSource>,
+    /// Where it is an EBS volume in the old style.
+    pub aws_elastic_block_store: Option<IgnoredAny>,
+}
+
+/// Nodes that a volume can be attached to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct VolumeNodeAffinity {
+    /// What must hold.
+    pub required: Option<NodeSelector>,
+}
+
+/// The CSI driver of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct CsiSource {
+    /// Name.
+    #[serde(deserialize_with = "null_is_default")]
+    pub driver: String,
+}
+
+/// A way to make volumes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StorageClass {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Driver, or in-tree plug-in.
+    #[serde(deserialize_with = "null_is_default")]
+    pub provisioner: String,
+    /// `Immediate` or `WaitForFirstConsumer`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub volume_binding_mode: String,
+    /// Where its volumes may be made; anywhere when empty.
+    #[serde(deserialize_with = "null_is_default")]
+    pub allowed_topologies: Vec<TopologyTerm>,
+}
+
+/// Everything in a term must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TopologyTerm {
+    /// On labels.
+    #[serde(deserialize_with = "null_is_default")]
+    pub match_label_expressions: Vec<TopologyExpression>,
+}
+
+/// A node label with one of these values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct TopologyExpression {
+    /// Label key.
+    pub key: String,
+    /// Values.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub values: Vec<String>,
+}

@@ -1,0 +1,117 @@
+//! A captured cluster: its objects, as far as planning reads them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, ObjectMeta};
+
+use crate::error::ObjectError;
+use crate::object::{
+    CsiNode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Phase, PodSpec,
+    PriorityClass, StorageClass,
+};
+
+/// A captured cluster, as [`crate::read()`] gives it.
+///
+/// # Invariants
+/// No two objects of a kind share namespace and name. Every object has a name. Vectors are in the order of the input.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Pods.
+    pub pods: Vec<Pod>,
+    /// Nodes.
+    pub nodes: Vec<Node>,
+    /// Claims of volumes.
+    pub claims: Vec<PersistentVolumeClaim>,
+    /// Volumes.
+    pub volumes: Vec<PersistentVolume>,
+    /// Storage classes.
+    pub storage_classes: Vec<StorageClass>,
+    /// What CSI drivers can do on each node.
+    pub csi_nodes: Vec<CsiNode>,
+    /// DaemonSets.
+    pub daemon_sets: Vec<DaemonSet>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// Priority classes.
+    pub priority_classes: Vec<PriorityClass>,
+    /// NodePools.
+    pub node_pools: Vec<NodePool>,
+    /// NodeClaims.
+    pub node_claims: Vec<NodeClaim>,
+    /// EC2NodeClasses.
+    pub node_classes: Vec<Ec2NodeClass>,
+    /// How many objects of other kinds there were, by kind.
+    pub ignored: BTreeMap<String, usize>,
+    /// Malformed objects that were left out, where [`crate::ReadOptions::skip_invalid`] asks for that.
+    pub invalid: Vec<ObjectError>,
+}
+
+/// A pod. Namespaces, labels and specs are shared between the pods that have them in common, so that a hundred thousand
+/// pods of a hundred ReplicaSets take little more than their names.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Namespace.
+    pub namespace: Arc<str>,
+    /// Name.
+    pub name: Box<str>,
+    /// Labels.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// What decides where it may run.
+    pub spec: Arc<PodSpec>,
+    /// The node that it is bound to.
+    pub node: Option<Arc<str>>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// The DaemonSet that it belongs to.
+    pub daemon_set: Option<Arc<str>>,
+}
+
+/// Why a pod that has no node is none of the planner's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LeftOut {
+    /// It has ended, or says that it runs without saying where.
+    NotPending,
+    /// It is being deleted.
+    Terminating,
+    /// It belongs to a DaemonSet, whose controller binds it.
+    DaemonSet,
+    /// A scheduling gate holds it back.
+    Gated,
+}
+
+impl Pod {
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Whether it takes room on the node it is bound to.
+    pub fn is_bound(&self) -> bool {
+        self.node.is_some() && !matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Whether it waits for a node, and if not although it has none, why.
+    pub fn pending(&self) -> Option<Result<(), LeftOut>> {
+        if self.node.is_some() {
+            None
+        } else if self.phase != Phase::Pending {
+            Some(Err(LeftOut::NotPending))
+        } else if self.terminating {
+            Some(Err(LeftOut::Terminating))
+        } else if self.daemon_set.is_some() {
+            Some(Err(LeftOut::DaemonSet))
+        } else if self.spec.scheduling_gates.0 > 0 {
+            Some(Err(LeftOut::Gated))
+        } else {
+            Some(Ok(()))
+        }
+    }
+}
+
+/// The namespace of an object: `default` where it states none.
+pub(crate) fn namespace_of(meta: &ObjectMeta) -> &str {
+    meta.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or("default")
+}
