@@ -14,7 +14,7 @@ use crate::explain::reasons;
 use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::money::Price;
-use crate::pack::construct::{construct, correct, first_values};
+use crate::pack::construct::{Thrift, construct, correct, first_values};
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::Filler;
 use crate::pack::improve::{downsize, load, repack_worst};
@@ -22,11 +22,13 @@ use crate::pack::useful::{Useful, useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern};
 use crate::problem::{NodeId, PodId, PoolId, Problem, TypeId};
 use crate::solution::{NewNode, Placement, Solution, Stats, Status, Unplaced};
-use crate::topology::{Dealt, Item, deal};
+use crate::topology::{Caps, Dealt, Item, deal};
 use crate::{Options, Progress};
 
 /// Passes of value correction over one construction.
 const PASSES: u32 = 12;
+/// After this many deals that could not be carried out, the classes concerned stay unplaced.
+const ATTEMPTS: u64 = 12;
 /// At most this many alternatives a node.
 const ALTERNATIVES: usize = 60;
 
@@ -40,11 +42,21 @@ pub(crate) fn climb(
     let pods = problem.pods.len() as u64;
     progress("folding pods into classes", 0, pods);
     let mut model = Model::build(problem);
-    progress("dealing classes over zones", 0, model.classes.classes.len() as u64);
-    let dealt = deal(&mut model);
-    let mut search = Search::new(&model, &dealt, options, cancel);
-    search.run(progress);
-    let Search { placed, incumbent, stages, budget, filler, .. } = search;
+    let mut caps = Caps::new();
+    let mut attempt = 0;
+    let (dealt, outcome) = loop {
+        progress("dealing classes over domains", attempt, ATTEMPTS);
+        let dealt = deal(&mut model, &caps);
+        let mut search = Search::new(&model, &dealt, options, cancel);
+        search.run(progress);
+        let Search { placed, incumbent, stages, budget, filler, .. } = search;
+        attempt += 1;
+        // Pods dealt to a domain that could not hold them leave their rule unbalanced: deal again, knowing better.
+        if !learn(&mut caps, &dealt, &incumbent.left, attempt >= ATTEMPTS) {
+            break (dealt, (placed, incumbent, stages, budget, filler));
+        }
+    };
+    let (placed, incumbent, stages, budget, filler) = outcome;
     let bound = lower_bound(&model, &dealt.items, &placed, &incumbent.left, &stages);
     let cost = incumbent.cost(&model);
     let (cost, bound) = (Price::from_micros(cost), Price::from_micros(bound.min(cost)));
@@ -70,6 +82,26 @@ pub(crate) fn climb(
     };
     hand_out(&model, &dealt, &placed, &incumbent, &budget, &mut solution);
     solution
+}
+
+/// Lowers the cap of each domain that was dealt more than it could hold; of the whole class when `final_attempt`.
+/// Whether there was any.
+fn learn(caps: &mut Caps, dealt: &Dealt, left: &[u32], final_attempt: bool) -> bool {
+    let mut learnt = false;
+    for (item, left) in dealt.items.iter().zip(left) {
+        if item.domain.is_empty() || *left == 0 {
+            continue;
+        }
+        learnt = true;
+        caps.insert((item.class, item.domain.clone()), item.count - left);
+        if final_attempt {
+            // Nothing converges: better a pod unplaced, with a reason, than a rule broken.
+            for other in dealt.items.iter().filter(|other| other.class == item.class) {
+                caps.insert((other.class, other.domain.clone()), 0);
+            }
+        }
+    }
+    learnt
 }
 
 /// For each item, the kinds it may use; by tier of NodePool weight.
@@ -164,7 +196,10 @@ impl<'a> Search<'a> {
             progress("packing", u64::from(pass), u64::from(PASSES));
             let mut budget = self.budget.clone();
             let (model, items) = (self.model, self.items);
-            let mut found = construct(model, items, &useful, &wanted, &values, &mut budget, &mut self.filler);
+            // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
+            let short = best.as_ref().is_some_and(|(b, _): &(Incumbent, Budget)| b.unpacked() > 0);
+            let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
+            let mut found = construct(model, items, &useful, &wanted, &values, thrift, &mut budget, &mut self.filler);
             downsize(model, items, &useful, &mut budget, &mut found);
             for share in [0.02, 0.05, 0.1, 0.3] {
                 if found.bins.is_empty() || self.stopped() {

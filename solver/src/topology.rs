@@ -50,8 +50,11 @@ pub(crate) struct Dealt {
     pub(crate) stuck: Vec<Stuck>,
 }
 
+/// At most this many pods of a class in a domain, learnt from an attempt that could not place more.
+pub(crate) type Caps = BTreeMap<(u32, Domain), u32>;
+
 /// Deals every class over its domains.
-pub(crate) fn deal(model: &mut Model<'_>) -> Dealt {
+pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
     let total = model.classes.classes.len();
     let mut tally = Tally::build(model);
     let zones = claim_zones(model);
@@ -68,6 +71,11 @@ pub(crate) fn deal(model: &mut Model<'_>) -> Dealt {
             dealt.items.push(Item { class: class as u32, count: model.count(class), domain: Vec::new(), kinds });
         } else {
             let mut candidates = candidates(model, class, &keys);
+            for candidate in &mut candidates {
+                if let Some(cap) = caps.get(&(class as u32, candidate.domain.clone())) {
+                    candidate.most = *cap;
+                }
+            }
             if let Some(zone) = zones.get(&class) {
                 let zone_key = &model.problem.zone_key;
                 candidates.retain(|c| c.domain.iter().any(|(k, v)| k == zone_key && v.as_ref() == Some(zone)));
@@ -97,8 +105,8 @@ struct Candidate {
     kinds: FixedBitSet,
     /// How many pods existing nodes there could take, each node looked at alone.
     free: u32,
-    /// Whether a new node could take one.
-    buys: bool,
+    /// How many it may get in all: what existing nodes take where nothing can be bought.
+    most: u32,
 }
 
 /// The domains in which a class has a kind or a node, the cheapest first.
@@ -127,7 +135,7 @@ fn candidates(model: &mut Model<'_>, class: usize, keys: &BTreeSet<String>) -> V
             .zip(ids)
             .map(|((key, values, _), id)| (key.clone(), id.checked_sub(1).map(|at| values[at as usize].clone())))
             .collect::<Domain>();
-        by_domain.insert(domain.clone(), (price, Candidate { domain, kinds, free: 0, buys: true }));
+        by_domain.insert(domain.clone(), (price, Candidate { domain, kinds, free: 0, most: u32::MAX }));
     }
     let spec = model.spec(class);
     for (at, node) in model.problem.nodes.iter().enumerate() {
@@ -136,10 +144,13 @@ fn candidates(model: &mut Model<'_>, class: usize, keys: &BTreeSet<String>) -> V
             let domain: Domain = keys.iter().map(|k| (k.clone(), node.labels.get(k).cloned())).collect();
             let (_, candidate) = by_domain.entry(domain.clone()).or_insert_with(|| {
                 let kinds = FixedBitSet::with_capacity(total);
-                (i64::MAX, Candidate { domain, kinds, free: 0, buys: false })
+                (i64::MAX, Candidate { domain, kinds, free: 0, most: 0 })
             });
             let most = most.min(model.rules.allowance(class as u32, &model.rules.of_node[at]));
             candidate.free = candidate.free.saturating_add(most);
+            if candidate.most != u32::MAX {
+                candidate.most = candidate.free;
+            }
         }
     }
     let mut out: Vec<(i64, Candidate)> = by_domain.into_values().collect();
@@ -203,7 +214,7 @@ fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
 
 /// What keeps the next pod out of a domain.
 enum Obstacle {
-    NothingToBuy,
+    Full,
     Crowded(usize),
     Skewed(usize),
 }
@@ -278,8 +289,8 @@ impl Tally {
         for done in 0..model.count(class) {
             let obstacle = |at: usize| {
                 let candidate = &candidates[at];
-                if !candidate.buys && counts[at] >= candidate.free {
-                    return Some(Obstacle::NothingToBuy);
+                if counts[at] >= candidate.most {
+                    return Some(Obstacle::Full);
                 }
                 let crowded = rules.iter().position(|rule| !self.has_room(rule, &carried, &matched, candidate));
                 let skewed = || spreads.iter().position(|s| !s.allows(at)).map(Obstacle::Skewed);
@@ -294,8 +305,8 @@ impl Tally {
                 let why = (0..candidates.len()).find_map(|at| Some((at, obstacle(at)?)));
                 let why = match why {
                     None => "no domain holds the pod".to_owned(),
-                    Some((at, Obstacle::NothingToBuy)) => {
-                        format!("no new node can be launched in {}", words(&candidates[at].domain))
+                    Some((at, Obstacle::Full)) => {
+                        format!("no more room can be had in {}", words(&candidates[at].domain))
                     }
                     Some((_, Obstacle::Crowded(rule))) => {
                         format!("pod anti-affinity over {} leaves no domain", rules[rule].1)

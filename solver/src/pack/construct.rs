@@ -44,13 +44,24 @@ impl Ord for Entry {
     }
 }
 
+/// What a purchase is weighed against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thrift {
+    /// Its price.
+    Money,
+    /// Its share of what NodePool limits leave: holds more pods where a limit binds.
+    Limits,
+}
+
 /// One construction with fixed values.
+#[expect(clippy::too_many_arguments, reason = "one inner loop; a struct of the same eight would only rename them")]
 pub(crate) fn construct(
     model: &Model<'_>,
     items: &[Item],
     useful: &[Useful],
     left: &[u32],
     values: &[f64],
+    thrift: Thrift,
     budget: &mut Budget,
     filler: &mut Filler,
 ) -> Incumbent {
@@ -75,7 +86,11 @@ pub(crate) fn construct(
                 let room = &model.kinds.shapes[kind.shape as usize].room;
                 let bin = Bin { room, state: &empty, items: &useful[entry.at].items };
                 entry.filled = filler.best(model, items, bin, &incumbent.left, values);
-                entry.ratio = entry.filled.value / (kind.price.max(1) as f64);
+                entry.ratio = entry.filled.value
+                    / match thrift {
+                        Thrift::Money => kind.price.max(1) as f64,
+                        Thrift::Limits => budget.share(model, kind).max(1e-9),
+                    };
             }
             entry.version = version;
             if !entry.filled.pattern.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::host_rule::HostState;
 use crate::model::Model;
-use crate::pack::construct::construct;
+use crate::pack::construct::{Thrift, construct};
 use crate::pack::fill::Filler;
 use crate::pack::useful::Useful;
 use crate::pack::{Bins, Budget, Incumbent, Pattern, add_to};
@@ -33,6 +33,7 @@ pub(crate) fn downsize(model: &Model<'_>, items: &[Item], useful: &[Useful], bud
 
 /// Takes the worst bins apart, fills the holes of the others with their pods, and packs the rest anew. Keeps the
 /// outcome if it is cheaper and says so.
+#[expect(clippy::too_many_arguments, reason = "see construct")]
 pub(crate) fn repack_worst(
     model: &Model<'_>,
     items: &[Item],
@@ -67,7 +68,7 @@ pub(crate) fn repack_worst(
     }
     plug(model, items, useful, &mut trial);
     let left = std::mem::take(&mut trial.left);
-    let mut rest = construct(model, items, useful, &left, values, &mut trial_budget, filler);
+    let mut rest = construct(model, items, useful, &left, values, Thrift::Money, &mut trial_budget, filler);
     downsize(model, items, useful, &mut trial_budget, &mut rest);
     if rest.unpacked() > incumbent.unpacked() || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed {
         return false;

@@ -129,6 +129,14 @@ impl Budget {
         most as u32
     }
 
+    /// The largest share of what any limit leaves that one bin of a kind would take; zero without limits.
+    pub(crate) fn share(&self, model: &Model<'_>, kind: &Kind) -> f64 {
+        let capacity = &model.problem.types[kind.instance_type.index()].capacity;
+        let of_nodes = self.nodes[kind.pool.index()].map_or(0.0, |left| 1.0 / f64::from(left.max(1)));
+        let shares = self.left[kind.pool.index()].iter().map(|(id, left)| capacity.get(*id) as f64 / (*left).max(1) as f64);
+        shares.fold(of_nodes, f64::max)
+    }
+
     /// Takes `copies` bins of a kind out of the budget; negative gives back.
     pub(crate) fn take(&mut self, model: &Model<'_>, kind: &Kind, copies: i64) {
         let capacity = &model.problem.types[kind.instance_type.index()].capacity;

@@ -1,0 +1,190 @@
+//! Builders that read like a sentence, and a generator of small random clusters.
+
+#![allow(dead_code, unreachable_pub)] // Each test binary uses its own part.
+
+pub mod random;
+
+use std::sync::atomic::AtomicBool;
+
+use stowage_solver::{
+    Daemon, Effect, HostPort, InstanceType, LabelSetId, Labels, Node, NodeConstraint, NodePool, Offering, Operator, Options,
+    Pod, PodSelector, PodSpec, PodTerm, Price, Problem, Protocol, Requirement, ResourceId, Resources, RunningPod, Solution,
+    SpecId, Spread, Taint, Toleration, TopologyKey, solve,
+};
+
+pub const ZONE: &str = "topology.kubernetes.io/zone";
+pub const CAPACITY: &str = "karpenter.sh/capacity-type";
+pub const HOSTNAME: &str = "kubernetes.io/hostname";
+const RESOURCES: [&str; 4] = ["cpu", "memory", "nvidia.com/gpu", "pods"];
+
+/// A problem under construction.
+#[derive(Clone, Debug)]
+pub struct World(pub Problem);
+
+/// Amounts in milli-CPU, MiB and GPUs; `pods` is a node's pod limit or a pod's one.
+pub fn amounts(cpu: i64, mib: i64, gpu: i64, pods: i64) -> Resources {
+    let all = [cpu, mib << 20, gpu, pods];
+    Resources::from_amounts(all.into_iter().enumerate().map(|(at, n)| (ResourceId::of(at), n)))
+}
+
+pub fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+pub fn one_of(key: &str, values: &[&str]) -> Requirement {
+    Requirement { key: key.to_owned(), op: Operator::In(values.iter().map(|v| (*v).to_owned()).collect()) }
+}
+
+pub fn node_selector(requirement: Requirement) -> NodeConstraint {
+    NodeConstraint { source: "node selector".to_owned(), any_of: vec![vec![requirement]] }
+}
+
+pub fn app(name: &str) -> PodSelector {
+    PodSelector { namespaces: vec!["default".to_owned()], labels: Some(vec![one_of("app", &[name])]) }
+}
+
+pub fn zone_spread(name: &str, max_skew: u32) -> Spread {
+    spread(TopologyKey::Label(ZONE.to_owned()), name, max_skew)
+}
+
+pub fn spread(key: TopologyKey, name: &str, max_skew: u32) -> Spread {
+    Spread { key, max_skew, min_domains: 1, selector: app(name), honor_node_affinity: true, honor_taints: false }
+}
+
+pub fn away_from(key: TopologyKey, name: &str) -> PodTerm {
+    PodTerm { key, selector: app(name) }
+}
+
+pub fn taint(key: &str) -> Taint {
+    Taint { key: key.to_owned(), value: String::new(), effect: Effect::NoSchedule }
+}
+
+pub fn tolerate(key: &str) -> Toleration {
+    Toleration { key: Some(key.to_owned()), value: None, effect: None }
+}
+
+pub fn port(port: u16) -> HostPort {
+    HostPort { ip: None, protocol: Protocol::Tcp, port }
+}
+
+/// A pod spec of the namespace `default` asking for this much.
+pub fn spec(cpu: i64, mib: i64) -> PodSpec {
+    PodSpec { namespace: "default".to_owned(), requests: amounts(cpu, mib, 0, 1), ..PodSpec::default() }
+}
+
+impl World {
+    /// A NodePool `default` that takes everything, and no types yet.
+    pub fn new() -> Self {
+        let mut world = Self(Problem {
+            resources: RESOURCES.iter().map(|r| (*r).to_owned()).collect(),
+            zone_key: ZONE.to_owned(),
+            ..Problem::default()
+        });
+        world.pool("default", |_| {});
+        world
+    }
+
+    pub fn pool(&mut self, name: &str, change: impl FnOnce(&mut NodePool)) -> &mut Self {
+        let mut pool = NodePool {
+            name: name.to_owned(),
+            labels: labels(&[("karpenter.sh/nodepool", name), (HOSTNAME, "a new node")]),
+            ..NodePool::default()
+        };
+        change(&mut pool);
+        self.0.pools.push(pool);
+        self
+    }
+
+    /// An on-demand type of this room in zones a, b and c.
+    pub fn instance(&mut self, name: &str, room: Resources, dollars: f64) -> &mut Self {
+        self.instance_in(name, room, dollars, &["a", "b", "c"])
+    }
+
+    pub fn instance_in(&mut self, name: &str, room: Resources, dollars: f64, zones: &[&str]) -> &mut Self {
+        let offerings = zones.iter().map(|zone| Offering {
+            zone: (*zone).to_owned(),
+            capacity_type: "on-demand".to_owned(),
+            labels: labels(&[(ZONE, zone), (CAPACITY, "on-demand")]),
+            price: Price::from_dollars(dollars).unwrap(),
+            estimated: false,
+        });
+        self.0.types.push(InstanceType {
+            name: name.to_owned(),
+            labels: labels(&[("node.kubernetes.io/instance-type", name)]),
+            capacity: room.clone(),
+            allocatable: room,
+            offerings: offerings.collect(),
+        });
+        self
+    }
+
+    pub fn intern(&mut self, spec: PodSpec, pod_labels: &Labels) -> (SpecId, LabelSetId) {
+        let specs = &mut self.0.specs;
+        let at = specs.iter().position(|s| *s == spec).unwrap_or_else(|| {
+            specs.push(spec);
+            specs.len() - 1
+        });
+        let sets = &mut self.0.label_sets;
+        let set = sets.iter().position(|s| s == pod_labels).unwrap_or_else(|| {
+            sets.push(pod_labels.clone());
+            sets.len() - 1
+        });
+        (SpecId::of(at), LabelSetId::of(set))
+    }
+
+    /// `count` pending pods `default/<name>-<i>` labelled `app=<name>`.
+    pub fn pods(&mut self, name: &str, count: usize, spec: PodSpec) -> &mut Self {
+        let (spec, labels) = self.intern(spec, &labels(&[("app", name)]));
+        for at in 0..count {
+            self.0.pods.push(Pod { name: format!("default/{name}-{at:04}"), spec, labels });
+        }
+        self
+    }
+
+    /// An existing node in a zone.
+    pub fn node(&mut self, name: &str, zone: &str, room: Resources) -> &mut Self {
+        self.0.nodes.push(Node {
+            name: name.to_owned(),
+            labels: labels(&[(ZONE, zone), (HOSTNAME, name)]),
+            taints: Vec::new(),
+            allocatable: room,
+            used: Resources::default(),
+            host_ports: Vec::new(),
+            pods: Vec::new(),
+            pool: None,
+            open: true,
+        });
+        self
+    }
+
+    /// A pod of `app` that runs on the last node.
+    pub fn running(&mut self, app: &str, spec: PodSpec) -> &mut Self {
+        let requests = spec.requests.clone();
+        let ports = spec.host_ports.clone();
+        let (spec, labels) = self.intern(spec, &labels(&[("app", app)]));
+        let node = self.0.nodes.last_mut().unwrap();
+        node.used = node.used.plus(&requests);
+        node.host_ports.extend(ports);
+        let name = format!("default/{app}-running-{}-{}", node.name, node.pods.len());
+        node.pods.push(RunningPod { name, spec, labels, terminating: false });
+        self
+    }
+
+    pub fn daemon(&mut self, name: &str, spec: PodSpec) -> &mut Self {
+        let (spec, _) = self.intern(spec, &Labels::new());
+        self.0.daemons.push(Daemon { name: format!("kube-system/{name}"), spec });
+        self
+    }
+
+    pub fn solve(&self) -> Solution {
+        plan(&self.0)
+    }
+}
+
+/// Solves with default options; a violation is a failed test.
+pub fn plan(problem: &Problem) -> Solution {
+    solve(problem, &Options::default(), &AtomicBool::new(false), &mut |_, _, _| {}).unwrap_or_else(|violations| {
+        let lines: Vec<&str> = violations.iter().map(|v| v.what.as_str()).collect();
+        panic!("the plan breaks rules:\n{}\n{problem:#?}", lines.join("\n"))
+    })
+}

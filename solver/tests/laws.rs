@@ -1,0 +1,122 @@
+//! What holds for every cluster. That plans verify, and cost no less than their bound, is checked by every solve here.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use common::random::{Draft, draft};
+use common::{World, plan};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use stowage_solver::{Price, Problem, Solution, verify};
+
+/// A plan in names, which do not depend on the order of the input.
+fn named(problem: &Problem, solution: &Solution) -> Vec<String> {
+    let pods = |ids: &[stowage_solver::PodId]| {
+        ids.iter().map(|p| problem.pods[p.index()].name.as_str()).collect::<Vec<_>>().join(",")
+    };
+    let mut out = vec![format!("{} {}", solution.cost, solution.bound)];
+    for node in &solution.new_nodes {
+        let of_type = &problem.types[node.instance_type.index()];
+        let zone = &of_type.offerings[node.offering].zone;
+        let pool = &problem.pools[node.pool.index()].name;
+        out.push(format!("{pool} {} {zone} {:?}: {}", of_type.name, node.chosen_labels, pods(&node.pods)));
+    }
+    for placement in &solution.placements {
+        out.push(format!("{}: {}", problem.nodes[placement.node.index()].name, pods(&placement.pods)));
+    }
+    out.extend(solution.unplaced.iter().map(|u| format!("nowhere: {}", problem.pods[u.pod.index()].name)));
+    out
+}
+
+/// Everything in the problem in another order.
+fn shuffled(problem: &Problem) -> Problem {
+    let mut other = problem.clone();
+    other.pods.reverse();
+    other.nodes.reverse();
+    other.types.reverse();
+    for of_type in &mut other.types {
+        of_type.offerings.reverse();
+    }
+    other.pools.reverse();
+    other.daemons.reverse();
+    for pool in &mut other.pools {
+        pool.requirements.reverse();
+    }
+    other
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_the_input_is_irrelevant(draft in draft()) {
+        let World(problem) = draft.world(false);
+        let other = shuffled(&problem);
+        prop_assert_eq!(named(&problem, &plan(&problem)), named(&other, &plan(&other)));
+    }
+
+    #[test]
+    fn scaling_all_prices_scales_the_cost(draft in draft()) {
+        let World(problem) = draft.world(false);
+        let mut dear = problem.clone();
+        for offering in dear.types.iter_mut().flat_map(|t| &mut t.offerings) {
+            offering.price = offering.price * 4;
+        }
+        let (one, four) = (plan(&problem), plan(&dear));
+        // Four, because floats scale exactly by powers of two: ties break the same way.
+        prop_assert_eq!(one.cost * 4, four.cost);
+        // Rounding to micro-dollars happens once in each.
+        prop_assert!((one.bound * 4).micros().abs_diff(four.bound.micros()) <= 4 + four.bound.micros() as u64 / 100_000);
+    }
+
+    #[test]
+    fn the_verifier_notices_a_pod_moved_to_a_full_node(draft in draft()) {
+        let World(problem) = draft.world(false);
+        let mut solution = plan(&problem);
+        if solution.new_nodes.len() < 2 {
+            return Ok(());
+        }
+        // All pods onto the first new node, the others left empty.
+        let pods: Vec<_> = solution.new_nodes.iter_mut().flat_map(|n| std::mem::take(&mut n.pods)).collect();
+        solution.new_nodes[0].pods = pods;
+        prop_assert!(!verify(&problem, &solution).is_empty());
+    }
+}
+
+/// The generator reaches what it is for.
+#[test]
+fn the_generator_reaches_every_rule() {
+    let mut runner = TestRunner::deterministic();
+    let mut reached = BTreeSet::new();
+    for _ in 0..400 {
+        let draft: Draft = draft().new_tree(&mut runner).unwrap().current();
+        let World(problem) = draft.world(false);
+        let solution = plan(&problem);
+        let mut note = |what: &'static str, yes: bool| {
+            if yes {
+                reached.insert(what);
+            }
+        };
+        note("several pools in one plan", solution.new_nodes.iter().any(|n| n.pool != solution.new_nodes[0].pool));
+        note("existing nodes filled", !solution.placements.is_empty());
+        note("pods left over", !solution.unplaced.is_empty());
+        note("gpus", solution.new_nodes.iter().any(|n| problem.types[n.instance_type.index()].capacity.get(stowage_solver::ResourceId(2)) > 0));
+        note("chosen labels", solution.new_nodes.iter().any(|n| n.chosen_labels.iter().any(|(_, v)| v == "blue")));
+        note("limits bind", solution.unplaced.iter().any(|u| u.reasons.iter().any(|r| {
+            matches!(r, stowage_solver::Reason::Pool(_, stowage_solver::Obstacle::Limit { .. }))
+        })));
+        note("topology binds", solution.unplaced.iter().any(|u| u.reasons.iter().any(|r| {
+            matches!(r, stowage_solver::Reason::Pool(_, stowage_solver::Obstacle::Topology(_)))
+        })));
+        note("a gap", solution.gap() > 0.0 && solution.bound > Price::ZERO);
+        note("no gap", solution.cost > Price::ZERO && solution.gap() == 0.0);
+    }
+    let wanted = [
+        "several pools in one plan", "existing nodes filled", "pods left over", "gpus", "chosen labels", "limits bind",
+        "topology binds", "a gap", "no gap",
+    ];
+    let missing: Vec<&&str> = wanted.iter().filter(|w| !reached.contains(**w)).collect();
+    assert!(missing.is_empty(), "never reached: {missing:?}");
+}

@@ -1,0 +1,337 @@
+//! One rule at a time, on clusters small enough to see the answer.
+
+mod common;
+
+use common::{
+    HOSTNAME, World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate, zone_spread,
+};
+use stowage_solver::{
+    Obstacle, OpenLabel, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources, Solution, Status, TopologyKey,
+};
+
+/// `small` holds 2 cpu and 4 GiB for $1, `big` 8 cpu and 16 GiB for $4, `ram` 2 cpu and 16 GiB for $1.5.
+fn shop() -> World {
+    let mut world = World::new();
+    world.instance("small", amounts(2000, 4096, 0, 20), 1.0);
+    world.instance("big", amounts(8000, 16384, 0, 80), 4.0);
+    world.instance("ram", amounts(2000, 16384, 0, 20), 1.5);
+    world
+}
+
+/// New nodes as `type@zone`, sorted.
+fn nodes(problem: &Problem, solution: &Solution) -> Vec<String> {
+    let mut names: Vec<String> = solution
+        .new_nodes
+        .iter()
+        .map(|n| {
+            let of_type = &problem.types[n.instance_type.index()];
+            format!("{}@{}", of_type.name, of_type.offerings[n.offering].zone)
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn zones(problem: &Problem, solution: &Solution) -> Vec<(String, usize)> {
+    let mut by_zone = std::collections::BTreeMap::new();
+    for node in &solution.new_nodes {
+        let zone = problem.types[node.instance_type.index()].offerings[node.offering].zone.clone();
+        *by_zone.entry(zone).or_insert(0) += node.pods.len();
+    }
+    by_zone.into_iter().collect()
+}
+
+fn obstacle(solution: &Solution) -> Obstacle {
+    match &solution.unplaced[0].reasons[0] {
+        Reason::Pool(_, obstacle) => obstacle.clone(),
+        other => panic!("expected a NodePool's reason, got {other:?}"),
+    }
+}
+
+#[test]
+fn nothing_pending_costs_nothing() {
+    let solution = shop().solve();
+    assert_eq!((solution.cost, solution.bound, solution.status), (Price::ZERO, Price::ZERO, Status::Optimal));
+}
+
+#[test]
+fn memory_heavy_pods_find_the_memory_type() {
+    let mut world = shop();
+    world.pods("cache", 4, spec(250, 4000));
+    let solution = world.solve();
+    assert_eq!(nodes(&world.0, &solution), ["ram@a"]);
+    assert_eq!(solution.cost, Price::from_dollars(1.5).unwrap());
+}
+
+#[test]
+fn one_more_small_node_beats_a_bigger_one() {
+    let mut world = shop();
+    world.pods("web", 5, spec(1000, 1024));
+    let solution = world.solve();
+    // Three small nodes at $3 hold five one-cpu pods; a big one costs $4.
+    assert_eq!(solution.cost, Price::from_dollars(3.0).unwrap());
+}
+
+#[test]
+fn existing_room_is_used_before_anything_is_bought() {
+    let mut world = shop();
+    world.node("old", "b", amounts(4000, 8192, 0, 10)).pods("web", 3, spec(1000, 1024));
+    let solution = world.solve();
+    assert_eq!(solution.new_nodes.len(), 0);
+    assert_eq!(solution.placements[0].pods.len(), 3);
+    assert_eq!(solution.bound, Price::ZERO);
+}
+
+#[test]
+fn closed_and_tainted_nodes_take_nothing() {
+    let mut world = shop();
+    world.node("closing", "a", amounts(4000, 8192, 0, 10)).node("tainted", "a", amounts(4000, 8192, 0, 10));
+    world.0.nodes[0].open = false;
+    world.0.nodes[1].taints = vec![taint("dedicated")];
+    world.pods("web", 1, spec(1000, 1024));
+    let solution = world.solve();
+    assert_eq!((solution.new_nodes.len(), solution.placements.len()), (1, 0));
+}
+
+#[test]
+fn a_tainted_pool_takes_only_pods_that_tolerate() {
+    let mut world = shop();
+    world.0.pools[0].taints = vec![taint("dedicated")];
+    world.pods("plain", 1, spec(100, 100));
+    world.pods("special", 1, PodSpec { tolerations: vec![tolerate("dedicated")], ..spec(100, 100) });
+    let solution = world.solve();
+    assert_eq!(solution.unplaced.len(), 1);
+    assert_eq!(obstacle(&solution), Obstacle::Taint("dedicated:NoSchedule".to_owned()));
+}
+
+#[test]
+fn a_selector_that_nothing_meets_is_named() {
+    let mut world = shop();
+    world.pods("web", 1, PodSpec { node: vec![node_selector(one_of("disk", &["ssd"]))], ..spec(100, 100) });
+    let wanted = Obstacle::Constraint { source: "node selector".to_owned(), wanted: "disk In [ssd]".to_owned() };
+    assert_eq!(obstacle(&world.solve()), wanted);
+}
+
+#[test]
+fn a_pod_too_big_names_the_resource() {
+    let mut world = shop();
+    world.pods("huge", 1, spec(100, 65536));
+    let most = 16384 << 20;
+    let wanted = Obstacle::TooSmall { resource: ResourceId(1), need: 65536 << 20, most };
+    assert_eq!(obstacle(&world.solve()), wanted);
+}
+
+#[test]
+fn daemon_sets_take_their_room_first() {
+    let mut world = shop();
+    world.daemon("agent", spec(500, 100)).pods("web", 2, spec(1000, 1024));
+    let solution = world.solve();
+    // 2000m less 500m leaves room for one pod on a small node.
+    assert_eq!(solution.new_nodes.len(), 2);
+    assert_eq!(solution.new_nodes[0].daemons.len(), 1);
+}
+
+#[test]
+fn a_daemon_set_burdens_only_the_types_it_selects() {
+    let mut world = shop();
+    let on_big = node_selector(one_of("node.kubernetes.io/instance-type", &["big"]));
+    world.daemon("agent", PodSpec { node: vec![on_big], ..spec(500, 100) }).pods("web", 2, spec(1000, 1024));
+    let solution = world.solve();
+    assert_eq!(nodes(&world.0, &solution), ["small@a"]);
+    assert!(solution.new_nodes[0].daemons.is_empty());
+}
+
+#[test]
+fn zone_spread_is_even() {
+    let mut world = shop();
+    world.pods("web", 7, PodSpec { spread: vec![zone_spread("web", 1)], ..spec(500, 512) });
+    let solution = world.solve();
+    let counts: Vec<usize> = zones(&world.0, &solution).into_iter().map(|(_, n)| n).collect();
+    assert_eq!(counts, [3, 2, 2]);
+}
+
+#[test]
+fn zone_spread_counts_what_runs() {
+    let mut world = shop();
+    world.node("old", "a", amounts(2000, 4096, 0, 10));
+    for _ in 0..4 {
+        world.running("web", spec(500, 512));
+    }
+    world.pods("web", 4, PodSpec { spread: vec![zone_spread("web", 1)], ..spec(500, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("b".to_owned(), 2), ("c".to_owned(), 2)]);
+}
+
+#[test]
+fn zone_spread_stops_at_a_zone_that_takes_no_more() {
+    let mut world = World::new();
+    world.instance_in("only-a", amounts(2000, 4096, 0, 20), 1.0, &["a"]);
+    world.node("full", "b", amounts(100, 100, 0, 1));
+    world.pods("web", 5, PodSpec { spread: vec![zone_spread("web", 2)], ..spec(500, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("a".to_owned(), 2)]);
+    assert_eq!(solution.unplaced.len(), 3);
+    assert!(matches!(obstacle(&solution), Obstacle::Topology(why) if why.contains("skew of 2")));
+}
+
+#[test]
+fn host_anti_affinity_gives_each_pod_its_own_node() {
+    let mut world = shop();
+    let alone = PodSpec { anti_affinity: vec![away_from(TopologyKey::Host, "db")], ..spec(100, 100) };
+    world.pods("db", 3, alone).pods("web", 6, spec(100, 100));
+    let solution = world.solve();
+    assert_eq!(solution.new_nodes.len(), 3);
+}
+
+#[test]
+fn running_pods_keep_others_away() {
+    let mut world = shop();
+    world.node("old", "a", amounts(4000, 8192, 0, 10));
+    world.running("db", PodSpec { anti_affinity: vec![away_from(TopologyKey::Host, "web")], ..spec(100, 100) });
+    world.pods("web", 1, spec(100, 100));
+    assert_eq!(world.solve().new_nodes.len(), 1);
+}
+
+#[test]
+fn zone_anti_affinity_runs_out_of_zones() {
+    let mut world = shop();
+    let zone = TopologyKey::Label(ZONE.to_owned());
+    world.pods("db", 4, PodSpec { anti_affinity: vec![away_from(zone, "db")], ..spec(100, 100) });
+    let solution = world.solve();
+    assert_eq!((solution.new_nodes.len(), solution.unplaced.len()), (3, 1));
+}
+
+#[test]
+fn host_spread_caps_a_node() {
+    let mut world = shop();
+    world.pods("web", 6, PodSpec { spread: vec![spread(TopologyKey::Host, "web", 2)], ..spec(100, 100) });
+    let solution = world.solve();
+    assert!(solution.new_nodes.iter().all(|n| n.pods.len() <= 2));
+}
+
+#[test]
+fn host_ports_do_not_share() {
+    let mut world = shop();
+    world.daemon("proxy", PodSpec { host_ports: vec![port(9100)], ..spec(10, 10) });
+    world.pods("gate", 2, PodSpec { host_ports: vec![port(80)], ..spec(100, 100) });
+    world.pods("metrics", 1, PodSpec { host_ports: vec![port(9100)], ..spec(100, 100) });
+    let solution = world.solve();
+    assert_eq!((solution.new_nodes.len(), solution.unplaced.len()), (2, 1));
+    assert_eq!(obstacle(&solution), Obstacle::NoTypeHolds);
+}
+
+#[test]
+fn limits_stop_a_pool_and_higher_priority_goes_first() {
+    let mut world = shop();
+    world.0.pools[0].limits = vec![(ResourceId(0), 2000)];
+    world.pods("low", 2, spec(1000, 1024));
+    world.pods("vip", 2, PodSpec { priority: 100, ..spec(1000, 1024) });
+    let solution = world.solve();
+    assert_eq!(solution.new_nodes.len(), 1);
+    let left: Vec<&str> =
+        solution.unplaced.iter().map(|u| world.0.pods[u.pod.index()].name.as_str()).collect();
+    assert_eq!(left, ["default/low-0000", "default/low-0001"]);
+    assert_eq!(obstacle(&solution), Obstacle::Limit { resource: Some(ResourceId(0)), limit: 2000, used: 2000 });
+}
+
+#[test]
+fn a_limit_on_nodes_counts_those_there() {
+    let mut world = shop();
+    world.0.pools[0].node_limit = Some(2);
+    world.0.pools[0].node_count = 1;
+    world.pods("web", 9, spec(2000, 1024));
+    let solution = world.solve();
+    assert_eq!(solution.new_nodes.len(), 1);
+    // One big node holds four; a small one would hold one.
+    assert_eq!(solution.unplaced.len(), 5);
+}
+
+#[test]
+fn the_heavier_pool_wins_and_overflows_at_its_limit() {
+    let mut world = shop();
+    world.pool("first", |p| {
+        p.weight = 10;
+        p.limits = vec![(ResourceId(0), 2000)];
+    });
+    world.pods("web", 4, spec(1000, 1024));
+    let solution = world.solve();
+    let pools: Vec<&str> =
+        solution.new_nodes.iter().map(|n| world.0.pools[n.pool.index()].name.as_str()).collect();
+    assert_eq!(pools, ["default", "first"]);
+}
+
+#[test]
+fn open_labels_take_the_value_that_pods_ask_for() {
+    let mut world = shop();
+    let requirements = vec![one_of("team", &["red", "blue"])];
+    world.0.pools[0].open_labels = vec![OpenLabel { key: "team".to_owned(), requirements }];
+    for team in ["red", "blue"] {
+        world.pods(team, 1, PodSpec { node: vec![node_selector(one_of("team", &[team]))], ..spec(100, 100) });
+    }
+    let solution = world.solve();
+    let mut chosen: Vec<&str> = solution.new_nodes.iter().map(|n| n.chosen_labels[0].1.as_str()).collect();
+    chosen.sort_unstable();
+    assert_eq!(chosen, ["blue", "red"]);
+}
+
+#[test]
+fn a_shared_volume_claim_keeps_its_pods_in_one_zone() {
+    let mut world = World::new();
+    world.instance_in("one", amounts(1000, 4096, 0, 1), 1.0, &["a", "b"]);
+    let claim = PodSpec { unbound_claims: vec!["default/disk".to_owned()], ..spec(500, 512) };
+    world.pods("writer", 2, claim.clone());
+    let in_b = node_selector(one_of(ZONE, &["b"]));
+    world.pods("reader", 1, PodSpec { node: vec![in_b], ..claim });
+    let solution = world.solve();
+    assert_eq!(nodes(&world.0, &solution), ["one@b", "one@b", "one@b"]);
+}
+
+#[test]
+fn a_blocked_pod_says_why() {
+    let mut world = shop();
+    world.pods("web", 1, PodSpec { blocked: Some("claim data does not exist".to_owned()), ..spec(100, 100) });
+    let reasons = &world.solve().unplaced[0].reasons;
+    assert_eq!(reasons, &[Reason::Blocked("claim data does not exist".to_owned())]);
+}
+
+#[test]
+fn without_pools_nothing_can_be_launched() {
+    let mut world = shop();
+    world.0.pools.clear();
+    world.pods("web", 1, spec(100, 100));
+    assert_eq!(world.solve().unplaced[0].reasons, [Reason::NoPools]);
+}
+
+#[test]
+fn a_hostname_cannot_be_asked_of_a_new_node() {
+    let mut world = shop();
+    world.pods("pinned", 1, PodSpec { node: vec![node_selector(one_of(HOSTNAME, &["old"]))], ..spec(100, 100) });
+    assert!(matches!(obstacle(&world.solve()), Obstacle::Constraint { .. }));
+}
+
+#[test]
+fn pools_restrict_types() {
+    let mut world = shop();
+    let requirement: Requirement = one_of("node.kubernetes.io/instance-type", &["big"]);
+    world.0.pools[0].requirements = vec![requirement];
+    world.pods("web", 1, spec(100, 100));
+    assert_eq!(nodes(&world.0, &world.solve()), ["big@a"]);
+}
+
+#[test]
+fn alternatives_hold_the_same_pods_cheapest_first() {
+    let mut world = shop();
+    world.pods("web", 1, spec(1500, 1024));
+    let solution = world.solve();
+    let names: Vec<&str> =
+        solution.new_nodes[0].alternatives.iter().map(|t| world.0.types[t.index()].name.as_str()).collect();
+    assert_eq!(names, ["ram", "big"]);
+}
+
+#[test]
+fn resources_that_nobody_has_are_missed() {
+    let mut world = shop();
+    let gpu = Resources::from_amounts([(ResourceId(2), 1), (ResourceId(3), 1)]);
+    world.pods("train", 1, PodSpec { requests: gpu, ..spec(0, 0) });
+    assert_eq!(obstacle(&world.solve()), Obstacle::TooSmall { resource: ResourceId(2), need: 1, most: 0 });
+}
