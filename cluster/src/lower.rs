@@ -1,10 +1,43 @@
-//! Lowers a captured cluster and a catalogue to a packing problem.
+//! Lowers a captured cluster and a catalogue to a packing problem: Kubernetes' names and rules in, numbers out.
+//!
+//! ```text
+//! Pod, claims, volumes ─▶ spec ──┐
+//! Node, CSINode, NodeClaim ─▶ node ──┤
+//! NodePool, EC2NodeClass ─▶ pool ────┼─▶ Problem + notes
+//! Catalog ─▶ offer ──────────────────┘
+//! ```
+//!
+//! # Invariants
+//! - What is dear is done once for each distinct pod spec, not for each pod.
+//! - CPU is counted in milli-cores, all else in whole units; what is asked for is rounded up, what there is down.
+//! - What the pending pods ask for in all fits an `i64` four times over.
 
+mod labels;
+mod node;
+mod notes;
+mod offer;
+mod pool;
+mod resource;
+mod selector;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod volume;
+mod world;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use stowage_api::well_known;
 use stowage_pricing::Catalog;
-use stowage_solver::Problem;
+use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
+use self::notes::Notes;
+use self::resource::ResourceIds;
+use self::spec::Specs;
+use self::world::World;
 use crate::note::Note;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Pod, Snapshot};
 
 /// The amount of attach slots of a node or instance type that states no limit: a node can never use it up, and a
 /// million of them still add up in an `i64`. Not to be shown to anyone.
@@ -44,10 +77,98 @@ pub enum LowerError {
 }
 
 /// Lowers `snapshot`, with `catalog` to buy from.
-pub fn lower(
-    _snapshot: &Snapshot,
-    _catalog: &Catalog,
-    _options: &LowerOptions,
-) -> Result<Lowered, LowerError> {
-    Ok(Lowered { problem: Problem::default(), notes: Vec::new() })
+///
+/// ```
+/// use stowage_cluster::{LowerOptions, ReadOptions, Source, lower, read};
+/// use stowage_pricing::{Catalog, Settings};
+///
+/// let bytes = br#"{"kind": "Pod", "metadata": {"name": "web-0"}}"#;
+/// let snapshot = read(&[Source { name: "pod.json", bytes }], &ReadOptions::default())?;
+/// let lowered = lower(&snapshot, &Catalog::embedded("us-east-1", &Settings::default())?, &LowerOptions::default())?;
+/// assert_eq!(lowered.problem.pods[0].name, "default/web-0");
+/// assert!(lowered.notes[0].to_string().starts_with("no NodePool in the snapshot"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Where what the pods ask for cannot be counted. Whatever else is wrong with a pod is a reason in the problem why it
+/// can run nowhere.
+pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
+    let mut notes = Notes::of(snapshot);
+    let pending = notes.sort_out(snapshot);
+    let world = World::new(snapshot, &pending);
+    let pools = pool::provisioning(snapshot, &mut notes);
+
+    let asked = resource::asked_for(&pending, &snapshot.daemon_sets, &pools);
+    let resources = ResourceIds::new(asked);
+    let mut specs = Specs::new(&world, &resources);
+    let mut label_sets = LabelSets::default();
+
+    let mut pods = Vec::with_capacity(pending.len());
+    for pod in &pending {
+        let (spec, rules) = specs.of(pod);
+        for rule in rules.iter() {
+            notes.not_honoured(*rule, || pod.key());
+        }
+        pods.push(Pending { name: pod.key(), spec, labels: label_sets.of(&pod.labels) });
+    }
+    resource::check_sums(&pods, specs.all(), &resources)?;
+
+    let daemons: Vec<Daemon> = snapshot
+        .daemon_sets
+        .iter()
+        .filter(|d| !d.metadata.is_terminating())
+        .map(|d| Daemon { name: world::key(&d.metadata), spec: specs.of_daemon(d) })
+        .collect();
+    let nodes = node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut notes);
+    let pools = pool::lower(snapshot, catalog, &pools, &resources, &mut notes);
+    let types = offer::types(catalog, &resources, &world, &pools);
+    notes.of_prices(catalog, &pools);
+    notes.of_node_classes(snapshot, catalog);
+
+    let specs = specs.into_all();
+    let problem = Problem {
+        resources: resources.into_names(),
+        zone_key: well_known::ZONE.to_owned(),
+        specs,
+        label_sets: label_sets.all,
+        pods,
+        nodes,
+        pools,
+        types,
+        daemons,
+    };
+    Ok(Lowered { problem, notes: notes.finish() })
+}
+
+/// Distinct label sets of pods.
+#[derive(Default)]
+struct LabelSets {
+    all: Vec<Labels>,
+    /// Sets that the snapshot shares already, by address, so that they are compared once.
+    shared: HashMap<*const Labels, LabelSetId>,
+    equal: BTreeMap<Labels, LabelSetId>,
+}
+
+impl LabelSets {
+    fn of(&mut self, labels: &Arc<Labels>) -> LabelSetId {
+        *self.shared.entry(Arc::as_ptr(labels)).or_insert_with(|| {
+            if let Some(id) = self.equal.get(labels.as_ref()) {
+                return *id;
+            }
+            let id = LabelSetId::of(self.all.len());
+            self.all.push(labels.as_ref().clone());
+            self.equal.insert(labels.as_ref().clone(), id);
+            id
+        })
+    }
+}
+
+/// Pods by the node that they are bound to.
+fn bound_by_node(snapshot: &Snapshot) -> HashMap<&str, Vec<&Pod>> {
+    let mut by_node = HashMap::<&str, Vec<&Pod>>::new();
+    for pod in snapshot.pods.iter().filter(|p| p.is_bound()) {
+        by_node.entry(pod.node.as_deref().unwrap_or_default()).or_default().push(pod);
+    }
+    by_node
 }

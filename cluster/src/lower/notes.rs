@@ -1,0 +1,108 @@
+//! Gathers what to know about a lowered snapshot.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use stowage_api::well_known;
+use stowage_pricing::Catalog;
+use stowage_solver::NodePool;
+
+use crate::note::{Note, Rule};
+use crate::snapshot::{LeftOut, Pod, Snapshot};
+
+/// Notes as they come up.
+#[derive(Default)]
+pub(super) struct Notes {
+    notes: Vec<Note>,
+    rules: BTreeMap<Rule, (usize, String)>,
+}
+
+impl Notes {
+    /// What reading a snapshot left out.
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let mut this = Self::default();
+        if !snapshot.invalid.is_empty() {
+            this.add(Note::Invalid { count: snapshot.invalid.len() });
+        }
+        for (kind, count) in &snapshot.ignored {
+            this.add(Note::Ignored { kind: kind.clone(), count: *count });
+        }
+        this
+    }
+
+    pub(super) fn add(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// Counts one object that states a rule which is not honoured.
+    pub(super) fn not_honoured(&mut self, rule: Rule, example: impl FnOnce() -> String) {
+        self.rules.entry(rule).or_insert_with(|| (0, example())).0 += 1;
+    }
+
+    /// The pending pods, and notes on those that have no node and still are not pending.
+    pub(super) fn sort_out<'s>(&mut self, snapshot: &'s Snapshot) -> Vec<&'s Pod> {
+        let nodes: HashSet<&str> = snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect();
+        let mut left_out = BTreeMap::<LeftOut, (usize, &Pod)>::new();
+        let mut lost: Option<(usize, &Pod)> = None;
+        let mut pending = Vec::new();
+        for pod in &snapshot.pods {
+            match pod.pending() {
+                Some(Ok(())) => pending.push(pod),
+                Some(Err(why)) => left_out.entry(why).or_insert((0, pod)).0 += 1,
+                None if pod.is_bound() && !nodes.contains(pod.node.as_deref().unwrap_or_default()) => {
+                    lost.get_or_insert((0, pod)).0 += 1;
+                }
+                None => {}
+            }
+        }
+        for (why, (count, pod)) in left_out {
+            self.add(Note::LeftOut { why, count, example: pod.key() });
+        }
+        if let Some((count, pod)) = lost {
+            let node = pod.node.as_deref().unwrap_or_default().to_owned();
+            self.add(Note::UnknownNode { count, example: pod.key(), node });
+        }
+        pending
+    }
+
+    /// Whether estimated prices may decide anything.
+    pub(super) fn of_prices(&mut self, catalog: &Catalog, pools: &[NodePool]) {
+        let used = |capacity_type: &str| {
+            pools.iter().any(|pool| {
+                let mut stated = pool.requirements.iter().filter(|r| r.key == well_known::CAPACITY_TYPE);
+                stated.all(|r| r.allows(Some(capacity_type)))
+            })
+        };
+        let offerings = catalog.types.iter().flat_map(|t| &t.offerings);
+        let offerings = offerings.filter(|o| o.available && o.estimated && used(o.capacity_type())).count();
+        if offerings > 0 {
+            self.add(Note::EstimatedPrices { offerings });
+        }
+    }
+
+    /// Settings of EC2NodeClasses that would change what can be bought.
+    pub(super) fn of_node_classes(&mut self, snapshot: &Snapshot, catalog: &Catalog) {
+        let offered: BTreeSet<&str> =
+            catalog.types.iter().flat_map(|t| &t.offerings).map(|o| o.zone()).collect();
+        for class in &snapshot.node_classes {
+            let name = || class.metadata.name.clone();
+            if class.spec.kubelet.is_some() {
+                self.not_honoured(Rule::Kubelet, name);
+            }
+            if class.spec.instance_store_policy.as_deref().is_some_and(|p| !p.is_empty()) {
+                self.not_honoured(Rule::InstanceStore, name);
+            }
+            let zones: BTreeSet<&str> = class.status.subnets.iter().map(|s| s.zone.as_str()).collect();
+            if !zones.is_empty() && !offered.is_subset(&zones) {
+                self.not_honoured(Rule::Subnets, name);
+            }
+        }
+    }
+
+    /// All notes, in the order to show them.
+    pub(super) fn finish(mut self) -> Vec<Note> {
+        let rules = self.rules.into_iter();
+        self.notes.extend(rules.map(|(rule, (count, example))| Note::NotHonoured { rule, count, example }));
+        self.notes.sort();
+        self.notes
+    }
+}

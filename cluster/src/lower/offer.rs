@@ -1,0 +1,80 @@
+//! Instance types and offerings of the catalogue, with all the labels that their nodes would have.
+
+use stowage_api::well_known;
+use stowage_pricing::{Catalog, InstanceType};
+use stowage_solver::{self as solver, Labels, NodePool, Price};
+
+use super::labels;
+use super::resource::ResourceIds;
+use super::world::World;
+
+/// Lowers the types that can be bought.
+///
+/// A type that runs several operating systems is offered with each, but with others than its first only where a pod
+/// asks for one, or a NodePool refuses the first: otherwise two equal offers would differ in nothing but a label that
+/// nobody looks at.
+pub(super) fn types(
+    catalog: &Catalog,
+    resources: &ResourceIds<'_>,
+    world: &World<'_>,
+    pools: &[NodePool],
+) -> Vec<solver::InstanceType> {
+    let offered = |systems: &[String], at: usize| {
+        at == 0
+            || world.systems.contains(&systems[at].as_str())
+            || pools.iter().any(|pool| allows(pool, &systems[at]) && !allows(pool, &systems[0]))
+    };
+    catalog.types.iter().map(|t| one(t, resources, &offered)).collect()
+}
+
+fn allows(pool: &NodePool, system: &str) -> bool {
+    pool.requirements.iter().filter(|r| r.key == well_known::OS).all(|r| r.allows(Some(system)))
+}
+
+fn one(
+    from: &InstanceType,
+    resources: &ResourceIds<'_>,
+    offered: &impl Fn(&[String], usize) -> bool,
+) -> solver::InstanceType {
+    let mut labels: Labels = from.labels.clone();
+    labels.insert(well_known::ARCH.to_owned(), from.architecture.clone());
+    labels.insert(well_known::INSTANCE_TYPE.to_owned(), from.name.clone());
+    let systems = &from.operating_systems;
+    if let [only] = systems.as_slice() {
+        labels.insert(well_known::OS.to_owned(), only.clone());
+    }
+    labels::add_aliases(&mut labels);
+
+    let mut offerings = Vec::with_capacity(from.offerings.len());
+    for offering in from.offerings.iter().filter(|o| o.available) {
+        // A price that is none is refused when a catalogue is read.
+        let Some(price) = Price::from_dollars(offering.price) else { continue };
+        let mut own: Labels = offering.labels();
+        labels::add_aliases(&mut own);
+        let sold = |own: Labels| solver::Offering {
+            zone: offering.zone().to_owned(),
+            capacity_type: offering.capacity_type().to_owned(),
+            labels: own,
+            price,
+            estimated: offering.estimated,
+        };
+        if systems.len() < 2 {
+            offerings.push(sold(own));
+            continue;
+        }
+        for (_, system) in systems.iter().enumerate().filter(|(at, _)| offered(systems, *at)) {
+            let mut own = own.clone();
+            own.insert(well_known::OS.to_owned(), system.clone());
+            labels::add_aliases(&mut own);
+            offerings.push(sold(own));
+        }
+    }
+    let allocatable = from.allocatable();
+    solver::InstanceType {
+        name: from.name.clone(),
+        labels,
+        capacity: resources.usage(from.resources.iter().map(|(k, v)| (k.as_str(), *v))),
+        allocatable: resources.supply(allocatable.iter().map(|(k, v)| (k.as_str(), *v))),
+        offerings,
+    }
+}

@@ -1,0 +1,118 @@
+//! Resources by number, and amounts in base units.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stowage_api::{Quantity, well_known};
+use stowage_pricing::Catalog;
+use stowage_solver::{Pod as Pending, PodSpec, ResourceId, Resources};
+
+use super::{LowerError, UNLIMITED};
+use crate::object::DaemonSet;
+use crate::requests::pod_requests;
+use crate::snapshot::Pod;
+
+/// The resources of a problem: those that some pod, DaemonSet or limit asks for; CPU, memory and pods in any case.
+pub(super) struct ResourceIds<'a>(BTreeMap<&'a str, ResourceId>);
+
+/// Names of the resources that a problem needs. `pools` are those that launch something.
+pub(super) fn asked_for<'a>(
+    pending: &[&'a Pod],
+    daemons: &'a [DaemonSet],
+    pools: &[&'a stowage_api::NodePool],
+) -> BTreeSet<&'a str> {
+    let mut names = BTreeSet::from([well_known::CPU, well_known::MEMORY, well_known::PODS]);
+    let mut seen = std::collections::HashSet::new();
+    let specs = pending.iter().map(|p| p.spec.as_ref()).filter(|s| seen.insert(std::ptr::from_ref(*s)));
+    for spec in specs.chain(daemons.iter().map(|d| &d.spec.template.spec)) {
+        names.extend(
+            pod_requests(spec).unwrap_or_default().into_iter().filter(|(_, n)| *n > 0).map(|(name, _)| name),
+        );
+        if !spec.volumes.is_empty() {
+            names.insert(well_known::EBS_SLOTS);
+        }
+    }
+    names.extend(pools.iter().flat_map(|p| p.spec.limits.iter()).map(|(name, _)| name));
+    names.remove(well_known::NODES);
+    names
+}
+
+impl<'a> ResourceIds<'a> {
+    pub(super) fn new(names: BTreeSet<&'a str>) -> Self {
+        Self(names.into_iter().enumerate().map(|(at, name)| (name, ResourceId::of(at))).collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<ResourceId> {
+        self.0.get(name).copied()
+    }
+
+    pub(super) fn into_names(self) -> Vec<String> {
+        self.0.into_keys().map(str::to_owned).collect()
+    }
+
+    fn name(&self, id: ResourceId) -> &'a str {
+        self.0.keys().nth(id.index()).copied().unwrap_or_default()
+    }
+
+    /// Amounts of those resources that the problem has.
+    pub(super) fn amounts<'n>(&self, amounts: impl IntoIterator<Item = (&'n str, i64)>) -> Resources {
+        Resources::from_amounts(
+            amounts.into_iter().filter_map(|(name, amount)| Some((self.get(name)?, amount))),
+        )
+    }
+
+    /// What there is, rounded down. Where no number of attach slots is stated, there is no end of them.
+    pub(super) fn supply<'n>(&self, stated: impl IntoIterator<Item = (&'n str, Quantity)>) -> Resources {
+        let mut slots = Some(UNLIMITED);
+        let mut amounts = Vec::new();
+        for (name, amount) in stated {
+            if name == well_known::EBS_SLOTS {
+                slots = None;
+            }
+            amounts.push((name, floor(name, amount)));
+        }
+        self.amounts(amounts.into_iter().chain(slots.map(|n| (well_known::EBS_SLOTS, n))))
+    }
+
+    /// What counts against a limit, rounded up.
+    pub(super) fn usage<'n>(&self, stated: impl IntoIterator<Item = (&'n str, Quantity)>) -> Resources {
+        self.amounts(stated.into_iter().map(|(name, amount)| (name, ceil(name, amount))))
+    }
+}
+
+/// In base units, rounded down.
+pub(super) fn floor(resource: &str, amount: Quantity) -> i64 {
+    if resource == well_known::CPU { amount.floor_millis() } else { amount.floor_units() }
+}
+
+fn ceil(resource: &str, amount: Quantity) -> i64 {
+    if resource == well_known::CPU { amount.ceil_millis() } else { amount.ceil_units() }
+}
+
+/// Whether any instance type has some of a resource.
+pub(super) fn is_offered(catalog: &Catalog, resource: &str) -> bool {
+    catalog.types.iter().any(|t| t.resources.contains_key(resource))
+}
+
+/// Checks that sums over all pending pods can be counted, with room to spare.
+pub(super) fn check_sums(
+    pods: &[Pending],
+    specs: &[PodSpec],
+    resources: &ResourceIds<'_>,
+) -> Result<(), LowerError> {
+    let mut counts = vec![0_i128; specs.len()];
+    for pod in pods {
+        counts[pod.spec.index()] += 1;
+    }
+    let mut sums = BTreeMap::<ResourceId, i128>::new();
+    for (spec, count) in specs.iter().zip(counts) {
+        for (id, amount) in spec.requests.iter() {
+            *sums.entry(id).or_insert(0) += i128::from(amount) * count;
+        }
+    }
+    let Some((id, _)) = sums.into_iter().find(|(_, sum)| *sum > i128::from(i64::MAX / 4)) else {
+        return Ok(());
+    };
+    let greediest = pods.iter().max_by_key(|p| specs[p.spec.index()].requests.get(id));
+    let example = greediest.map(|p| p.name.clone()).unwrap_or_default();
+    Err(LowerError::TooMuch { resource: resources.name(id).to_owned(), example })
+}

@@ -1,0 +1,252 @@
+//! Pod specs: everything that decides where a pod may run, worked out once for each distinct one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use stowage_api::well_known;
+use stowage_solver::{
+    self as solver, Effect, HostPort, NodeConstraint, Operator, PodSpec, Requirement, SpecId,
+};
+
+use super::resource::ResourceIds;
+use super::selector;
+use super::volume::{self, VolumeRules};
+use super::world::World;
+use crate::note::Rule;
+use crate::object::{
+    self, Container, DaemonSet, Protocol, TolerationEffect, TolerationOperator, Unsatisfiable, Volume,
+};
+use crate::requests::pod_requests;
+use crate::snapshot::{Pod, namespace_of};
+
+/// Taints that every DaemonSet pod tolerates (the DaemonSet controller adds these tolerations itself).
+const DAEMON_TOLERATES: [(&str, Effect); 6] = [
+    (well_known::TAINT_NOT_READY, Effect::NoExecute),
+    (well_known::TAINT_UNREACHABLE, Effect::NoExecute),
+    (well_known::TAINT_DISK_PRESSURE, Effect::NoSchedule),
+    (well_known::TAINT_MEMORY_PRESSURE, Effect::NoSchedule),
+    (well_known::TAINT_PID_PRESSURE, Effect::NoSchedule),
+    (well_known::TAINT_UNSCHEDULABLE, Effect::NoSchedule),
+];
+
+/// Distinct specs.
+pub(super) struct Specs<'a> {
+    world: &'a World<'a>,
+    resources: &'a ResourceIds<'a>,
+    all: Vec<PodSpec>,
+    equal: HashMap<PodSpec, SpecId>,
+    known: HashMap<Origin<'a>, Known>,
+}
+
+/// What a lowered spec comes from. Objects of a snapshot are told apart by address: equal ones are shared already.
+#[derive(PartialEq, Eq, Hash)]
+struct Origin<'a> {
+    namespace: &'a str,
+    spec: *const object::PodSpec,
+    /// The pod's labels, where its rules look at them.
+    labels: Option<*const solver::Labels>,
+    /// The pod's name, where its volumes are called after it.
+    name: Option<&'a str>,
+}
+
+struct Known {
+    id: SpecId,
+    rules: Arc<[Rule]>,
+    disks: Arc<BTreeSet<String>>,
+}
+
+impl<'a> Specs<'a> {
+    pub(super) fn new(world: &'a World<'a>, resources: &'a ResourceIds<'a>) -> Self {
+        Self { world, resources, all: Vec::new(), equal: HashMap::new(), known: HashMap::new() }
+    }
+
+    pub(super) fn all(&self) -> &[PodSpec] {
+        &self.all
+    }
+
+    pub(super) fn into_all(self) -> Vec<PodSpec> {
+        self.all
+    }
+
+    /// The spec of a pod, and the rules in it that are not honoured.
+    pub(super) fn of(&mut self, pod: &'a Pod) -> (SpecId, Arc<[Rule]>) {
+        let known = self.known(pod);
+        (known.id, Arc::clone(&known.rules))
+    }
+
+    /// The spec of a pod, and the EBS disks that it attaches.
+    pub(super) fn of_bound(&mut self, pod: &'a Pod) -> (SpecId, Arc<BTreeSet<String>>) {
+        let known = self.known(pod);
+        (known.id, Arc::clone(&known.disks))
+    }
+
+    fn known(&mut self, pod: &'a Pod) -> &Known {
+        let spec = pod.spec.as_ref();
+        let origin = Origin {
+            namespace: &pod.namespace,
+            spec: spec,
+            labels: looks_at_own_labels(spec).then_some(Arc::as_ptr(&pod.labels)),
+            name: spec.volumes.iter().any(|v| matches!(v, Volume::Ephemeral { .. })).then_some(&pod.name),
+        };
+        if !self.known.contains_key(&origin) {
+            let volumes = volume::rules(&spec.volumes, &pod.namespace, &pod.name, self.world);
+            let rules = not_honoured(spec).chain(volumes.rules.iter().copied()).collect();
+            let disks = Arc::new(volumes.disks.clone());
+            let lowered = self.lower(pod, volumes);
+            let id = self.intern(lowered);
+            self.known.insert(origin, Known { id, rules, disks });
+            return self.known(pod);
+        }
+        &self.known[&origin]
+    }
+
+    fn lower(&self, pod: &Pod, volumes: VolumeRules) -> PodSpec {
+        let (spec, namespace) = (pod.spec.as_ref(), pod.namespace.as_ref());
+        let mut node = node_constraints(spec);
+        node.extend(volumes.constraints);
+        let hard = |c: &&object::SpreadConstraint| c.when_unsatisfiable == Unsatisfiable::DoNotSchedule;
+        let spreads = spec.topology_spread_constraints.iter().filter(hard);
+        let term = |t| selector::pod_term(t, namespace, &pod.labels, self.world);
+        PodSpec {
+            namespace: namespace.to_owned(),
+            requests: self.requests(spec, volumes.disks.len()),
+            node,
+            tolerations: tolerations(spec),
+            host_ports: host_ports(spec),
+            spread: spreads.map(|c| selector::spread(c, namespace, &pod.labels)).collect(),
+            affinity: spec.affinity.pod_affinity.required.iter().map(term).collect(),
+            anti_affinity: spec.affinity.pod_anti_affinity.required.iter().map(term).collect(),
+            unbound_claims: volumes.unbound.into_iter().collect(),
+            priority: spec.priority.unwrap_or_else(|| self.world.priority(&spec.priority_class_name)),
+            blocked: volumes.blocked,
+        }
+    }
+
+    /// The spec of a DaemonSet's pods. Where its volumes are does not keep it from any node.
+    pub(super) fn of_daemon(&mut self, daemon: &DaemonSet) -> SpecId {
+        let spec = &daemon.spec.template.spec;
+        let namespace = namespace_of(&daemon.metadata);
+        let volumes = volume::rules(&spec.volumes, namespace, &daemon.metadata.name, self.world);
+        let mut tolerations = tolerations(spec);
+        let network = (well_known::TAINT_NETWORK_UNAVAILABLE, Effect::NoSchedule);
+        let always = DAEMON_TOLERATES.into_iter().chain(spec.host_network.then_some(network));
+        tolerations.extend(always.map(|(key, effect)| solver::Toleration {
+            key: Some(key.to_owned()),
+            value: None,
+            effect: Some(effect),
+        }));
+        let lowered = PodSpec {
+            namespace: namespace.to_owned(),
+            requests: self.requests(spec, volumes.disks.len()),
+            node: node_constraints(spec),
+            tolerations,
+            host_ports: host_ports(spec),
+            priority: spec.priority.unwrap_or_else(|| self.world.priority(&spec.priority_class_name)),
+            ..PodSpec::default()
+        };
+        self.intern(lowered)
+    }
+
+    fn requests(&self, spec: &object::PodSpec, disks: usize) -> solver::Resources {
+        // A spec whose requests cannot be counted is refused when it is read.
+        let requests = pod_requests(spec).unwrap_or_default();
+        self.resources.amounts(requests.into_iter().chain([(well_known::EBS_SLOTS, disks as i64)]))
+    }
+
+    fn intern(&mut self, spec: PodSpec) -> SpecId {
+        if let Some(id) = self.equal.get(&spec) {
+            return *id;
+        }
+        let id = SpecId::of(self.all.len());
+        self.all.push(spec.clone());
+        self.equal.insert(spec, id);
+        id
+    }
+}
+
+/// Whether `matchLabelKeys` or its opposite make the pod's own labels part of a rule.
+fn looks_at_own_labels(spec: &object::PodSpec) -> bool {
+    let affinity = &spec.affinity;
+    let terms = affinity.pod_affinity.required.iter().chain(&affinity.pod_anti_affinity.required);
+    terms.into_iter().any(|t| !t.match_label_keys.is_empty() || !t.mismatch_label_keys.is_empty())
+        || spec.topology_spread_constraints.iter().any(|c| !c.match_label_keys.is_empty())
+}
+
+/// Rules of a spec that planning does not honour.
+fn not_honoured(spec: &object::PodSpec) -> impl Iterator<Item = Rule> {
+    let affinity = &spec.affinity;
+    let numeric =
+        |t: &object::Toleration| matches!(t.operator, TolerationOperator::Lt | TolerationOperator::Gt);
+    let soft = |c: &object::SpreadConstraint| c.when_unsatisfiable == Unsatisfiable::ScheduleAnyway;
+    let preferences = affinity.pod_affinity.preferred.0 + affinity.pod_anti_affinity.preferred.0;
+    [
+        (Rule::PreferredNodeAffinity, affinity.node_affinity.preferred.0 > 0),
+        (Rule::PreferredPodAffinity, preferences > 0),
+        (Rule::ScheduleAnyway, spec.topology_spread_constraints.iter().any(soft)),
+        (Rule::ResourceClaims, spec.resource_claims.0 > 0),
+        (Rule::RuntimeClass, !spec.runtime_class_name.is_empty()),
+        (Rule::NumericTolerations, spec.tolerations.iter().any(numeric)),
+    ]
+    .into_iter()
+    .filter_map(|(rule, stated)| stated.then_some(rule))
+}
+
+/// Node selector and required node affinity.
+fn node_constraints(spec: &object::PodSpec) -> Vec<NodeConstraint> {
+    let mut out = Vec::new();
+    if !spec.node_selector.is_empty() {
+        let all = spec.node_selector.iter();
+        let term =
+            all.map(|(k, v)| Requirement { key: k.clone(), op: Operator::In(vec![v.clone()]) }).collect();
+        out.push(NodeConstraint { source: "node selector".to_owned(), any_of: vec![term] });
+    }
+    if let Some(required) = &spec.affinity.node_affinity.required {
+        out.push(NodeConstraint { source: "node affinity".to_owned(), any_of: volume::terms(required) });
+    }
+    out
+}
+
+fn tolerations(spec: &object::PodSpec) -> Vec<solver::Toleration> {
+    let text = |s: &String| (!s.is_empty()).then(|| s.clone());
+    let lowered = spec.tolerations.iter().filter_map(|t| {
+        let value = match t.operator {
+            TolerationOperator::Exists => None,
+            // Without a key, `Equal` is no valid toleration.
+            TolerationOperator::Equal if !t.key.is_empty() => Some(t.value.clone()),
+            TolerationOperator::Equal | TolerationOperator::Lt | TolerationOperator::Gt => return None,
+        };
+        let effect = match t.effect {
+            TolerationEffect::Any => None,
+            TolerationEffect::NoSchedule => Some(Effect::NoSchedule),
+            TolerationEffect::PreferNoSchedule => Some(Effect::PreferNoSchedule),
+            TolerationEffect::NoExecute => Some(Effect::NoExecute),
+        };
+        Some(solver::Toleration { key: text(&t.key), value, effect })
+    });
+    let mut lowered: Vec<_> = lowered.collect();
+    lowered.sort_unstable();
+    lowered.dedup();
+    lowered
+}
+
+/// Ports on the node: of containers and sidecars, and all of their ports where the pod shares the node's network.
+fn host_ports(spec: &object::PodSpec) -> Vec<HostPort> {
+    let sidecars = spec.init_containers.iter().filter(|c: &&Container| c.sidecar);
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| &c.ports).filter_map(|p| {
+        let port = match p.host_port {
+            0 if spec.host_network => p.container_port,
+            port => port,
+        };
+        let any = p.host_ip.is_empty() || p.host_ip == "0.0.0.0" || p.host_ip == "::";
+        let protocol = match p.protocol {
+            Protocol::Tcp => solver::Protocol::Tcp,
+            Protocol::Udp => solver::Protocol::Udp,
+            Protocol::Sctp => solver::Protocol::Sctp,
+        };
+        (port > 0).then(|| HostPort { ip: (!any).then(|| p.host_ip.clone()), protocol, port })
+    });
+    let mut ports: Vec<_> = ports.collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}

@@ -1,0 +1,155 @@
+//! Claims and volumes: where they let a pod run, and how many disks they attach.
+
+use std::collections::BTreeSet;
+
+use stowage_api::well_known;
+use stowage_solver::{NodeConstraint, Operator, Requirement, Term};
+
+use super::labels;
+use super::world::World;
+use crate::note::Rule;
+use crate::object::{NodeSelector, PersistentVolume, StorageClass, Volume};
+
+/// Labels by which the volumes of old drivers say where they are. Several values stand in one label with `__` between.
+const ZONE_LABELS: [&str; 4] = [
+    well_known::ZONE,
+    well_known::REGION,
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+];
+
+/// What the volumes of a pod ask for.
+#[derive(Debug, Default)]
+pub(super) struct VolumeRules {
+    /// Where they let it run.
+    pub(super) constraints: Vec<NodeConstraint>,
+    /// Claims of EBS disks, `namespace/name`: each takes an attach slot, shared ones only once on a node.
+    pub(super) disks: BTreeSet<String>,
+    /// Claims shared with other pending pods whose disk is not made yet.
+    pub(super) unbound: BTreeSet<String>,
+    /// Why it can run nowhere.
+    pub(super) blocked: Option<String>,
+    /// Rules that are not honoured.
+    pub(super) rules: BTreeSet<Rule>,
+}
+
+/// The rules of these volumes, of a pod of this name.
+pub(super) fn rules(volumes: &[Volume], namespace: &str, pod: &str, world: &World<'_>) -> VolumeRules {
+    let mut out = VolumeRules::default();
+    for volume in volumes {
+        match volume {
+            Volume::Claim(name) => out.add(name, namespace, None, world),
+            Volume::Ephemeral { volume, storage_class } => {
+                out.add(&format!("{pod}-{volume}"), namespace, Some(storage_class.as_deref()), world);
+            }
+        }
+    }
+    out
+}
+
+impl VolumeRules {
+    /// Adds a claim; `template` is the storage class of the template that it will be made from where it is not there.
+    fn add(&mut self, name: &str, namespace: &str, template: Option<Option<&str>>, world: &World<'_>) {
+        let claim = world.claim(namespace, name);
+        let storage_class = match (claim, template) {
+            (Some(claim), _) => claim.spec.storage_class_name.as_deref(),
+            (None, Some(class)) => class,
+            (None, None) => {
+                return self.block(format!("claim {name} does not exist in namespace {namespace}"));
+            }
+        };
+        if claim.is_some_and(|c| c.metadata.is_terminating()) {
+            return self.block(format!("claim {name} is being deleted"));
+        }
+        let key = format!("{namespace}/{name}");
+        if let Some(volume) = claim.and_then(|c| c.spec.volume_name.as_deref()).filter(|v| !v.is_empty()) {
+            let Some(pv) = world.volume(volume) else {
+                return self.block(format!("volume {volume} of claim {name} does not exist"));
+            };
+            if is_ebs_volume(pv) {
+                self.disks.insert(key);
+            }
+            return self.bound(pv, &format!("volume {volume} of claim {name}"));
+        }
+        let Some(storage_class) = storage_class.filter(|c| !c.is_empty()) else {
+            self.rules.insert(Rule::NoStorageClass);
+            return;
+        };
+        let Some(class) = world.storage_class(storage_class) else {
+            return self.block(format!("storage class {storage_class} of claim {name} does not exist"));
+        };
+        if well_known::EBS_DRIVERS.contains(&class.provisioner.as_str()) {
+            if world.is_shared(namespace, name) {
+                self.unbound.insert(key.clone());
+            }
+            self.disks.insert(key);
+        }
+        if class.volume_binding_mode == "Immediate" && claim.is_some() {
+            return self.block(format!(
+                "claim {name} is not bound although its storage class {storage_class} binds immediately"
+            ));
+        }
+        self.unbound(class, name);
+    }
+
+    fn block(&mut self, reason: String) {
+        self.blocked.get_or_insert(reason);
+    }
+
+    /// Where an existing volume can be attached.
+    fn bound(&mut self, volume: &PersistentVolume, source: &str) {
+        if let Some(required) = &volume.spec.node_affinity.required {
+            self.constraints.push(NodeConstraint { source: source.to_owned(), any_of: terms(required) });
+        }
+        for key in ZONE_LABELS {
+            let Some(value) = volume.metadata.labels.get(key).filter(|v| !v.is_empty()) else { continue };
+            let values: Vec<String> = value.split("__").map(str::to_owned).collect();
+            // A node may carry the old name of the label, the new one, or both.
+            let stable = well_known::stable(key);
+            let keys = [Some(key), (stable != key).then_some(stable)];
+            let one = |key: &str| vec![Requirement { key: key.to_owned(), op: Operator::In(values.clone()) }];
+            let any_of = keys.into_iter().flatten().map(one).collect();
+            self.constraints.push(NodeConstraint { source: source.to_owned(), any_of });
+        }
+    }
+
+    /// Where a volume that is yet to be made may be.
+    fn unbound(&mut self, class: &StorageClass, claim: &str) {
+        if class.allowed_topologies.is_empty() {
+            return;
+        }
+        let any_of = class.allowed_topologies.iter().map(|term| {
+            let all = term.match_label_expressions.iter();
+            all.map(|e| Requirement { key: e.key.clone(), op: Operator::In(e.values.clone()) }).collect()
+        });
+        let source = format!("allowed topologies of claim {claim}");
+        self.constraints.push(NodeConstraint { source, any_of: any_of.collect() });
+    }
+}
+
+fn is_ebs_volume(volume: &PersistentVolume) -> bool {
+    volume.spec.aws_elastic_block_store.is_some()
+        || volume.spec.csi.as_ref().is_some_and(|csi| well_known::EBS_DRIVERS.contains(&csi.driver.as_str()))
+}
+
+/// The alternatives of a node selector. A term with nothing in it holds nowhere, and is left out.
+pub(super) fn terms(selector: &NodeSelector) -> Vec<Term> {
+    let not_empty =
+        selector.node_selector_terms.iter().filter(|t| t.match_expressions.len() + t.match_fields.len() > 0);
+    not_empty
+        .map(|term| {
+            // The name of a node is the one field there is; nodes carry it as a label of that name.
+            let fields = term.match_fields.iter().map(|field| {
+                let mut requirement = labels::requirement(field);
+                if field.key != NAME_FIELD && !requirement.allows(None) {
+                    requirement.op = labels::impossible();
+                }
+                requirement
+            });
+            term.match_expressions.iter().map(labels::requirement).chain(fields).collect()
+        })
+        .collect()
+}
+
+/// The field by which a node selector names a node, and the label that nodes of a problem carry for it.
+pub(super) const NAME_FIELD: &str = "metadata.name";

@@ -1,0 +1,114 @@
+//! Objects that pods refer to, found by name.
+
+use std::collections::{BTreeMap, HashMap};
+
+use stowage_api::{ObjectMeta, well_known};
+use stowage_solver::Labels;
+
+use crate::object::{PersistentVolume, PersistentVolumeClaim, StorageClass, Volume};
+use crate::snapshot::{Pod, Snapshot, namespace_of};
+
+/// Look-ups over a snapshot.
+pub(super) struct World<'s> {
+    claims: HashMap<(&'s str, &'s str), &'s PersistentVolumeClaim>,
+    volumes: HashMap<&'s str, &'s PersistentVolume>,
+    classes: HashMap<&'s str, &'s StorageClass>,
+    /// Labels of every namespace that exists or has a pod; their own name is one.
+    pub(super) namespaces: BTreeMap<&'s str, Labels>,
+    priorities: HashMap<&'s str, i32>,
+    default_priority: i32,
+    /// How many volumes of pending pods are of each claim.
+    users: HashMap<(&'s str, &'s str), u32>,
+    /// Values of the operating system's label that pending pods ask for, as they stand.
+    pub(super) systems: Vec<&'s str>,
+}
+
+/// `namespace/name` of a namespaced object.
+pub(super) fn key(meta: &ObjectMeta) -> String {
+    format!("{}/{}", namespace_of(meta), meta.name)
+}
+
+impl<'s> World<'s> {
+    pub(super) fn new(snapshot: &'s Snapshot, pending: &[&'s Pod]) -> Self {
+        let mut namespaces = BTreeMap::<&str, Labels>::new();
+        for pod in &snapshot.pods {
+            if !namespaces.contains_key(pod.namespace.as_ref()) {
+                namespaces.insert(&pod.namespace, Labels::new());
+            }
+        }
+        for namespace in &snapshot.namespaces {
+            namespaces.insert(&namespace.metadata.name, namespace.metadata.labels.clone());
+        }
+        for (name, labels) in &mut namespaces {
+            labels.entry(well_known::NAMESPACE_NAME.to_owned()).or_insert_with(|| (*name).to_owned());
+        }
+        let mut users = HashMap::new();
+        for pod in pending {
+            for volume in &pod.spec.volumes {
+                if let Volume::Claim(name) = volume {
+                    *users.entry((pod.namespace.as_ref(), name.as_str())).or_insert(0) += 1;
+                }
+            }
+        }
+        let classes = &snapshot.priority_classes;
+        Self {
+            claims: snapshot
+                .claims
+                .iter()
+                .map(|c| ((namespace_of(&c.metadata), c.metadata.name.as_str()), c))
+                .collect(),
+            volumes: snapshot.volumes.iter().map(|v| (v.metadata.name.as_str(), v)).collect(),
+            classes: snapshot.storage_classes.iter().map(|c| (c.metadata.name.as_str(), c)).collect(),
+            namespaces,
+            priorities: classes.iter().map(|c| (c.metadata.name.as_str(), c.value)).collect(),
+            // Several defaults are a mistake that the API server refuses; the highest is as good as any.
+            default_priority: classes.iter().filter(|c| c.global_default).map(|c| c.value).max().unwrap_or(0),
+            users,
+            systems: systems(pending),
+        }
+    }
+
+    pub(super) fn claim(&self, namespace: &str, name: &str) -> Option<&'s PersistentVolumeClaim> {
+        self.claims.get(&(namespace, name)).copied()
+    }
+
+    pub(super) fn volume(&self, name: &str) -> Option<&'s PersistentVolume> {
+        self.volumes.get(name).copied()
+    }
+
+    pub(super) fn storage_class(&self, name: &str) -> Option<&'s StorageClass> {
+        self.classes.get(name).copied()
+    }
+
+    /// Whether more than one pending pod uses a claim.
+    pub(super) fn is_shared(&self, namespace: &str, claim: &str) -> bool {
+        self.users.get(&(namespace, claim)).is_some_and(|users| *users > 1)
+    }
+
+    /// The priority of a pod that names this class, or none.
+    pub(super) fn priority(&self, class: &str) -> i32 {
+        match class {
+            "" => self.default_priority,
+            // Kubernetes' two built-in classes.
+            "system-node-critical" => 2_000_001_000,
+            "system-cluster-critical" => 2_000_000_000,
+            named => self.priorities.get(named).copied().unwrap_or(self.default_priority),
+        }
+    }
+}
+
+/// Every value that node selectors and affinities of these pods mention for the operating system.
+fn systems<'s>(pending: &[&'s Pod]) -> Vec<&'s str> {
+    let is_system = |key: &str| well_known::stable(key) == well_known::OS;
+    let mut seen = std::collections::HashSet::new();
+    let mut values = Vec::new();
+    for spec in pending.iter().map(|p| &p.spec).filter(|s| seen.insert(std::sync::Arc::as_ptr(s))) {
+        values.extend(spec.node_selector.iter().filter(|(k, _)| is_system(k)).map(|(_, v)| v.as_str()));
+        let terms = spec.affinity.node_affinity.required.iter().flat_map(|r| &r.node_selector_terms);
+        let requirements = terms.flat_map(|t| &t.match_expressions).filter(|r| is_system(&r.key));
+        values.extend(requirements.flat_map(|r| &r.values).map(String::as_str));
+    }
+    values.sort_unstable();
+    values.dedup();
+    values
+}
