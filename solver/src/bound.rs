@@ -21,10 +21,11 @@ use std::collections::BTreeMap;
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use crate::kind::Kind;
-use crate::ladder::{Stages, tier_is_limited};
+use crate::ladder::tier_is_limited;
 use crate::model::{Model, admits, copies};
-use crate::pack::{Budget, Pattern};
 use crate::pack::useful::useful;
+use crate::pack::{Budget, Pattern};
+use crate::search::Stages;
 use crate::topology::Item;
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
@@ -70,8 +71,12 @@ pub(crate) fn lower_bound(
 fn held(model: &Model<'_>, items: &[Item], placed: &[(usize, Pattern)], left: &[u32]) -> Vec<u32> {
     let mut held = vec![0u32; model.classes.classes.len()];
     for (at, item) in items.iter().enumerate() {
-        let on_nodes: u32 =
-            placed.iter().flat_map(|(_, p)| p).filter(|(i, _)| *i as usize == at).map(|(_, count)| count).sum();
+        let on_nodes: u32 = placed
+            .iter()
+            .flat_map(|(_, p)| p)
+            .filter(|(i, _)| *i as usize == at)
+            .map(|(_, count)| count)
+            .sum();
         held[item.class as usize] += item.count.saturating_sub(left[at]).max(on_nodes);
     }
     held
@@ -85,7 +90,8 @@ fn groups(model: &Model<'_>, items: &[Item], held: &[u32], stages: &Stages) -> V
     for class in (0..held.len()).filter(|c| held[*c] > 0) {
         // Telling classes apart by size too makes the groups finer and the bound tighter, where there are few enough.
         let fine = held.len() <= MAX_FINE_CLASSES;
-        let mut set = if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };
+        let mut set =
+            if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };
         let of_class = items.iter().zip(&stages.tiers).filter(|(item, _)| item.class as usize == class);
         let weights = of_class.flat_map(|(_, tiers)| tiers.first()).map(|(weight, _)| *weight);
         // Where the heaviest tier differs between domains, the lightest of them is the safe one.
@@ -102,8 +108,12 @@ fn groups(model: &Model<'_>, items: &[Item], held: &[u32], stages: &Stages) -> V
     let unlimited = Budget::unlimited(model);
     let mut by_classes = BTreeMap::<Vec<u32>, Vec<u32>>::new();
     for useful in useful(model, &whole, &allowed, &unlimited) {
-        let gate: Vec<u32> =
-            whole.iter().zip(&allowed).filter(|(_, a)| a.contains(useful.kind as usize)).map(|(i, _)| i.class).collect();
+        let gate: Vec<u32> = whole
+            .iter()
+            .zip(&allowed)
+            .filter(|(_, a)| a.contains(useful.kind as usize))
+            .map(|(i, _)| i.class)
+            .collect();
         by_classes.entry(gate).or_default().push(useful.kind);
     }
     by_classes.into_iter().map(|(classes, kinds)| Group { kinds, classes }).collect()
@@ -119,7 +129,8 @@ fn propose(model: &Model<'_>, groups: &[Group], held: &[u32]) -> Option<Vec<Vec<
             rooms.max().unwrap_or(1).max(1) as f64
         })
         .collect();
-    let top = groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, *k).price).max().unwrap_or(1).max(1) as f64;
+    let top =
+        groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, *k).price).max().unwrap_or(1).max(1) as f64;
     let pods: f64 = held.iter().map(|n| f64::from(*n)).sum();
     variables! { vars: }
     let lambda: Vec<Vec<_>> =
@@ -144,7 +155,10 @@ fn propose(model: &Model<'_>, groups: &[Group], held: &[u32]) -> Option<Vec<Vec<
         lp.add_constraint(constraint!(*y <= 0.0));
     }
     let solved = lp.solve().ok()?;
-    let value = |v| { let x: f64 = solved.value(v); if x.is_finite() { x.max(0.0) } else { 0.0 } };
+    let value = |v| {
+        let x: f64 = solved.value(v);
+        if x.is_finite() { x.max(0.0) } else { 0.0 }
+    };
     Some(lambda.iter().map(|l| (0..dims).map(|d| value(l[d]) * top / unit[d]).collect()).collect())
 }
 
@@ -207,7 +221,10 @@ fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], held: &[u32])
 
 /// Σ price · amount, negative amounts counting as none.
 fn worth(prices: &[i128], amounts: &[i64]) -> i128 {
-    prices.iter().zip(amounts).fold(0i128, |sum, (p, a)| sum.saturating_add(p.saturating_mul(i128::from((*a).max(0)))))
+    prices
+        .iter()
+        .zip(amounts)
+        .fold(0i128, |sum, (p, a)| sum.saturating_add(p.saturating_mul(i128::from((*a).max(0)))))
 }
 
 fn kind<'m>(model: &'m Model<'_>, at: u32) -> &'m Kind {

@@ -18,13 +18,21 @@ pub(crate) fn reasons(model: &Model<'_>, class: usize, stuck: &[Stuck], budget: 
         return vec![Reason::NoPools];
     }
     let mut order: Vec<usize> = (0..pools.len()).collect();
-    order.sort_by(|a, b| pools[*b].weight.cmp(&pools[*a].weight).then_with(|| pools[*a].name.cmp(&pools[*b].name)));
+    order.sort_by(|a, b| {
+        pools[*b].weight.cmp(&pools[*a].weight).then_with(|| pools[*a].name.cmp(&pools[*b].name))
+    });
     let stuck = stuck.iter().find(|s| s.class as usize == class);
     let pools = order.into_iter().map(PoolId::of);
     pools.map(|pool| Reason::Pool(pool, obstacle(model, class, pool, stuck, budget))).collect()
 }
 
-fn obstacle(model: &Model<'_>, class: usize, pool: PoolId, stuck: Option<&Stuck>, budget: &Budget) -> Obstacle {
+fn obstacle(
+    model: &Model<'_>,
+    class: usize,
+    pool: PoolId,
+    stuck: Option<&Stuck>,
+    budget: &Budget,
+) -> Obstacle {
     let spec = model.spec(class);
     let kinds = &model.kinds.kinds;
     let mut left: Vec<usize> = (0..kinds.len()).filter(|k| kinds[*k].pool == pool).collect();
@@ -35,11 +43,17 @@ fn obstacle(model: &Model<'_>, class: usize, pool: PoolId, stuck: Option<&Stuck>
         return Obstacle::Taint(taint_words(taint));
     }
     let holds = |constraint: &NodeConstraint, at: usize| {
-        constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(model.kinds.label(&kinds[at], &r.key))))
+        constraint
+            .any_of
+            .iter()
+            .any(|term| term.iter().all(|r| r.allows(model.kinds.label(&kinds[at], &r.key))))
     };
     let excluding = spec.node.iter().find(|constraint| !left.iter().any(|at| holds(constraint, *at)));
     if let Some(constraint) = excluding {
-        return Obstacle::Constraint { source: constraint.source.clone(), wanted: constraint_words(constraint) };
+        return Obstacle::Constraint {
+            source: constraint.source.clone(),
+            wanted: constraint_words(constraint),
+        };
     }
     left.retain(|at| spec.node.iter().all(|constraint| holds(constraint, *at)));
     if left.is_empty() {
@@ -97,7 +111,11 @@ fn taint_words(taint: &Taint) -> String {
         Effect::PreferNoSchedule => "PreferNoSchedule",
         Effect::NoExecute => "NoExecute",
     };
-    if taint.value.is_empty() { format!("{}:{effect}", taint.key) } else { format!("{}={}:{effect}", taint.key, taint.value) }
+    if taint.value.is_empty() {
+        format!("{}:{effect}", taint.key)
+    } else {
+        format!("{}={}:{effect}", taint.key, taint.value)
+    }
 }
 
 /// A constraint in words: `disk In [ssd] and zone In [a, b]`, alternatives joined by `or`.

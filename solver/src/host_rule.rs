@@ -46,7 +46,10 @@ pub(crate) struct HostState(Vec<(u32, u32, u32)>);
 
 impl HostState {
     fn counts(&self, rule: u32) -> (u32, u32) {
-        self.0.iter().find(|(r, _, _)| *r == rule).map_or((0, 0), |(_, carriers, matches)| (*carriers, *matches))
+        self.0
+            .iter()
+            .find(|(r, _, _)| *r == rule)
+            .map_or((0, 0), |(_, carriers, matches)| (*carriers, *matches))
     }
 
     /// Counts `copies` pods with this part.
@@ -69,25 +72,24 @@ impl HostState {
 impl HostRules {
     pub(crate) fn build(problem: &Problem, classes: &Classes<'_>) -> Self {
         let mut ids = Ids::default();
-        let running_specs = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
+        let running_specs =
+            problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
         let pending_specs = classes.classes.iter().map(|c| &problem.specs[c.spec.index()]);
         for spec in pending_specs.chain(running_specs) {
             ids.collect(spec, classes);
         }
-        let mut ports: Vec<&HostPort> = classes
-            .classes
-            .iter()
-            .flat_map(|c| &problem.specs[c.spec.index()].host_ports)
-            .collect();
+        let mut ports: Vec<&HostPort> =
+            classes.classes.iter().flat_map(|c| &problem.specs[c.spec.index()].host_ports).collect();
         ports.sort_unstable();
         ports.dedup();
         for port in &ports {
             ids.limits.push(Limit::Alone);
             ids.ports.push(((*port).clone(), ids.limits.len() as u32 - 1));
         }
-        let of_class = classes.classes.iter().map(|class: &Class| {
-            ids.parts(&problem.specs[class.spec.index()], &class.matched, classes)
-        });
+        let of_class = classes
+            .classes
+            .iter()
+            .map(|class: &Class| ids.parts(&problem.specs[class.spec.index()], &class.matched, classes));
         let of_class = of_class.collect();
         let of_node = problem
             .nodes
@@ -168,14 +170,20 @@ impl Ids {
         let mut parts = Vec::new();
         for selector in matched {
             for (limit, rule) in self.by_selector.get(selector).into_iter().flatten() {
-                parts.push(Part { rule: *rule, carries: carried.contains(&(*selector, *limit)), matches: true });
+                parts.push(Part {
+                    rule: *rule,
+                    carries: carried.contains(&(*selector, *limit)),
+                    matches: true,
+                });
             }
         }
         for (selector, limit) in carried.iter().filter(|(s, _)| !matched.contains(s)) {
             let rules = self.by_selector.get(selector).into_iter().flatten();
-            parts.extend(
-                rules.filter(|(l, _)| l == limit).map(|(_, rule)| Part { rule: *rule, carries: true, matches: false }),
-            );
+            parts.extend(rules.filter(|(l, _)| l == limit).map(|(_, rule)| Part {
+                rule: *rule,
+                carries: true,
+                matches: false,
+            }));
         }
         parts.extend(self.port_parts(&spec.host_ports));
         parts.sort_unstable_by_key(|p| (p.rule, p.carries, p.matches));
@@ -200,7 +208,10 @@ impl Ids {
 }
 
 /// The host rules that a spec carries.
-fn host_limits<'a>(spec: &'a PodSpec, classes: &'a Classes<'_>) -> impl Iterator<Item = (SelectorId, Limit)> + 'a {
+fn host_limits<'a>(
+    spec: &'a PodSpec,
+    classes: &'a Classes<'_>,
+) -> impl Iterator<Item = (SelectorId, Limit)> + 'a {
     let spread = spec.spread.iter().filter(|s| s.key == TopologyKey::Host);
     let spread = spread.map(|s| (classes.selector_id(&s.selector), Limit::AtMost(s.max_skew)));
     let anti = spec.anti_affinity.iter().filter(|t| t.key == TopologyKey::Host);

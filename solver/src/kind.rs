@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fixedbitset::FixedBitSet;
 
 use crate::problem::{
-    DaemonId, Effect, HostPort, NodeConstraint, OpenLabel, Operator, PodSpec, PoolId, Problem, Requirement, ResourceId,
-    Term, Toleration, TypeId,
+    DaemonId, Effect, HostPort, NodeConstraint, OpenLabel, Operator, PodSpec, PoolId, Problem, Requirement,
+    ResourceId, Term, Toleration, TypeId,
 };
 
 /// A NodePool with values chosen for its open labels.
@@ -212,14 +212,20 @@ impl<'p> Kinds<'p> {
         let problem = self.problem;
         let mut types: Vec<usize> = (0..problem.types.len()).collect();
         types.sort_unstable_by(|a, b| problem.types[*a].name.cmp(&problem.types[*b].name));
-        let offering_keys: BTreeSet<&str> =
-            problem.types.iter().flat_map(|t| &t.offerings).flat_map(|o| o.labels.keys()).map(String::as_str).collect();
+        let offering_keys: BTreeSet<&str> = problem
+            .types
+            .iter()
+            .flat_map(|t| &t.offerings)
+            .flat_map(|o| o.labels.keys())
+            .map(String::as_str)
+            .collect();
         let mut orders = Vec::with_capacity(types.len());
         for &at in &types {
             let offerings = &problem.types[at].offerings;
             let mut order: Vec<usize> = (0..offerings.len()).collect();
             order.sort_by(|a, b| {
-                let key = |i: &usize| (offerings[*i].price, &offerings[*i].zone, &offerings[*i].capacity_type);
+                let key =
+                    |i: &usize| (offerings[*i].price, &offerings[*i].zone, &offerings[*i].capacity_type);
                 key(a).cmp(&key(b)).then_with(|| offerings[*a].labels.cmp(&offerings[*b].labels))
             });
             orders.push(order);
@@ -230,13 +236,22 @@ impl<'p> Kinds<'p> {
                 pool.requirements.iter().partition(|r| offering_keys.contains(r.key.as_str()));
             for (&at, order) in types.iter().zip(&orders) {
                 let of_type = &problem.types[at];
-                let own = |key: &str| variant.chosen.get(key).or_else(|| of_type.labels.get(key)).or_else(|| pool.labels.get(key));
+                let own = |key: &str| {
+                    variant
+                        .chosen
+                        .get(key)
+                        .or_else(|| of_type.labels.get(key))
+                        .or_else(|| pool.labels.get(key))
+                };
                 if !by_type.iter().all(|r| r.allows(own(&r.key).map(String::as_str))) {
                     continue;
                 }
                 for &offering in order {
                     let labels = &of_type.offerings[offering].labels;
-                    if by_offering.iter().all(|r| r.allows(labels.get(&r.key).or_else(|| own(&r.key)).map(String::as_str))) {
+                    if by_offering
+                        .iter()
+                        .all(|r| r.allows(labels.get(&r.key).or_else(|| own(&r.key)).map(String::as_str)))
+                    {
                         self.kinds.push(Kind {
                             variant: number as u32,
                             pool: variant.pool,
@@ -292,10 +307,13 @@ impl<'p> Kinds<'p> {
 }
 
 /// The first taint that keeps a pod with these tolerations away.
-pub(crate) fn untolerated<'t>(taints: &'t [crate::Taint], tolerations: &[Toleration]) -> Option<&'t crate::Taint> {
-    taints
-        .iter()
-        .find(|taint| taint.effect != Effect::PreferNoSchedule && !tolerations.iter().any(|t| t.tolerates(taint)))
+pub(crate) fn untolerated<'t>(
+    taints: &'t [crate::Taint],
+    tolerations: &[Toleration],
+) -> Option<&'t crate::Taint> {
+    taints.iter().find(|taint| {
+        taint.effect != Effect::PreferNoSchedule && !tolerations.iter().any(|t| t.tolerates(taint))
+    })
 }
 
 /// Pools by weight and name, each once for each choice of its open labels.
@@ -343,7 +361,9 @@ fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
                 Operator::Within(low, _) => Some(low),
                 _ => None,
             });
-            low.max().map_or_else(|| Some("any".to_owned()), |low| Some(low.max(0).to_string())).filter(|v| allowed(v))
+            low.max()
+                .map_or_else(|| Some("any".to_owned()), |low| Some(low.max(0).to_string()))
+                .filter(|v| allowed(v))
         }
     };
     let mentioned: BTreeSet<&String> = wanted

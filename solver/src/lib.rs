@@ -5,6 +5,7 @@
 mod bound;
 mod class;
 mod explain;
+mod hand_out;
 mod host_rule;
 mod kind;
 mod ladder;
@@ -12,29 +13,45 @@ mod model;
 mod money;
 mod pack;
 mod problem;
+mod search;
 mod solution;
 mod topology;
 mod verify;
 
 pub use money::Price;
 pub use problem::*;
-pub use verify::{Violation, verify};
 pub use solution::{NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
+pub use verify::{Violation, verify};
 
 use std::sync::atomic::AtomicBool;
+
+/// How far up the ladder a solve climbs before it settles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// Constructions and repairs only: tens of milliseconds.
+    Quick,
+    /// Column generation too, until the gap is reached.
+    #[default]
+    Balanced,
+    /// Spends the whole step budget on a better plan, whatever the gap.
+    Thorough,
+}
 
 /// What a solve should aim for.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Stop at this relative gap between cost and bound; 0.02 is 2 %.
     pub gap: f64,
-    /// How much work to spend at most, in steps (a step is one look at a class while filling a bin).
+    /// How hard to try.
+    pub effort: Effort,
+    /// How much work to spend at most, in steps (a step is one look at an item while filling a bin). Steps, not
+    /// seconds, so that the same input gives the same plan on any machine.
     pub max_steps: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { gap: 0.02, max_steps: 200_000_000 }
+        Self { gap: 0.02, effort: Effort::Balanced, max_steps: 1_000_000_000 }
     }
 }
 

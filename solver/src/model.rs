@@ -10,7 +10,7 @@ use fixedbitset::FixedBitSet;
 use crate::class::{Class, Classes};
 use crate::host_rule::HostRules;
 use crate::kind::{Kinds, untolerated};
-use crate::problem::{Labels, Node, PodSpec, Problem, Resources, ResourceId};
+use crate::problem::{Labels, Node, PodSpec, Problem, ResourceId, Resources};
 
 /// Index into [`Model::gates`].
 pub(crate) type GateId = u32;
@@ -61,7 +61,9 @@ impl<'p> Model<'p> {
         let node_room = problem
             .nodes
             .iter()
-            .map(|n| dense(&n.allocatable).iter().zip(dense(&n.used)).map(|(a, u)| a.saturating_sub(u)).collect())
+            .map(|n| {
+                dense(&n.allocatable).iter().zip(dense(&n.used)).map(|(a, u)| a.saturating_sub(u)).collect()
+            })
             .collect();
         let mut node_order: Vec<usize> = (0..problem.nodes.len()).collect();
         node_order.sort_unstable_by(|a, b| problem.nodes[*a].name.cmp(&problem.nodes[*b].name));
@@ -105,7 +107,10 @@ impl<'p> Model<'p> {
 /// Whether a node's labels satisfy a pod's node constraints.
 pub(crate) fn selects(spec: &PodSpec, labels: &Labels) -> bool {
     spec.node.iter().all(|constraint| {
-        constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
+        constraint
+            .any_of
+            .iter()
+            .any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
     })
 }
 

@@ -100,7 +100,10 @@ impl Resources {
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
         Self(
-            self.iter().map(|(id, have)| (id, have.saturating_sub(other.get(id)))).filter(|(_, left)| *left > 0).collect(),
+            self.iter()
+                .map(|(id, have)| (id, have.saturating_sub(other.get(id))))
+                .filter(|(_, left)| *left > 0)
+                .collect(),
         )
     }
 
@@ -141,8 +144,11 @@ impl Requirement {
             (Operator::In(values), Some(v)) => values.iter().any(|w| w == v),
             (Operator::NotIn(values), Some(v)) => !values.iter().any(|w| w == v),
             (Operator::Exists, Some(_)) | (Operator::NotIn(_) | Operator::DoesNotExist, None) => true,
-            (Operator::Within(low, high), Some(v)) => v.parse::<i64>().is_ok_and(|n| (*low..=*high).contains(&n)),
-            (Operator::Within(..) | Operator::In(_) | Operator::Exists, None) | (Operator::DoesNotExist, Some(_)) => false,
+            (Operator::Within(low, high), Some(v)) => {
+                v.parse::<i64>().is_ok_and(|n| (*low..=*high).contains(&n))
+            }
+            (Operator::Within(..) | Operator::In(_) | Operator::Exists, None)
+            | (Operator::DoesNotExist, Some(_)) => false,
         }
     }
 }
@@ -254,7 +260,10 @@ impl PodSelector {
     /// Whether a pod of this namespace with these labels is selected.
     pub fn selects(&self, namespace: &str, labels: &Labels) -> bool {
         self.namespaces.iter().any(|n| n == namespace)
-            && self.labels.as_ref().is_some_and(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
+            && self
+                .labels
+                .as_ref()
+                .is_some_and(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
     }
 }
 

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fixedbitset::FixedBitSet;
 
 use crate::class::SelectorId;
-use crate::model::{Model, admits, copies, selects};
 use crate::kind::untolerated;
+use crate::model::{Model, admits, copies, selects};
 use crate::problem::{Spread, TopologyKey};
 
 /// A value for each of some label keys; an absent label is `None`.
@@ -68,7 +68,12 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
         let keys = tally.keys(model, class, zones.contains_key(&class));
         if keys.is_empty() {
             let kinds = model.gates[model.gate_of[class] as usize].clone();
-            dealt.items.push(Item { class: class as u32, count: model.count(class), domain: Vec::new(), kinds });
+            dealt.items.push(Item {
+                class: class as u32,
+                count: model.count(class),
+                domain: Vec::new(),
+                kinds,
+            });
         } else {
             let mut candidates = candidates(model, class, &keys);
             for candidate in &mut candidates {
@@ -78,7 +83,8 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
             }
             if let Some(zone) = zones.get(&class) {
                 let zone_key = &model.problem.zone_key;
-                candidates.retain(|c| c.domain.iter().any(|(k, v)| k == zone_key && v.as_ref() == Some(zone)));
+                candidates
+                    .retain(|c| c.domain.iter().any(|(k, v)| k == zone_key && v.as_ref() == Some(zone)));
             }
             order.push((class, candidates));
         }
@@ -133,7 +139,9 @@ fn candidates(model: &mut Model<'_>, class: usize, keys: &BTreeSet<String>) -> V
         let domain = columns
             .iter()
             .zip(ids)
-            .map(|((key, values, _), id)| (key.clone(), id.checked_sub(1).map(|at| values[at as usize].clone())))
+            .map(|((key, values, _), id)| {
+                (key.clone(), id.checked_sub(1).map(|at| values[at as usize].clone()))
+            })
             .collect::<Domain>();
         by_domain.insert(domain.clone(), (price, Candidate { domain, kinds, free: 0, most: u32::MAX }));
     }
@@ -202,9 +210,9 @@ fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
                 }
             }
         }
-        let best = votes.into_iter().max_by(|(za, (na, ra)), (zb, (nb, rb))| {
-            na.cmp(nb).then(rb.cmp(ra)).then(zb.cmp(za))
-        });
+        let best = votes
+            .into_iter()
+            .max_by(|(za, (na, ra)), (zb, (nb, rb))| na.cmp(nb).then(rb.cmp(ra)).then(zb.cmp(za)));
         if let Some((zone, _)) = best {
             out.extend(classes.into_iter().map(|class| (class, zone.clone())));
         }
@@ -276,11 +284,17 @@ impl Tally {
     }
 
     /// How many pods of a class go to each candidate, and how many are left over and why.
-    fn deal_class(&mut self, model: &mut Model<'_>, class: usize, candidates: &[Candidate]) -> (Vec<u32>, Option<(u32, String)>) {
+    fn deal_class(
+        &mut self,
+        model: &mut Model<'_>,
+        class: usize,
+        candidates: &[Candidate],
+    ) -> (Vec<u32>, Option<(u32, String)>) {
         let spec = model.spec(class);
         let matched = model.classes.classes[class].matched.clone();
-        let mut spreads: Vec<SpreadCount> =
-            label_spreads(spec).map(|(spread, key)| self.spread_count(model, class, spread, key, candidates)).collect();
+        let mut spreads: Vec<SpreadCount> = label_spreads(spec)
+            .map(|(spread, key)| self.spread_count(model, class, spread, key, candidates))
+            .collect();
         let carried: Vec<_> = anti_terms(model, spec).collect();
         let rules: Vec<(SelectorId, String)> =
             self.anti.iter().filter(|r| matched.contains(&r.0) || carried.contains(r)).cloned().collect();
@@ -292,7 +306,8 @@ impl Tally {
                 if counts[at] >= candidate.most {
                     return Some(Obstacle::Full);
                 }
-                let crowded = rules.iter().position(|rule| !self.has_room(rule, &carried, &matched, candidate));
+                let crowded =
+                    rules.iter().position(|rule| !self.has_room(rule, &carried, &matched, candidate));
                 let skewed = || spreads.iter().position(|s| !s.allows(at)).map(Obstacle::Skewed);
                 crowded.map(Obstacle::Crowded).or_else(skewed)
             };
@@ -322,7 +337,8 @@ impl Tally {
             }
             for rule in &rules {
                 if let Some(value) = value_of(&candidates[at].domain, &rule.1) {
-                    let entry = self.crowd.entry(rule.clone()).or_default().entry(value.to_owned()).or_default();
+                    let entry =
+                        self.crowd.entry(rule.clone()).or_default().entry(value.to_owned()).or_default();
                     entry.0 += u32::from(carried.contains(rule));
                     entry.1 += u32::from(matched.contains(&rule.0));
                 }
@@ -330,7 +346,8 @@ impl Tally {
         }
         for spread in &spreads {
             for (candidate, count) in candidates.iter().zip(&counts) {
-                if let (true, Some(value)) = (spread.counts_itself, value_of(&candidate.domain, &spread.key)) {
+                if let (true, Some(value)) = (spread.counts_itself, value_of(&candidate.domain, &spread.key))
+                {
                     let table = self.planned.entry((spread.selector, spread.key.clone())).or_default();
                     *table.entry(value.to_owned()).or_default() += count;
                 }
@@ -403,7 +420,8 @@ impl Tally {
 /// The values of a spread key that some NodePool offers to a class, whether or not its pods fit there.
 fn offered(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> Vec<String> {
     let spec = model.spec(class);
-    let mut kinds = if spread.honor_taints { model.kinds.tolerated_by(&spec.tolerations) } else { model.kinds.every() };
+    let mut kinds =
+        if spread.honor_taints { model.kinds.tolerated_by(&spec.tolerations) } else { model.kinds.every() };
     if spread.honor_node_affinity {
         for constraint in &spec.node {
             kinds.intersect_with(&model.kinds.meeting(constraint));
@@ -435,7 +453,8 @@ impl SpreadCount {
     }
 
     fn allows(&self, at: usize) -> bool {
-        self.values[at].is_some() && self.counts[at] + u32::from(self.counts_itself) <= self.least().saturating_add(self.max_skew)
+        self.values[at].is_some()
+            && self.counts[at] + u32::from(self.counts_itself) <= self.least().saturating_add(self.max_skew)
     }
 
     fn add(&mut self, at: usize) {
@@ -482,7 +501,10 @@ fn label_spreads(spec: &crate::PodSpec) -> impl Iterator<Item = (&Spread, &str)>
     })
 }
 
-fn anti_terms<'a>(model: &'a Model<'_>, spec: &'a crate::PodSpec) -> impl Iterator<Item = (SelectorId, String)> + 'a {
+fn anti_terms<'a>(
+    model: &'a Model<'_>,
+    spec: &'a crate::PodSpec,
+) -> impl Iterator<Item = (SelectorId, String)> + 'a {
     spec.anti_affinity.iter().filter_map(|t| match &t.key {
         TopologyKey::Label(key) => Some((model.classes.selector_id(&t.selector), key.clone())),
         TopologyKey::Host => None,

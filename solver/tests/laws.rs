@@ -99,23 +99,51 @@ fn the_generator_reaches_every_rule() {
                 reached.insert(what);
             }
         };
-        note("several pools in one plan", solution.new_nodes.iter().any(|n| n.pool != solution.new_nodes[0].pool));
+        note(
+            "several pools in one plan",
+            solution.new_nodes.iter().any(|n| n.pool != solution.new_nodes[0].pool),
+        );
         note("existing nodes filled", !solution.placements.is_empty());
         note("pods left over", !solution.unplaced.is_empty());
-        note("gpus", solution.new_nodes.iter().any(|n| problem.types[n.instance_type.index()].capacity.get(stowage_solver::ResourceId(2)) > 0));
-        note("chosen labels", solution.new_nodes.iter().any(|n| n.chosen_labels.iter().any(|(_, v)| v == "blue")));
-        note("limits bind", solution.unplaced.iter().any(|u| u.reasons.iter().any(|r| {
-            matches!(r, stowage_solver::Reason::Pool(_, stowage_solver::Obstacle::Limit { .. }))
-        })));
-        note("topology binds", solution.unplaced.iter().any(|u| u.reasons.iter().any(|r| {
-            matches!(r, stowage_solver::Reason::Pool(_, stowage_solver::Obstacle::Topology(_)))
-        })));
+        note(
+            "gpus",
+            solution.new_nodes.iter().any(|n| {
+                problem.types[n.instance_type.index()].capacity.get(stowage_solver::ResourceId(2)) > 0
+            }),
+        );
+        note(
+            "chosen labels",
+            solution.new_nodes.iter().any(|n| n.chosen_labels.iter().any(|(_, v)| v == "blue")),
+        );
+        note(
+            "limits bind",
+            solution.unplaced.iter().any(|u| {
+                u.reasons.iter().any(|r| {
+                    matches!(r, stowage_solver::Reason::Pool(_, stowage_solver::Obstacle::Limit { .. }))
+                })
+            }),
+        );
+        note(
+            "topology binds",
+            solution.unplaced.iter().any(|u| {
+                u.reasons.iter().any(|r| {
+                    matches!(r, stowage_solver::Reason::Pool(_, stowage_solver::Obstacle::Topology(_)))
+                })
+            }),
+        );
         note("a gap", solution.gap() > 0.0 && solution.bound > Price::ZERO);
         note("no gap", solution.cost > Price::ZERO && solution.gap() == 0.0);
     }
     let wanted = [
-        "several pools in one plan", "existing nodes filled", "pods left over", "gpus", "chosen labels", "limits bind",
-        "topology binds", "a gap", "no gap",
+        "several pools in one plan",
+        "existing nodes filled",
+        "pods left over",
+        "gpus",
+        "chosen labels",
+        "limits bind",
+        "topology binds",
+        "a gap",
+        "no gap",
     ];
     let missing: Vec<&&str> = wanted.iter().filter(|w| !reached.contains(**w)).collect();
     assert!(missing.is_empty(), "never reached: {missing:?}");

@@ -3,10 +3,12 @@
 mod common;
 
 use common::{
-    HOSTNAME, World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate, zone_spread,
+    HOSTNAME, World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate,
+    zone_spread,
 };
 use stowage_solver::{
-    Obstacle, OpenLabel, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources, Solution, Status, TopologyKey,
+    Obstacle, OpenLabel, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources, Solution,
+    Status, TopologyKey,
 };
 
 /// `small` holds 2 cpu and 4 GiB for $1, `big` 8 cpu and 16 GiB for $4, `ram` 2 cpu and 16 GiB for $1.5.
@@ -108,7 +110,8 @@ fn a_tainted_pool_takes_only_pods_that_tolerate() {
 fn a_selector_that_nothing_meets_is_named() {
     let mut world = shop();
     world.pods("web", 1, PodSpec { node: vec![node_selector(one_of("disk", &["ssd"]))], ..spec(100, 100) });
-    let wanted = Obstacle::Constraint { source: "node selector".to_owned(), wanted: "disk In [ssd]".to_owned() };
+    let wanted =
+        Obstacle::Constraint { source: "node selector".to_owned(), wanted: "disk In [ssd]".to_owned() };
     assert_eq!(obstacle(&world.solve()), wanted);
 }
 
@@ -187,7 +190,10 @@ fn host_anti_affinity_gives_each_pod_its_own_node() {
 fn running_pods_keep_others_away() {
     let mut world = shop();
     world.node("old", "a", amounts(4000, 8192, 0, 10));
-    world.running("db", PodSpec { anti_affinity: vec![away_from(TopologyKey::Host, "web")], ..spec(100, 100) });
+    world.running(
+        "db",
+        PodSpec { anti_affinity: vec![away_from(TopologyKey::Host, "web")], ..spec(100, 100) },
+    );
     world.pods("web", 1, spec(100, 100));
     assert_eq!(world.solve().new_nodes.len(), 1);
 }
@@ -231,7 +237,10 @@ fn limits_stop_a_pool_and_higher_priority_goes_first() {
     let left: Vec<&str> =
         solution.unplaced.iter().map(|u| world.0.pods[u.pod.index()].name.as_str()).collect();
     assert_eq!(left, ["default/low-0000", "default/low-0001"]);
-    assert_eq!(obstacle(&solution), Obstacle::Limit { resource: Some(ResourceId(0)), limit: 2000, used: 2000 });
+    assert_eq!(
+        obstacle(&solution),
+        Obstacle::Limit { resource: Some(ResourceId(0)), limit: 2000, used: 2000 }
+    );
 }
 
 #[test]
@@ -305,7 +314,11 @@ fn without_pools_nothing_can_be_launched() {
 #[test]
 fn a_hostname_cannot_be_asked_of_a_new_node() {
     let mut world = shop();
-    world.pods("pinned", 1, PodSpec { node: vec![node_selector(one_of(HOSTNAME, &["old"]))], ..spec(100, 100) });
+    world.pods(
+        "pinned",
+        1,
+        PodSpec { node: vec![node_selector(one_of(HOSTNAME, &["old"]))], ..spec(100, 100) },
+    );
     assert!(matches!(obstacle(&world.solve()), Obstacle::Constraint { .. }));
 }
 

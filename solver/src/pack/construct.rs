@@ -54,7 +54,10 @@ pub(crate) enum Thrift {
 }
 
 /// One construction with fixed values.
-#[expect(clippy::too_many_arguments, reason = "one inner loop; a struct of the same eight would only rename them")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one inner loop; a struct of the same eight would only rename them"
+)]
 pub(crate) fn construct(
     model: &Model<'_>,
     items: &[Item],
@@ -98,7 +101,8 @@ pub(crate) fn construct(
             }
             continue;
         }
-        let fits = entry.filled.pattern.iter().map(|(item, count)| incumbent.left[*item as usize] / count).min();
+        let fits =
+            entry.filled.pattern.iter().map(|(item, count)| incumbent.left[*item as usize] / count).min();
         let copies = fits.unwrap_or(0).min(allowed);
         for (item, count) in &entry.filled.pattern {
             incumbent.left[*item as usize] -= count * copies;
@@ -120,7 +124,8 @@ pub(crate) fn first_values(model: &Model<'_>, items: &[Item], useful: &[Useful])
         let room = &model.kinds.shapes[kind.shape as usize].room;
         for &item in &useful.items {
             let need = &model.requests[items[item as usize].class as usize];
-            let share = need.iter().zip(room).map(|(n, r)| *n as f64 / (*r).max(1) as f64).fold(0.0, f64::max);
+            let share =
+                need.iter().zip(room).map(|(n, r)| *n as f64 / (*r).max(1) as f64).fold(0.0, f64::max);
             let value = &mut values[item as usize];
             *value = value.min(kind.price.max(1) as f64 * share);
         }

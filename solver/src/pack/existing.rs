@@ -1,8 +1,8 @@
 //! Filling what is paid for already, before anything is bought.
 
 use crate::model::{Model, admits};
-use crate::pack::fill::{Bin, Filler};
 use crate::pack::Pattern;
+use crate::pack::fill::{Bin, Filler};
 use crate::topology::Item;
 
 /// Fills existing nodes in the order of their names with the most valuable items; `left` goes down by what was placed.

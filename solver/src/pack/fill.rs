@@ -75,7 +75,8 @@ impl Filler {
         self.room.extend_from_slice(bin.room);
         self.state.clone_from(bin.state);
         self.ranked.clear();
-        let candidates = bin.items.iter().copied().filter(|i| left[*i as usize] > 0 && values[*i as usize] > 0.0);
+        let candidates =
+            bin.items.iter().copied().filter(|i| left[*i as usize] > 0 && values[*i as usize] > 0.0);
         for item in candidates {
             let need = &model.requests[items[item as usize].class as usize];
             self.ranked.push((density(order, values[item as usize], need, bin.room), item));
@@ -97,7 +98,14 @@ impl Filler {
         filled
     }
 
-    fn adapt(&mut self, model: &Model<'_>, items: &[Item], left: &[u32], values: &[f64], filled: &mut Filled) {
+    fn adapt(
+        &mut self,
+        model: &Model<'_>,
+        items: &[Item],
+        left: &[u32],
+        values: &[f64],
+        filled: &mut Filled,
+    ) {
         let mut taken = vec![0u32; self.ranked.len()];
         let mut open: Vec<u32> = (0..self.ranked.len() as u32).collect();
         while !open.is_empty() {
@@ -138,7 +146,15 @@ impl Filler {
         if fit == 0 { 0 } else { fit.min(model.rules.allowance(class, &self.state)) }
     }
 
-    fn put(&mut self, model: &Model<'_>, items: &[Item], item: u32, count: u32, values: &[f64], filled: &mut Filled) {
+    fn put(
+        &mut self,
+        model: &Model<'_>,
+        items: &[Item],
+        item: u32,
+        count: u32,
+        values: &[f64],
+        filled: &mut Filled,
+    ) {
         if count == 0 {
             return;
         }

@@ -11,18 +11,25 @@ use crate::pack::{Bins, Budget, Incumbent, Pattern, add_to};
 use crate::topology::Item;
 
 /// Puts each pattern in the cheapest useful kind that holds it.
-pub(crate) fn downsize(model: &Model<'_>, items: &[Item], useful: &[Useful], budget: &mut Budget, incumbent: &mut Incumbent) {
+pub(crate) fn downsize(
+    model: &Model<'_>,
+    items: &[Item],
+    useful: &[Useful],
+    budget: &mut Budget,
+    incumbent: &mut Incumbent,
+) {
     for bins in &mut incumbent.bins {
         let load = load(model, items, &bins.pattern);
         let price = model.kinds.kinds[bins.kind as usize].price;
         // Useful kinds stand in order of price: the first that holds the pattern is the cheapest.
-        let better = useful.iter().take_while(|u| model.kinds.kinds[u.kind as usize].price < price).find(|u| {
-            let kind = &model.kinds.kinds[u.kind as usize];
-            let room = &model.kinds.shapes[kind.shape as usize].room;
-            load.iter().zip(room).all(|(need, have)| need <= have)
-                && bins.pattern.iter().all(|(item, _)| u.items.binary_search(item).is_ok())
-                && budget.allows(model, kind) >= bins.copies
-        });
+        let better =
+            useful.iter().take_while(|u| model.kinds.kinds[u.kind as usize].price < price).find(|u| {
+                let kind = &model.kinds.kinds[u.kind as usize];
+                let room = &model.kinds.shapes[kind.shape as usize].room;
+                load.iter().zip(room).all(|(need, have)| need <= have)
+                    && bins.pattern.iter().all(|(item, _)| u.items.binary_search(item).is_ok())
+                    && budget.allows(model, kind) >= bins.copies
+            });
         if let Some(better) = better {
             budget.take(model, &model.kinds.kinds[bins.kind as usize], -i64::from(bins.copies));
             budget.take(model, &model.kinds.kinds[better.kind as usize], i64::from(bins.copies));
@@ -52,7 +59,9 @@ pub(crate) fn repack_worst(
     for bins in &incumbent.bins {
         single.extend((0..bins.copies).map(|_| Bins { copies: 1, ..bins.clone() }));
     }
-    single.sort_by(|a, b| worth(a).total_cmp(&worth(b)).then_with(|| (a.kind, &a.pattern).cmp(&(b.kind, &b.pattern))));
+    single.sort_by(|a, b| {
+        worth(a).total_cmp(&worth(b)).then_with(|| (a.kind, &a.pattern).cmp(&(b.kind, &b.pattern)))
+    });
     let cut = ((single.len() as f64 * share).ceil() as usize).clamp(1, single.len());
     let kept = single.split_off(cut);
     let mut trial_budget = budget.clone();
@@ -70,7 +79,9 @@ pub(crate) fn repack_worst(
     let left = std::mem::take(&mut trial.left);
     let mut rest = construct(model, items, useful, &left, values, Thrift::Money, &mut trial_budget, filler);
     downsize(model, items, useful, &mut trial_budget, &mut rest);
-    if rest.unpacked() > incumbent.unpacked() || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed {
+    if rest.unpacked() > incumbent.unpacked()
+        || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed
+    {
         return false;
     }
     trial.bins.append(&mut rest.bins);
@@ -84,10 +95,13 @@ pub(crate) fn repack_worst(
 /// Fills holes of single bins with what is left, biggest pods first.
 fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumbent) {
     let mut order: Vec<u32> = (0..items.len() as u32).filter(|i| trial.left[*i as usize] > 0).collect();
-    let size = |item: u32| model.requests[items[item as usize].class as usize].iter().fold(0.0, |s, n| s + (*n as f64).ln_1p());
+    let size = |item: u32| {
+        model.requests[items[item as usize].class as usize].iter().fold(0.0, |s, n| s + (*n as f64).ln_1p())
+    };
     order.sort_by(|a, b| size(*b).total_cmp(&size(*a)).then(a.cmp(b)));
     let by_kind: HashMap<u32, &Useful> = useful.iter().map(|u| (u.kind, u)).collect();
-    let holds = |kind: u32, item: u32| by_kind.get(&kind).is_some_and(|u| u.items.binary_search(&item).is_ok());
+    let holds =
+        |kind: u32, item: u32| by_kind.get(&kind).is_some_and(|u| u.items.binary_search(&item).is_ok());
     for bins in &mut trial.bins {
         let kind = &model.kinds.kinds[bins.kind as usize];
         let full = load(model, items, &bins.pattern);
@@ -96,7 +110,8 @@ fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumb
         let mut state: Option<HostState> = None;
         for &item in &order {
             let class = items[item as usize].class;
-            let most = crate::model::copies(&model.requests[class as usize], &room).min(trial.left[item as usize]);
+            let most =
+                crate::model::copies(&model.requests[class as usize], &room).min(trial.left[item as usize]);
             if most == 0 || !holds(bins.kind, item) {
                 continue;
             }

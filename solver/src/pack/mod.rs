@@ -6,6 +6,7 @@
 //!
 //! Everything here works on an [`Incumbent`]: a set of bins, and what is left unpacked.
 
+pub(crate) mod columns;
 pub(crate) mod construct;
 pub(crate) mod existing;
 pub(crate) mod fill;
@@ -54,7 +55,8 @@ impl Incumbent {
         for bins in self.bins.drain(..).filter(|b| b.copies > 0 && !b.pattern.is_empty()) {
             *merged.entry((bins.kind, bins.pattern)).or_insert(0) += bins.copies;
         }
-        self.bins = merged.into_iter().map(|((kind, pattern), copies)| Bins { kind, pattern, copies }).collect();
+        self.bins =
+            merged.into_iter().map(|((kind, pattern), copies)| Bins { kind, pattern, copies }).collect();
     }
 }
 
@@ -81,9 +83,14 @@ impl Budget {
         Self {
             left: pools
                 .iter()
-                .map(|p| p.limits.iter().map(|(id, limit)| (*id, limit.saturating_sub(p.used.get(*id)))).collect())
+                .map(|p| {
+                    p.limits.iter().map(|(id, limit)| (*id, limit.saturating_sub(p.used.get(*id)))).collect()
+                })
                 .collect(),
-            nodes: pools.iter().map(|p| p.node_limit.map(|limit| limit.saturating_sub(p.node_count))).collect(),
+            nodes: pools
+                .iter()
+                .map(|p| p.node_limit.map(|limit| limit.saturating_sub(p.node_count)))
+                .collect(),
         }
     }
 
@@ -129,11 +136,26 @@ impl Budget {
         most as u32
     }
 
+    /// What is left after buying a packing, or `None` where a limit forbids it.
+    pub(crate) fn after(&self, model: &Model<'_>, packing: &Incumbent) -> Option<Self> {
+        let mut budget = self.clone();
+        for bins in &packing.bins {
+            let kind = &model.kinds.kinds[bins.kind as usize];
+            if budget.allows(model, kind) < bins.copies {
+                return None;
+            }
+            budget.take(model, kind, i64::from(bins.copies));
+        }
+        Some(budget)
+    }
+
     /// The largest share of what any limit leaves that one bin of a kind would take; zero without limits.
     pub(crate) fn share(&self, model: &Model<'_>, kind: &Kind) -> f64 {
         let capacity = &model.problem.types[kind.instance_type.index()].capacity;
         let of_nodes = self.nodes[kind.pool.index()].map_or(0.0, |left| 1.0 / f64::from(left.max(1)));
-        let shares = self.left[kind.pool.index()].iter().map(|(id, left)| capacity.get(*id) as f64 / (*left).max(1) as f64);
+        let shares = self.left[kind.pool.index()]
+            .iter()
+            .map(|(id, left)| capacity.get(*id) as f64 / (*left).max(1) as f64);
         shares.fold(of_nodes, f64::max)
     }
 

@@ -19,7 +19,12 @@ pub(crate) struct Useful {
 }
 
 /// Finds the kinds that are not beaten, cheapest first, among those with something to hold.
-pub(crate) fn useful(model: &Model<'_>, items: &[Item], allowed: &[FixedBitSet], budget: &Budget) -> Vec<Useful> {
+pub(crate) fn useful(
+    model: &Model<'_>,
+    items: &[Item],
+    allowed: &[FixedBitSet],
+    budget: &Budget,
+) -> Vec<Useful> {
     let total = model.kinds.kinds.len();
     // Items with the same set of kinds are one gate: labels are looked at once for each.
     let mut ids = HashMap::<&FixedBitSet, usize>::new();
@@ -57,10 +62,13 @@ pub(crate) fn useful(model: &Model<'_>, items: &[Item], allowed: &[FixedBitSet],
         // Of equals in both groups the wider one stays, so nothing is lost to a tie.
         let wider: Vec<&(Vec<u32>, Option<u32>, Vec<u32>)> = fronts
             .iter()
-            .filter(|(other, limited, _)| limited.is_none() && other.len() > signature.len() && subset(signature, other))
+            .filter(|(other, limited, _)| {
+                limited.is_none() && other.len() > signature.len() && subset(signature, other)
+            })
             .collect();
         for kind in front {
-            if wider.iter().any(|(_, _, front)| front.iter().any(|other| beats(model, budget, *other, *kind))) {
+            if wider.iter().any(|(_, _, front)| front.iter().any(|other| beats(model, budget, *other, *kind)))
+            {
                 continue;
             }
             let room = &model.kinds.shapes[model.kinds.kinds[*kind as usize].shape as usize].room;

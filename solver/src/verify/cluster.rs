@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::problem::{
-    HostPort, Labels, LabelSetId, NodeConstraint, PodSelector, PodSpec, Problem, SpecId, Taint, Toleration, TopologyKey,
+    HostPort, LabelSetId, Labels, NodeConstraint, PodSelector, PodSpec, Problem, SpecId, Taint, Toleration,
+    TopologyKey,
 };
 use crate::solution::Solution;
 
@@ -43,8 +44,13 @@ pub(super) struct Cluster<'p> {
 
 impl<'p> Cluster<'p> {
     pub(super) fn after(problem: &'p Problem, solution: &Solution) -> Self {
-        let mut this =
-            Self { problem, hosts: Vec::new(), seats: Vec::new(), groups: Vec::new(), by_label: HashMap::new() };
+        let mut this = Self {
+            problem,
+            hosts: Vec::new(),
+            seats: Vec::new(),
+            groups: Vec::new(),
+            by_label: HashMap::new(),
+        };
         for (at, node) in problem.nodes.iter().enumerate() {
             this.hosts.push(Host {
                 title: format!("existing node {}", node.name),
@@ -89,7 +95,15 @@ impl<'p> Cluster<'p> {
         this
     }
 
-    fn seat(&mut self, name: &'p str, spec: SpecId, labels: LabelSetId, host: usize, placed: bool, terminating: bool) {
+    fn seat(
+        &mut self,
+        name: &'p str,
+        spec: SpecId,
+        labels: LabelSetId,
+        host: usize,
+        placed: bool,
+        terminating: bool,
+    ) {
         self.hosts[host].seats.push(self.seats.len());
         self.seats.push(Seat { name, spec, labels, host, placed, terminating });
     }
@@ -130,9 +144,12 @@ impl<'p> Cluster<'p> {
             crate::Operator::In(values) => Some((r.key.as_str(), values)),
             _ => None,
         }) {
-            Some((key, values)) => {
-                values.iter().filter_map(|v| self.by_label.get(&(key, v.as_str()))).flatten().copied().collect()
-            }
+            Some((key, values)) => values
+                .iter()
+                .filter_map(|v| self.by_label.get(&(key, v.as_str())))
+                .flatten()
+                .copied()
+                .collect(),
             None => (0..self.groups.len()).collect(),
         };
         groups.sort_unstable();
@@ -155,7 +172,8 @@ pub(super) enum Domain<'a> {
 /// The first node constraint that labels break.
 pub(super) fn broken<'a>(constraints: &'a [NodeConstraint], labels: &Labels) -> Option<&'a NodeConstraint> {
     constraints.iter().find(|c| {
-        let met = c.any_of.iter().any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))));
+        let met =
+            c.any_of.iter().any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))));
         !met
     })
 }

@@ -25,7 +25,10 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
         if placement.node.index() >= problem.nodes.len() {
             violation(found, format!("existing node number {} does not exist", placement.node.0));
         } else if !nodes.insert(placement.node) {
-            violation(found, format!("existing node {} is listed twice", problem.nodes[placement.node.index()].name));
+            violation(
+                found,
+                format!("existing node {} is listed twice", problem.nodes[placement.node.index()].name),
+            );
         }
     }
     for (at, node) in solution.new_nodes.iter().enumerate() {
@@ -34,7 +37,10 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
         match offering {
             None => violation(found, format!("new node {at}: no such offering")),
             Some(o) if o.price != node.price => {
-                violation(found, format!("new node {at}: priced {}, its offering costs {}", node.price, o.price));
+                violation(
+                    found,
+                    format!("new node {at}: priced {}, its offering costs {}", node.price, o.price),
+                );
             }
             Some(_) => {}
         }

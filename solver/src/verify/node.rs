@@ -36,7 +36,10 @@ fn new_node(cluster: &Cluster<'_>, host: &Host<'_>, node: &NewNode, found: &mut 
     for open in &pool.open_labels {
         let value = host.labels.get(&open.key).map(String::as_str);
         if !open.requirements.iter().all(|r| r.allows(value)) {
-            violation(found, format!("{}: label {}={value:?} is not one the NodePool allows", host.title, open.key));
+            violation(
+                found,
+                format!("{}: label {}={value:?} is not one the NodePool allows", host.title, open.key),
+            );
         }
     }
     let expected: Vec<usize> = (0..problem.daemons.len())
@@ -67,7 +70,8 @@ fn pods(cluster: &Cluster<'_>, host: &Host<'_>, solution: &Solution, found: &mut
         }
         (None, Some(new)) => {
             let node = &solution.new_nodes[new];
-            let daemons = node.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()]);
+            let daemons =
+                node.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()]);
             let mut used = Resources::default();
             for daemon in daemons {
                 used = used.plus(&daemon.requests);
@@ -83,17 +87,26 @@ fn pods(cluster: &Cluster<'_>, host: &Host<'_>, solution: &Solution, found: &mut
         *count += 1;
         if *count == 1 {
             if let Some(constraint) = broken(&spec.node, &host.labels) {
-                violation(found, format!("pod {}: {} does not match {}", seat.name, constraint.source, host.title));
+                violation(
+                    found,
+                    format!("pod {}: {} does not match {}", seat.name, constraint.source, host.title),
+                );
             }
             if let Some(taint) = repelling(host.taints, &spec.tolerations) {
-                violation(found, format!("pod {} does not tolerate {} of {}", seat.name, taint.key, host.title));
+                violation(
+                    found,
+                    format!("pod {} does not tolerate {} of {}", seat.name, taint.key, host.title),
+                );
             }
             if spec.blocked.is_some() {
                 violation(found, format!("pod {} is placed though it can run nowhere", seat.name));
             }
         }
         if let Some(port) = clash(&ports, &spec.host_ports) {
-            violation(found, format!("pod {}: host port {} is taken on {}", seat.name, port.port, host.title));
+            violation(
+                found,
+                format!("pod {}: host port {} is taken on {}", seat.name, port.port, host.title),
+            );
         }
         ports.extend(spec.host_ports.iter().cloned());
     }
@@ -104,9 +117,11 @@ fn pods(cluster: &Cluster<'_>, host: &Host<'_>, solution: &Solution, found: &mut
         used = used.plus(&Resources::from_amounts(each.iter().map(|(id, n)| (id, n.saturating_mul(count)))));
     }
     // What running pods overdraw on an existing node is not the plan's doing: only what it adds to is checked.
-    let asked = |id| host.seats.iter().any(|s| {
-        cluster.seats[*s].placed && problem.specs[cluster.seats[*s].spec.index()].requests.get(id) > 0
-    });
+    let asked = |id| {
+        host.seats.iter().any(|s| {
+            cluster.seats[*s].placed && problem.specs[cluster.seats[*s].spec.index()].requests.get(id) > 0
+        })
+    };
     for (id, amount) in used.iter().filter(|(id, amount)| *amount > allocatable.get(*id)) {
         if host.new.is_some() || asked(id) {
             let name = &problem.resources[id.index()];
@@ -130,7 +145,10 @@ fn limits(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<Violation>
         }
         for (id, limit) in pool.limits.iter().filter(|(id, limit)| used.get(*id) > *limit) {
             let name = &problem.resources[id.index()];
-            violation(found, format!("NodePool {}: {} of {name}, its limit is {limit}", pool.name, used.get(*id)));
+            violation(
+                found,
+                format!("NodePool {}: {} of {name}, its limit is {limit}", pool.name, used.get(*id)),
+            );
         }
         if let Some(limit) = pool.node_limit.filter(|limit| nodes > *limit) {
             violation(found, format!("NodePool {}: {nodes} nodes, its limit is {limit}", pool.name));
@@ -146,7 +164,10 @@ fn claims(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
             let zone = cluster.hosts[seat.host].labels.get(&cluster.problem.zone_key).map(String::as_str);
             let first = *zones.entry(claim).or_insert(zone);
             if first != zone {
-                violation(found, format!("pod {}: claim {claim} is used in {first:?} and {zone:?}", seat.name));
+                violation(
+                    found,
+                    format!("pod {}: claim {claim} is used in {first:?} and {zone:?}", seat.name),
+                );
             }
         }
     }

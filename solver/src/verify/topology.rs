@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::cluster::{Cluster, Domain, broken, repelling};
 use super::{Violation, violation};
-use crate::problem::{InstanceType, Labels, NodeConstraint, NodePool, Offering, Operator, PodTerm, Spread, Toleration, TopologyKey};
+use crate::problem::{
+    InstanceType, Labels, NodeConstraint, NodePool, Offering, Operator, PodTerm, Spread, Toleration,
+    TopologyKey,
+};
 
 pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
     anti_affinity(cluster, found);
@@ -34,7 +37,10 @@ fn anti_affinity(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
             });
             if let Some(other) = other {
                 let (a, b) = (cluster.seats[*other].name, cluster.seats[seat].name);
-                violation(found, format!("pod {a}: its anti-affinity over {:?} forbids {b} beside it", term.key));
+                violation(
+                    found,
+                    format!("pod {a}: its anti-affinity over {:?} forbids {b} beside it", term.key),
+                );
             }
         }
     }
@@ -75,8 +81,10 @@ fn spread_rule<'p>(
                 && taints.is_none_or(|t| repelling(host.taints, t).is_none())
         })
         .collect();
-    let mut domains: BTreeSet<Domain<'_>> =
-        (0..eligible.len()).filter(|at| eligible[*at]).filter_map(|at| cluster.domain(at, &rule.key)).collect();
+    let mut domains: BTreeSet<Domain<'_>> = (0..eligible.len())
+        .filter(|at| eligible[*at])
+        .filter_map(|at| cluster.domain(at, &rule.key))
+        .collect();
     if let TopologyKey::Label(key) = &rule.key {
         let values = offered
             .entry((key.clone(), *affinity, *taints))
@@ -87,7 +95,9 @@ fn spread_rule<'p>(
     let (mut every, mut early) = (HashMap::<Domain<'_>, u32>::new(), HashMap::<Domain<'_>, u32>::new());
     for seat in cluster.picked(&rule.selector) {
         let pod = &cluster.seats[seat];
-        let Some(domain) = cluster.domain(pod.host, &rule.key).filter(|_| eligible[pod.host] && !pod.terminating) else {
+        let Some(domain) =
+            cluster.domain(pod.host, &rule.key).filter(|_| eligible[pod.host] && !pod.terminating)
+        else {
             continue;
         };
         *every.entry(domain).or_default() += 1;
@@ -102,7 +112,10 @@ fn spread_rule<'p>(
     for seat in carriers {
         let pod = &cluster.seats[*seat];
         let Some(domain) = cluster.domain(pod.host, &rule.key) else {
-            violation(found, format!("pod {}: its node lacks the label of spread key {:?}", pod.name, rule.key));
+            violation(
+                found,
+                format!("pod {}: its node lacks the label of spread key {:?}", pod.name, rule.key),
+            );
             continue;
         };
         let there = early.get(&domain).copied().unwrap_or(0);
@@ -130,7 +143,9 @@ fn offered_values(
     taints: Option<&[Toleration]>,
 ) -> BTreeSet<String> {
     let mut values = BTreeSet::new();
-    for pool in cluster.problem.pools.iter().filter(|p| taints.is_none_or(|t| repelling(&p.taints, t).is_none())) {
+    for pool in
+        cluster.problem.pools.iter().filter(|p| taints.is_none_or(|t| repelling(&p.taints, t).is_none()))
+    {
         for of_type in &cluster.problem.types {
             for offering in &of_type.offerings {
                 let fixed = Fixed { pool, of_type, offering };

@@ -7,9 +7,9 @@ pub mod random;
 use std::sync::atomic::AtomicBool;
 
 use stowage_solver::{
-    Daemon, Effect, HostPort, InstanceType, LabelSetId, Labels, Node, NodeConstraint, NodePool, Offering, Operator, Options,
-    Pod, PodSelector, PodSpec, PodTerm, Price, Problem, Protocol, Requirement, ResourceId, Resources, RunningPod, Solution,
-    SpecId, Spread, Taint, Toleration, TopologyKey, solve,
+    Daemon, Effect, HostPort, InstanceType, LabelSetId, Labels, Node, NodeConstraint, NodePool, Offering,
+    Operator, Options, Pod, PodSelector, PodSpec, PodTerm, Price, Problem, Protocol, Requirement, ResourceId,
+    Resources, RunningPod, Solution, SpecId, Spread, Taint, Toleration, TopologyKey, solve,
 };
 
 pub const ZONE: &str = "topology.kubernetes.io/zone";
@@ -48,7 +48,14 @@ pub fn zone_spread(name: &str, max_skew: u32) -> Spread {
 }
 
 pub fn spread(key: TopologyKey, name: &str, max_skew: u32) -> Spread {
-    Spread { key, max_skew, min_domains: 1, selector: app(name), honor_node_affinity: true, honor_taints: false }
+    Spread {
+        key,
+        max_skew,
+        min_domains: 1,
+        selector: app(name),
+        honor_node_affinity: true,
+        honor_taints: false,
+    }
 }
 
 pub fn away_from(key: TopologyKey, name: &str) -> PodTerm {
@@ -183,8 +190,10 @@ impl World {
 
 /// Solves with default options; a violation is a failed test.
 pub fn plan(problem: &Problem) -> Solution {
-    solve(problem, &Options::default(), &AtomicBool::new(false), &mut |_, _, _| {}).unwrap_or_else(|violations| {
-        let lines: Vec<&str> = violations.iter().map(|v| v.what.as_str()).collect();
-        panic!("the plan breaks rules:\n{}\n{problem:#?}", lines.join("\n"))
-    })
+    solve(problem, &Options::default(), &AtomicBool::new(false), &mut |_, _, _| {}).unwrap_or_else(
+        |violations| {
+            let lines: Vec<&str> = violations.iter().map(|v| v.what.as_str()).collect();
+            panic!("the plan breaks rules:\n{}\n{problem:#?}", lines.join("\n"))
+        },
+    )
 }

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use stowage_solver::{OpenLabel, PodSpec, ResourceId, TopologyKey};
 
-use super::{World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate, zone_spread};
+use super::{
+    World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate, zone_spread,
+};
 
 /// What one application looks like, in small numbers.
 #[derive(Clone, Debug)]
@@ -41,8 +43,13 @@ pub fn draft() -> impl Strategy<Value = Draft> {
     let apps = prop::collection::vec(app, 1..6);
     let nodes = prop::collection::vec((0usize..3, 1i64..5, 0usize..4), 0..4);
     let types = prop::collection::vec((1i64..9, 1i64..9, 0i64..6, 1u32..40), 1..6);
-    (apps, nodes, types, any::<u16>(), any::<bool>())
-        .prop_map(|(apps, nodes, types, pools, daemon)| Draft { apps, nodes, types, pools, daemon })
+    (apps, nodes, types, any::<u16>(), any::<bool>()).prop_map(|(apps, nodes, types, pools, daemon)| Draft {
+        apps,
+        nodes,
+        types,
+        pools,
+        daemon,
+    })
 }
 
 pub const ZONES: [&str; 3] = ["a", "b", "c"];

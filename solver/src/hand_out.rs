@@ -1,0 +1,125 @@
+//! From patterns of items to named pods on nodes.
+
+use std::collections::BTreeMap;
+
+use crate::explain::reasons;
+use crate::model::Model;
+use crate::money::Price;
+use crate::pack::improve::load;
+use crate::pack::{Bins, Budget, Incumbent, Pattern};
+use crate::problem::{NodeId, PodId, TypeId};
+use crate::solution::{NewNode, Placement, Solution, Unplaced};
+use crate::topology::{Dealt, Item};
+
+/// At most this many alternatives a node: what one CreateFleet call of the peer takes, too.
+const ALTERNATIVES: usize = 60;
+
+/// Turns patterns of items into named pods on nodes.
+pub(crate) fn hand_out(
+    model: &Model<'_>,
+    dealt: &Dealt,
+    placed: &[(usize, Pattern)],
+    incumbent: &Incumbent,
+    budget: &Budget,
+    solution: &mut Solution,
+) {
+    let problem = model.problem;
+    let mut next = vec![0usize; model.classes.classes.len()];
+    let mut take = |class: u32, count: u32, into: &mut Vec<PodId>| {
+        let at = &mut next[class as usize];
+        into.extend_from_slice(&model.classes.classes[class as usize].pods[*at..*at + count as usize]);
+        *at += count as usize;
+    };
+    let by_name = |pods: &mut Vec<PodId>| {
+        pods.sort_unstable_by(|a, b| problem.pods[a.index()].name.cmp(&problem.pods[b.index()].name));
+    };
+    let mut on_node = BTreeMap::<&str, (usize, Vec<PodId>)>::new();
+    for (node, pattern) in placed {
+        let (_, pods) = on_node.entry(&problem.nodes[*node].name).or_insert_with(|| (*node, Vec::new()));
+        for (item, count) in pattern {
+            take(dealt.items[*item as usize].class, *count, pods);
+        }
+    }
+    for (node, mut pods) in on_node.into_values() {
+        by_name(&mut pods);
+        solution.placements.push(Placement { node: NodeId::of(node), pods });
+    }
+    for bins in &incumbent.bins {
+        let kind = &model.kinds.kinds[bins.kind as usize];
+        let alternatives = alternatives(model, &dealt.items, bins);
+        for _ in 0..bins.copies {
+            let mut pods = Vec::new();
+            for (item, count) in &bins.pattern {
+                take(dealt.items[*item as usize].class, *count, &mut pods);
+            }
+            by_name(&mut pods);
+            solution.new_nodes.push(NewNode {
+                pool: kind.pool,
+                instance_type: kind.instance_type,
+                offering: kind.offering as usize,
+                chosen_labels: model.kinds.variants[kind.variant as usize]
+                    .chosen
+                    .clone()
+                    .into_iter()
+                    .collect(),
+                price: Price::from_micros(kind.price),
+                pods,
+                daemons: model.kinds.shapes[kind.shape as usize].daemons.clone(),
+                alternatives: alternatives.clone(),
+            });
+        }
+    }
+    let place = |node: &NewNode| {
+        let of_type = &problem.types[node.instance_type.index()];
+        let offering = &of_type.offerings[node.offering];
+        (of_type.name.as_str(), offering.zone.as_str(), offering.capacity_type.as_str())
+    };
+    let pool_name = |node: &NewNode| problem.pools[node.pool.index()].name.as_str();
+    let first = |node: &NewNode| node.pods.first().map_or("", |p| problem.pods[p.index()].name.as_str());
+    solution.new_nodes.sort_by(|a, b| {
+        let pools = pool_name(a).cmp(pool_name(b));
+        pools
+            .then(b.price.cmp(&a.price))
+            .then_with(|| place(a).cmp(&place(b)))
+            .then_with(|| first(a).cmp(first(b)))
+    });
+    let mut unplaced = Vec::new();
+    for class in 0..model.classes.classes.len() {
+        let pods = &model.classes.classes[class].pods[next[class]..];
+        if !pods.is_empty() {
+            let why = reasons(model, class, &dealt.stuck, budget);
+            unplaced.extend(pods.iter().map(|pod| Unplaced { pod: *pod, reasons: why.clone() }));
+        }
+    }
+    unplaced.sort_by(|a, b| problem.pods[a.pod.index()].name.cmp(&problem.pods[b.pod.index()].name));
+    solution.unplaced = unplaced;
+}
+
+/// Other types that hold the same pods, from the same pool, in the same zone and capacity type: cheapest first.
+fn alternatives(model: &Model<'_>, items: &[Item], bins: &Bins) -> Vec<TypeId> {
+    let problem = model.problem;
+    let chosen = &model.kinds.kinds[bins.kind as usize];
+    let sold = |kind: &crate::kind::Kind| {
+        let offering = &problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
+        (offering.zone.as_str(), offering.capacity_type.as_str())
+    };
+    let load = load(model, items, &bins.pattern);
+    let mut found: Vec<(i64, &str, TypeId)> = Vec::new();
+    for (at, kind) in model.kinds.kinds.iter().enumerate() {
+        let fits = || {
+            let room = &model.kinds.shapes[kind.shape as usize].room;
+            load.iter().zip(room).all(|(need, have)| need <= have)
+                && bins.pattern.iter().all(|(item, _)| items[*item as usize].kinds.contains(at))
+        };
+        if kind.variant == chosen.variant
+            && kind.instance_type != chosen.instance_type
+            && sold(kind) == sold(chosen)
+            && fits()
+        {
+            found.push((kind.price, &problem.types[kind.instance_type.index()].name, kind.instance_type));
+        }
+    }
+    found.sort_unstable();
+    found.dedup_by_key(|(_, _, id)| *id);
+    found.into_iter().take(ALTERNATIVES).map(|(_, _, id)| id).collect()
+}

@@ -1,0 +1,330 @@
+//! The search for a cheap packing of new bins, rung by rung.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fixedbitset::FixedBitSet;
+
+use crate::bound::lower_bound;
+use crate::host_rule::HostState;
+use crate::model::Model;
+use crate::pack::columns::Columns;
+use crate::pack::construct::{Thrift, construct, correct, first_values};
+use crate::pack::existing::fill_existing;
+use crate::pack::fill::{Bin, Filler};
+use crate::pack::improve::{downsize, load, repack_worst};
+use crate::pack::useful::{Useful, useful};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, add_to};
+use crate::topology::{Dealt, Item};
+use crate::{Effort, Options, Progress};
+
+/// Passes of value correction over one construction.
+const PASSES: u32 = 12;
+/// Rounds of column generation, of which every few are rounded to a packing.
+const ROUNDS: u32 = 60;
+const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
+/// Shares of the bins, the worst of them, that repacking takes apart.
+const SHARES: [f64; 4] = [0.02, 0.05, 0.1, 0.3];
+/// Fractions of a bin above which rounding buys it.
+const THRESHOLDS: [f64; 4] = [1.0, 0.8, 0.6, 0.4];
+
+/// For each item, the kinds it may use; by tier of NodePool weight.
+pub(crate) struct Stages {
+    /// By item: its tiers, heaviest first, each with the kinds that could hold one of its pods.
+    pub(crate) tiers: Vec<Vec<(i32, FixedBitSet)>>,
+}
+
+/// What a search found.
+pub(crate) struct Outcome {
+    /// What each existing node got.
+    pub(crate) placed: Vec<(usize, Pattern)>,
+    pub(crate) incumbent: Incumbent,
+    /// Micro-dollars an hour.
+    pub(crate) bound: i64,
+    pub(crate) budget: Budget,
+    pub(crate) useful_kinds: usize,
+    pub(crate) steps: u64,
+}
+
+/// The state of one solve.
+pub(crate) struct Search<'a> {
+    model: &'a Model<'a>,
+    items: &'a [Item],
+    options: &'a Options,
+    cancel: &'a AtomicBool,
+    stages: Stages,
+    budget: Budget,
+    filler: Filler,
+    placed: Vec<(usize, Pattern)>,
+    incumbent: Incumbent,
+    /// The bound, if every pod finds a place.
+    bound: i64,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(
+        model: &'a Model<'a>,
+        dealt: &'a Dealt,
+        options: &'a Options,
+        cancel: &'a AtomicBool,
+    ) -> Self {
+        let tiers = dealt.items.iter().map(|item| tiers(model, item)).collect();
+        Self {
+            model,
+            items: &dealt.items,
+            options,
+            cancel,
+            stages: Stages { tiers },
+            budget: Budget::of(model),
+            filler: Filler::default(),
+            placed: Vec::new(),
+            incumbent: Incumbent { bins: Vec::new(), left: dealt.items.iter().map(|i| i.count).collect() },
+            bound: 0,
+        }
+    }
+
+    pub(crate) fn run(mut self, progress: Progress<'_>) -> Outcome {
+        let first = self.allowed(0, None);
+        let start = useful(self.model, self.items, &first, &self.budget);
+        let useful_kinds = start.len();
+        let values = first_values(self.model, self.items, &start);
+        progress("filling existing nodes", 0, self.model.problem.nodes.len() as u64);
+        let mut left = std::mem::take(&mut self.incumbent.left);
+        self.placed = fill_existing(self.model, self.items, &mut left, &values, &mut self.filler);
+        progress("bounding", 0, 1);
+        self.bound =
+            lower_bound(self.model, self.items, &self.placed, &hopeless(&left, &self.stages), &self.stages);
+        self.incumbent.left.clone_from(&left);
+        // Limits seldom bind: only when they leave pods over does it matter who goes first.
+        let whole = self.budget.clone();
+        self.stage(&first, start, values, progress);
+        let misplaced = |this: &Self| this.incumbent.left != hopeless(&this.incumbent.left, &this.stages);
+        if whole.binds() && misplaced(&self) {
+            self.budget = whole;
+            self.incumbent = Incumbent { bins: Vec::new(), left };
+            self.by_priority(progress);
+        }
+        if misplaced(&self) {
+            self.bound =
+                lower_bound(self.model, self.items, &self.placed, &self.incumbent.left, &self.stages);
+        }
+        Outcome {
+            placed: self.placed,
+            incumbent: self.incumbent,
+            bound: self.bound,
+            budget: self.budget,
+            useful_kinds,
+            steps: self.filler.steps,
+        }
+    }
+
+    /// Where limits bind, higher priorities go first, and what a tier has no room for falls to the next.
+    fn by_priority(&mut self, progress: Progress<'_>) {
+        let rounds = self.stages.tiers.iter().map(Vec::len).max().unwrap_or(0);
+        let mut priorities: Vec<i32> =
+            self.items.iter().map(|i| self.model.spec(i.class as usize).priority).collect();
+        priorities.sort_unstable_by(|a, b| b.cmp(a));
+        priorities.dedup();
+        for priority in priorities {
+            for round in 0..rounds {
+                let allowed = self.allowed(round, Some(priority));
+                let useful = useful(self.model, self.items, &allowed, &self.budget);
+                let values = first_values(self.model, self.items, &useful);
+                self.top_up(&allowed);
+                self.stage(&allowed, useful, values, &mut *progress);
+            }
+        }
+    }
+
+    /// By item: the kinds of its tier number `round`; none for items that have no such tier or another priority.
+    fn allowed(&self, round: usize, priority: Option<i32>) -> Vec<FixedBitSet> {
+        let none = FixedBitSet::with_capacity(self.model.kinds.kinds.len());
+        let pick = |(item, tiers): (&Item, &Vec<(i32, FixedBitSet)>)| {
+            let wanted = priority.is_none_or(|p| self.model.spec(item.class as usize).priority == p);
+            if wanted {
+                tiers.get(round).map_or_else(|| none.clone(), |(_, kinds)| kinds.clone())
+            } else {
+                none.clone()
+            }
+        };
+        self.items.iter().zip(&self.stages.tiers).map(pick).collect()
+    }
+
+    /// Buys bins for what is left of the items with allowed kinds.
+    fn stage(
+        &mut self,
+        allowed: &[FixedBitSet],
+        useful: Vec<Useful>,
+        mut values: Vec<f64>,
+        progress: Progress<'_>,
+    ) {
+        let wanted: Vec<u32> = allowed
+            .iter()
+            .zip(&self.incumbent.left)
+            .map(|(kinds, left)| if kinds.is_clear() { 0 } else { *left })
+            .collect();
+        if wanted.iter().all(|n| *n == 0) || useful.is_empty() {
+            return;
+        }
+        let mut best: Option<(Incumbent, Budget)> = None;
+        let mut columns: Option<Columns> = None;
+        for pass in 0..PASSES {
+            progress("packing", u64::from(pass), u64::from(PASSES));
+            // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
+            let short = best.as_ref().is_some_and(|(b, _)| b.unpacked() > 0);
+            let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
+            let begun = Incumbent { bins: Vec::new(), left: wanted.clone() };
+            let budget = self.budget.clone();
+            let found = self.complete(begun, budget, &useful, &values, thrift);
+            correct(self.model, &found.0, &mut values);
+            columns.get_or_insert_with(|| Columns::new(&found.0)).learn(&found.0);
+            self.keep(&mut best, found);
+            if self.stopped() || self.good_enough(best.as_ref()) {
+                break;
+            }
+        }
+        let all_packed = best.as_ref().is_some_and(|(b, _)| b.unpacked() == 0);
+        if let (Some(columns), true, true) = (columns, all_packed, self.options.effort > Effort::Quick) {
+            self.generate(columns, &wanted, &useful, &mut best, progress);
+        }
+        if let Some((mut found, budget)) = best {
+            self.incumbent.bins.append(&mut found.bins);
+            for ((left, wanted), still) in self.incumbent.left.iter_mut().zip(&wanted).zip(&found.left) {
+                *left -= wanted - still;
+            }
+            self.budget = budget;
+        }
+        self.incumbent.tidy();
+    }
+
+    /// Improves on the best by column generation and rounding.
+    fn generate(
+        &mut self,
+        mut columns: Columns,
+        wanted: &[u32],
+        useful: &[Useful],
+        best: &mut Option<(Incumbent, Budget)>,
+        progress: Progress<'_>,
+    ) {
+        for round in 1..=ROUNDS {
+            if self.stopped() || self.good_enough(best.as_ref()) {
+                return;
+            }
+            progress("generating columns", u64::from(round), u64::from(ROUNDS));
+            let Some(values) = columns.solve(self.model, wanted) else { return };
+            let more = columns.price(self.model, self.items, useful, wanted, &values, &mut self.filler);
+            if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
+                continue;
+            }
+            for threshold in THRESHOLDS {
+                let begun = columns.round(wanted, threshold);
+                if let Some(budget) = self.budget.after(self.model, &begun) {
+                    let found = self.complete(begun, budget, useful, &values, Thrift::Money);
+                    columns.learn(&found.0);
+                    self.keep(best, found);
+                }
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Packs what a packing leaves, then mends the whole.
+    fn complete(
+        &mut self,
+        mut begun: Incumbent,
+        mut budget: Budget,
+        useful: &[Useful],
+        values: &[f64],
+        thrift: Thrift,
+    ) -> (Incumbent, Budget) {
+        let (model, items) = (self.model, self.items);
+        let mut rest =
+            construct(model, items, useful, &begun.left, values, thrift, &mut budget, &mut self.filler);
+        begun.bins.append(&mut rest.bins);
+        begun.left = rest.left;
+        downsize(model, items, useful, &mut budget, &mut begun);
+        begun.tidy();
+        for share in SHARES {
+            if begun.bins.is_empty() || self.stopped() {
+                break;
+            }
+            repack_worst(model, items, useful, values, &mut budget, &mut begun, share, &mut self.filler);
+        }
+        (begun, budget)
+    }
+
+    /// Keeps the better one: fewer pods left over, then cheaper.
+    fn keep(&self, best: &mut Option<(Incumbent, Budget)>, found: (Incumbent, Budget)) {
+        let key = |i: &Incumbent| (i.unpacked(), i.cost(self.model));
+        if best.as_ref().is_none_or(|(b, _)| key(&found.0) < key(b)) {
+            *best = Some(found);
+        }
+    }
+
+    /// Whether the asked-for gap is reached.
+    fn good_enough(&self, best: Option<&(Incumbent, Budget)>) -> bool {
+        let gap = if self.options.effort == Effort::Thorough { 1e-6 } else { self.options.gap };
+        best.is_some_and(|(found, _)| {
+            let cost = (found.cost(self.model) + self.incumbent.cost(self.model)) as f64;
+            found.unpacked() == 0 && cost <= self.bound as f64 * (1.0 + gap)
+        })
+    }
+
+    /// Lets what is left into the holes of bins bought in earlier stages.
+    fn top_up(&mut self, allowed: &[FixedBitSet]) {
+        let mut single = Vec::new();
+        for bins in self.incumbent.bins.drain(..) {
+            single.extend((0..bins.copies).map(|_| Bins { copies: 1, ..bins.clone() }));
+        }
+        for bins in &mut single {
+            let kind = &self.model.kinds.kinds[bins.kind as usize];
+            let full = load(self.model, self.items, &bins.pattern);
+            let room = &self.model.kinds.shapes[kind.shape as usize].room;
+            let room: Vec<i64> = room.iter().zip(full).map(|(have, used)| have - used).collect();
+            let mut state = HostState::default();
+            for (item, count) in &bins.pattern {
+                self.model.rules.add(self.items[*item as usize].class, *count, &mut state);
+            }
+            let usable: Vec<u32> = (0..self.items.len() as u32)
+                .filter(|i| allowed[*i as usize].contains(bins.kind as usize))
+                .collect();
+            let values = vec![1.0; self.items.len()];
+            let bin = Bin { room: &room, state: &state, items: &usable };
+            let filled = self.filler.best(self.model, self.items, bin, &self.incumbent.left, &values);
+            for (item, count) in filled.pattern {
+                self.incumbent.left[item as usize] -= count;
+                add_to(&mut bins.pattern, item, count);
+            }
+        }
+        self.incumbent.bins = single;
+        self.incumbent.tidy();
+    }
+
+    fn stopped(&self) -> bool {
+        self.filler.steps >= self.options.max_steps || self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// The tiers of an item: its kinds by weight of their NodePool, where at least one could hold one of its pods.
+fn tiers(model: &Model<'_>, item: &Item) -> Vec<(i32, FixedBitSet)> {
+    let holds: Vec<bool> =
+        model.kinds.shapes.iter().map(|s| model.fits(item.class as usize, &s.room)).collect();
+    let mut by_weight = BTreeMap::<i32, (bool, FixedBitSet)>::new();
+    for at in item.kinds.ones() {
+        let kind = &model.kinds.kinds[at];
+        let weight = model.problem.pools[kind.pool.index()].weight;
+        let (any, set) = by_weight
+            .entry(weight)
+            .or_insert_with(|| (false, FixedBitSet::with_capacity(model.kinds.kinds.len())));
+        *any |= holds[kind.shape as usize];
+        set.insert(at);
+    }
+    by_weight.into_iter().rev().filter(|(_, (any, _))| *any).map(|(weight, (_, set))| (weight, set)).collect()
+}
+
+/// By item: the pods of `left` that no kind could ever hold.
+fn hopeless(left: &[u32], stages: &Stages) -> Vec<u32> {
+    left.iter().zip(&stages.tiers).map(|(left, tiers)| if tiers.is_empty() { *left } else { 0 }).collect()
+}
