@@ -19,7 +19,7 @@ pub(crate) fn text<'a>(origin: &str, bytes: &'a [u8]) -> Result<&'a str, ReadErr
         } else {
             ""
         };
-        let line = 1 + bytes[..offset].iter().filter(|b| **b == b'\n').count();
+        let line = 1 + bytes[..offset].split(|b| *b == b'\n').skip(1).count();
         ReadError::Encoding { origin: origin.to_owned(), offset, line, hint }
     })?;
     Ok(text.trim_start_matches('\u{feff}'))
@@ -73,7 +73,7 @@ impl<'a> JsonDocuments<'a> {
 pub(crate) fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&position).map_or(text.clone(), str::to_owned)
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
 }
 
 /// What must be known of an object before it is read.

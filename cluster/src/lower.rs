@@ -20,8 +20,6 @@ mod pool;
 mod resource;
 mod selector;
 mod spec;
-#[cfg(test)]
-mod tests;
 mod volume;
 mod world;
 
@@ -46,8 +44,8 @@ pub const UNLIMITED: i64 = 1 << 40;
 /// How to lower.
 #[derive(Clone, Debug, Default)]
 pub struct LowerOptions {
-    /// Take machines that are being launched (NodeClaims without a Node) as nodes that pods may be placed on. Off, they
-    /// only count against their NodePools' limits: a plan then names none but Nodes of the snapshot.
+    /// Take machines that are being launched (`NodeClaims` without a Node) as nodes that pods may be placed on. Off, they
+    /// only count against their `NodePools`' limits: a plan then names none but Nodes of the snapshot.
     pub in_flight: bool,
 }
 
@@ -94,10 +92,10 @@ pub enum LowerError {
 /// Where what the pods ask for cannot be counted. Whatever else is wrong with a pod is a reason in the problem why it
 /// can run nowhere.
 pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
-    let mut notes = Notes::of(snapshot);
-    let pending = notes.sort_out(snapshot);
+    let mut remarks = Notes::of(snapshot);
+    let pending = remarks.sort_out(snapshot);
     let world = World::new(snapshot, &pending);
-    let pools = pool::provisioning(snapshot, &mut notes);
+    let pools = pool::provisioning(snapshot, &mut remarks);
 
     let asked = resource::asked_for(&pending, &snapshot.daemon_sets, &pools);
     let resources = ResourceIds::new(asked);
@@ -108,7 +106,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     for pod in &pending {
         let (spec, rules) = specs.of(pod);
         for rule in rules.iter() {
-            notes.not_honoured(*rule, || pod.key());
+            remarks.not_honoured(*rule, || pod.key());
         }
         pods.push(Pending { name: pod.key(), spec, labels: label_sets.of(&pod.labels) });
     }
@@ -120,11 +118,12 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         .filter(|d| !d.metadata.is_terminating())
         .map(|d| Daemon { name: world::key(&d.metadata), spec: specs.of_daemon(d) })
         .collect();
-    let nodes = node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut notes);
-    let pools = pool::lower(snapshot, catalog, &pools, &resources, &mut notes);
+    let nodes =
+        node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut remarks);
+    let pools = pool::lower(snapshot, catalog, &pools, &resources, &mut remarks);
     let types = offer::types(catalog, &resources, &world, &pools);
-    notes.of_prices(catalog, &pools);
-    notes.of_node_classes(snapshot, catalog);
+    remarks.of_prices(catalog, &pools);
+    remarks.of_node_classes(snapshot, catalog);
 
     let specs = specs.into_all();
     let problem = Problem {
@@ -138,7 +137,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         types,
         daemons,
     };
-    Ok(Lowered { problem, notes: notes.finish() })
+    Ok(Lowered { problem, notes: remarks.finish() })
 }
 
 /// Distinct label sets of pods.

@@ -8,7 +8,7 @@ use crate::snapshot::LeftOut;
 /// Something to know about a lowered snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Note {
-    /// The snapshot has no NodePool, so a default one was used.
+    /// The snapshot has no `NodePool`, so a default one was used.
     DefaultNodePool,
     /// The catalogue offers instance types at estimated prices.
     EstimatedPrices {
@@ -45,7 +45,7 @@ pub enum Note {
         /// Its node.
         node: String,
     },
-    /// NodePools that launch nothing for pods.
+    /// `NodePools` that launch nothing for pods.
     IdlePool {
         /// Its name.
         name: String,
@@ -58,7 +58,7 @@ pub enum Note {
         count: usize,
         /// One of them.
         example: String,
-        /// Whether pods may be placed on them; otherwise they count against their NodePools' limits only.
+        /// Whether pods may be placed on them; otherwise they count against their `NodePools`' limits only.
         open: bool,
     },
     /// A rule that the snapshot states and planning does not honour.
@@ -89,17 +89,17 @@ pub enum Rule {
     NumericTolerations,
     /// Pods: a claim that is not bound and names no storage class.
     NoStorageClass,
-    /// NodePools: `minValues`.
+    /// `NodePools`: `minValues`.
     MinValues,
-    /// NodePools: taints with `PreferNoSchedule`.
+    /// `NodePools`: taints with `PreferNoSchedule`.
     PreferNoSchedule,
-    /// NodePools: limits on resources that no instance type has.
+    /// `NodePools`: limits on resources that no instance type has.
     UnknownLimit,
-    /// EC2NodeClasses: kubelet settings.
+    /// `EC2NodeClasses`: kubelet settings.
     Kubelet,
-    /// EC2NodeClasses: instance stores as ephemeral storage.
+    /// `EC2NodeClasses`: instance stores as ephemeral storage.
     InstanceStore,
-    /// EC2NodeClasses: subnets in only some of the zones that the catalogue offers.
+    /// `EC2NodeClasses`: subnets in only some of the zones that the catalogue offers.
     Subnets,
 }
 
@@ -147,7 +147,7 @@ impl fmt::Display for Note {
                  categories c, m, r, generation above 2)",
             ),
             Self::EstimatedPrices { offerings } => {
-                write!(f, "estimated prices: {offerings} offerings of the catalogue have no known price")
+                write!(f, "estimated prices: those of {offerings} offerings that may be used")
             }
             Self::Invalid { count } => write!(f, "left out: {}, malformed", Counted(*count, "object")),
             Self::Ignored { kind, count } => write!(f, "not read: {count} {kind}"),

@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use stowage_api::ObjectMeta;
 
 use crate::document::{self, Envelope, JsonDocuments, message};
-use crate::error::{ObjectError, Position, ReadError};
+use crate::error::{ObjectError, Position, ReadError, Shown};
 use crate::inflate::inflate;
 use crate::kind::Kind;
 use crate::object::{PodObject, PodSpec};
@@ -190,7 +190,7 @@ impl<'o> Reader<'o> {
         }
         let version = envelope.api_version.as_deref().unwrap_or(list_version);
         let Some(kind) = Kind::of(name, version) else {
-            *self.snapshot.ignored.entry(name.chars().take(80).collect()).or_insert(0) += 1;
+            *self.snapshot.ignored.entry(Shown(name).to_string()).or_insert(0) += 1;
             return Ok(());
         };
         if raw.len() > MAX_OBJECT {
@@ -236,11 +236,11 @@ impl<'o> Reader<'o> {
             }
             Kind::Node => self.keep(kind, raw, position, |s| &mut s.nodes, |o| &o.metadata)?,
             Kind::PersistentVolumeClaim => {
-                self.keep(kind, raw, position, |s| &mut s.claims, |o| &o.metadata)?
+                self.keep(kind, raw, position, |s| &mut s.claims, |o| &o.metadata)?;
             }
             Kind::PersistentVolume => self.keep(kind, raw, position, |s| &mut s.volumes, |o| &o.metadata)?,
             Kind::StorageClass => {
-                self.keep(kind, raw, position, |s| &mut s.storage_classes, |o| &o.metadata)?
+                self.keep(kind, raw, position, |s| &mut s.storage_classes, |o| &o.metadata)?;
             }
             Kind::CsiNode => self.keep(kind, raw, position, |s| &mut s.csi_nodes, |o| &o.metadata)?,
             Kind::DaemonSet => {
@@ -252,7 +252,7 @@ impl<'o> Reader<'o> {
             }
             Kind::Namespace => self.keep(kind, raw, position, |s| &mut s.namespaces, |o| &o.metadata)?,
             Kind::PriorityClass => {
-                self.keep(kind, raw, position, |s| &mut s.priority_classes, |o| &o.metadata)?
+                self.keep(kind, raw, position, |s| &mut s.priority_classes, |o| &o.metadata)?;
             }
             Kind::NodePool => self.keep(kind, raw, position, |s| &mut s.node_pools, |o| &o.metadata)?,
             Kind::NodeClaim => self.keep(kind, raw, position, |s| &mut s.node_claims, |o| &o.metadata)?,
@@ -391,9 +391,8 @@ fn named(raw: &str) -> Option<String> {
     }
     let object: Named<'_> = serde_json::from_str(raw).ok()?;
     let meta: Meta = serde_json::from_str(object.metadata.get()).ok()?;
-    let name: String = meta.name.chars().take(253).collect();
     Some(match meta.namespace {
-        Some(namespace) => format!("{}/{name}", namespace.chars().take(253).collect::<String>()),
-        None => name,
+        Some(namespace) => format!("{namespace}/{}", meta.name),
+        None => meta.name,
     })
 }

@@ -29,17 +29,17 @@ pub struct Snapshot {
     pub storage_classes: Vec<StorageClass>,
     /// What CSI drivers can do on each node.
     pub csi_nodes: Vec<CsiNode>,
-    /// DaemonSets.
+    /// `DaemonSets`.
     pub daemon_sets: Vec<DaemonSet>,
     /// Namespaces.
     pub namespaces: Vec<Namespace>,
     /// Priority classes.
     pub priority_classes: Vec<PriorityClass>,
-    /// NodePools.
+    /// `NodePools`.
     pub node_pools: Vec<NodePool>,
-    /// NodeClaims.
+    /// `NodeClaims`.
     pub node_claims: Vec<NodeClaim>,
-    /// EC2NodeClasses.
+    /// `EC2NodeClasses`.
     pub node_classes: Vec<Ec2NodeClass>,
     /// How many objects of other kinds there were, by kind.
     pub ignored: BTreeMap<String, usize>,
@@ -48,7 +48,7 @@ pub struct Snapshot {
 }
 
 /// A pod. Namespaces, labels and specs are shared between the pods that have them in common, so that a hundred thousand
-/// pods of a hundred ReplicaSets take little more than their names.
+/// pods of a hundred `ReplicaSets` take little more than their names.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// Namespace.
@@ -65,7 +65,7 @@ pub struct Pod {
     pub phase: Phase,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// The DaemonSet that it belongs to.
+    /// The `DaemonSet` that it belongs to.
     pub daemon_set: Option<Arc<str>>,
 }
 
@@ -76,7 +76,7 @@ pub enum LeftOut {
     NotPending,
     /// It is being deleted.
     Terminating,
-    /// It belongs to a DaemonSet, whose controller binds it.
+    /// It belongs to a `DaemonSet`, whose controller binds it.
     DaemonSet,
     /// A scheduling gate holds it back.
     Gated,

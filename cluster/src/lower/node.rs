@@ -14,7 +14,7 @@ use crate::note::Note;
 use crate::object::Node;
 use crate::snapshot::{Pod, Snapshot};
 
-/// NodeClaims that have no Node yet and are not being deleted.
+/// `NodeClaims` that have no Node yet and are not being deleted.
 pub(super) fn launching(snapshot: &Snapshot) -> impl Iterator<Item = &NodeClaim> {
     let nodes: HashSet<&str> = snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect();
     let claims = snapshot.node_claims.iter().filter(|c| !c.metadata.is_terminating());
@@ -25,16 +25,15 @@ pub(super) fn launching(snapshot: &Snapshot) -> impl Iterator<Item = &NodeClaim>
 struct Context<'c, 's> {
     resources: &'c ResourceIds<'s>,
     daemons: &'c [Daemon],
-    /// DaemonSets that have a pod on a node: (node, `namespace/name`).
+    /// `DaemonSets` that have a pod on a node: (node, `namespace/name`).
     manned: HashSet<(&'s str, String)>,
     /// Attach slots by node, where its CSI driver says.
     slots: HashMap<&'s str, u32>,
-    /// Keys of the startup taints of each NodePool.
+    /// Keys of the startup taints of each `NodePool`.
     startup: HashMap<&'s str, Vec<&'s str>>,
 }
 
 /// Lowers the nodes of a snapshot, and where `options` say so the machines being launched.
-#[expect(clippy::too_many_arguments, reason = "one caller, and each is a different part of the same problem")]
 pub(super) fn lower<'a>(
     snapshot: &'a Snapshot,
     options: &LowerOptions,
@@ -59,10 +58,10 @@ pub(super) fn lower<'a>(
             })
             .collect(),
     };
-    let mut nodes = Vec::with_capacity(snapshot.nodes.len());
+    let mut out = Vec::with_capacity(snapshot.nodes.len());
     for node in &snapshot.nodes {
         let pods = bound.get(node.metadata.name.as_str()).map_or(&[][..], Vec::as_slice);
-        nodes.push(context.node(node, pods, specs, label_sets));
+        out.push(context.node(node, pods, specs, label_sets));
     }
     let mut names: HashSet<&str> = snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect();
     let claims: Vec<&NodeClaim> = launching(snapshot).collect();
@@ -72,9 +71,9 @@ pub(super) fn lower<'a>(
     }
     if options.in_flight {
         let free = claims.into_iter().filter(|c| names.insert(&c.metadata.name));
-        nodes.extend(free.map(|claim| context.claim(claim, specs)));
+        out.extend(free.map(|claim| context.claim(claim, specs)));
     }
-    nodes
+    out
 }
 
 impl<'s> Context<'_, 's> {
@@ -160,7 +159,7 @@ impl<'s> Context<'_, 's> {
         taints
     }
 
-    /// What DaemonSets will take of a node that they suit and have no pod on yet.
+    /// What `DaemonSets` will take of a node that they suit and have no pod on yet.
     fn to_come(
         &self,
         node: &'s str,
@@ -212,7 +211,7 @@ impl<'s> Context<'_, 's> {
     }
 }
 
-/// Which DaemonSets have a pod on which node.
+/// Which `DaemonSets` have a pod on which node.
 fn manned<'s>(bound: &HashMap<&'s str, Vec<&'s Pod>>) -> HashSet<(&'s str, String)> {
     let pods = bound.iter().flat_map(|(node, pods)| pods.iter().map(|pod| (*node, *pod)));
     pods.filter_map(|(node, pod)| Some((node, format!("{}/{}", pod.namespace, pod.daemon_set.as_ref()?))))

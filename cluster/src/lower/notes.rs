@@ -79,10 +79,10 @@ impl Notes {
         }
     }
 
-    /// Settings of EC2NodeClasses that would change what can be bought.
+    /// Settings of `EC2NodeClasses` that would change what can be bought.
     pub(super) fn of_node_classes(&mut self, snapshot: &Snapshot, catalog: &Catalog) {
         let offered: BTreeSet<&str> =
-            catalog.types.iter().flat_map(|t| &t.offerings).map(|o| o.zone()).collect();
+            catalog.types.iter().flat_map(|t| &t.offerings).map(stowage_pricing::Offering::zone).collect();
         for class in &snapshot.node_classes {
             let name = || class.metadata.name.clone();
             if class.spec.kubelet.is_some() {

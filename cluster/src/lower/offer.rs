@@ -11,7 +11,7 @@ use super::world::World;
 /// Lowers the types that can be bought.
 ///
 /// A type that runs several operating systems is offered with each, but with others than its first only where a pod
-/// asks for one, or a NodePool refuses the first: otherwise two equal offers would differ in nothing but a label that
+/// asks for one, or a `NodePool` refuses the first: otherwise two equal offers would differ in nothing but a label that
 /// nobody looks at.
 pub(super) fn types(
     catalog: &Catalog,

@@ -1,4 +1,4 @@
-//! NodePools: what may be launched, and how the nodes then look.
+//! `NodePools`: what may be launched, and how the nodes then look.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
@@ -16,7 +16,7 @@ use crate::snapshot::Snapshot;
 /// The host name of nodes that are yet to be launched: whatever it will be, no pod can ask for it by name.
 const HOSTNAME_TO_COME: &str = "<set at launch>";
 
-/// Used where a snapshot has no NodePool: what Karpenter's own getting-started guide begins with, on spot too.
+/// Used where a snapshot has no `NodePool`: what Karpenter's own getting-started guide begins with, on spot too.
 static DEFAULT: LazyLock<NodePool> = LazyLock::new(|| {
     let one_of = |key: &str, operator, values: &[&str]| Requirement {
         key: key.to_owned(),
@@ -36,7 +36,7 @@ static DEFAULT: LazyLock<NodePool> = LazyLock::new(|| {
     pool
 });
 
-/// The NodePools that launch nodes for pods: neither being deleted nor static; the default one where there is none.
+/// The `NodePools` that launch nodes for pods: neither being deleted nor static; the default one where there is none.
 pub(super) fn provisioning<'s>(snapshot: &'s Snapshot, notes: &mut Notes) -> Vec<&'s NodePool> {
     if snapshot.node_pools.is_empty() {
         notes.add(Note::DefaultNodePool);
@@ -54,7 +54,7 @@ pub(super) fn provisioning<'s>(snapshot: &'s Snapshot, notes: &mut Notes) -> Vec
     pools
 }
 
-/// Lowers the NodePools that launch nodes.
+/// Lowers the `NodePools` that launch nodes.
 pub(super) fn lower(
     snapshot: &Snapshot,
     catalog: &Catalog,
@@ -167,7 +167,7 @@ fn require(pool: &mut solver::NodePool, requirements: &[Requirement], catalogue:
     }
 }
 
-/// What the nodes of each NodePool have, those being launched included and those being deleted not, and how many
+/// What the nodes of each `NodePool` have, those being launched included and those being deleted not, and how many
 /// nodes that is.
 fn in_use<'s>(snapshot: &'s Snapshot, resources: &ResourceIds<'_>) -> BTreeMap<&'s str, (Resources, u32)> {
     let mut out = BTreeMap::<&str, (Resources, u32)>::new();

@@ -11,7 +11,7 @@ use crate::object::DaemonSet;
 use crate::requests::pod_requests;
 use crate::snapshot::Pod;
 
-/// The resources of a problem: those that some pod, DaemonSet or limit asks for; CPU, memory and pods in any case.
+/// The resources of a problem: those that some pod, `DaemonSet` or limit asks for; CPU, memory and pods in any case.
 pub(super) struct ResourceIds<'a>(BTreeMap<&'a str, ResourceId>);
 
 /// Names of the resources that a problem needs. `pools` are those that launch something.

@@ -19,7 +19,7 @@ use crate::object::{
 use crate::requests::pod_requests;
 use crate::snapshot::{Pod, namespace_of};
 
-/// Taints that every DaemonSet pod tolerates (the DaemonSet controller adds these tolerations itself).
+/// Taints that every `DaemonSet` pod tolerates (the `DaemonSet` controller adds these tolerations itself).
 const DAEMON_TOLERATES: [(&str, Effect); 6] = [
     (well_known::TAINT_NOT_READY, Effect::NoExecute),
     (well_known::TAINT_UNREACHABLE, Effect::NoExecute),
@@ -84,7 +84,7 @@ impl<'a> Specs<'a> {
         let spec = pod.spec.as_ref();
         let origin = Origin {
             namespace: &pod.namespace,
-            spec: spec,
+            spec,
             labels: looks_at_own_labels(spec).then_some(Arc::as_ptr(&pod.labels)),
             name: spec.volumes.iter().any(|v| matches!(v, Volume::Ephemeral { .. })).then_some(&pod.name),
         };
@@ -122,7 +122,7 @@ impl<'a> Specs<'a> {
         }
     }
 
-    /// The spec of a DaemonSet's pods. Where its volumes are does not keep it from any node.
+    /// The spec of a `DaemonSet`'s pods. Where its volumes are does not keep it from any node.
     pub(super) fn of_daemon(&mut self, daemon: &DaemonSet) -> SpecId {
         let spec = &daemon.spec.template.spec;
         let namespace = namespace_of(&daemon.metadata);

@@ -38,9 +38,14 @@ pub(super) fn rules(volumes: &[Volume], namespace: &str, pod: &str, world: &Worl
     let mut out = VolumeRules::default();
     for volume in volumes {
         match volume {
-            Volume::Claim(name) => out.add(name, namespace, None, world),
+            Volume::Claim(name) => out.add(name, namespace, Origin::Elsewhere, world),
             Volume::Ephemeral { volume, storage_class } => {
-                out.add(&format!("{pod}-{volume}"), namespace, Some(storage_class.as_deref()), world);
+                out.add(
+                    &format!("{pod}-{volume}"),
+                    namespace,
+                    Origin::Template(storage_class.as_deref()),
+                    world,
+                );
             }
         }
     }

@@ -1,4 +1,4 @@
-//! DaemonSets, namespaces and priority classes: what applies across pods and nodes.
+//! `DaemonSets`, namespaces and priority classes: what applies across pods and nodes.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use stowage_api::{ObjectMeta, null_is_default};
 
 use super::pod::PodSpec;
 
-/// A DaemonSet: one pod on every node that suits it.
+/// A `DaemonSet`: one pod on every node that suits it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct DaemonSet {
@@ -19,7 +19,7 @@ pub struct DaemonSet {
     pub spec: DaemonSetSpec,
 }
 
-/// Specification of a DaemonSet.
+/// Specification of a `DaemonSet`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct DaemonSetSpec {

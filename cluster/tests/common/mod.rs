@@ -1,0 +1,59 @@
+//! What the integration tests share.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use stowage_cluster::{ReadError, ReadOptions, Snapshot, Source, read};
+use stowage_pricing::Catalog;
+
+/// Two types in two zones.
+pub const CATALOG: &str = r#"[
+    {"name": "m7i.large", "architecture": "amd64", "operatingSystems": ["linux"],
+     "resources": {"cpu": "2", "memory": "7577Mi", "pods": "29", "ephemeral-storage": "20Gi"},
+     "overhead": {"cpu": "70m", "memory": "674Mi"},
+     "labels": {"karpenter.k8s.aws/instance-category": "m", "karpenter.k8s.aws/instance-generation": "7"},
+     "offerings": [
+        {"Price": 0.1008, "Available": true, "Requirements": [
+            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+            {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a", "us-east-1b"]}]},
+        {"Price": 0.05, "Available": false, "Requirements": [
+            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]},
+            {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}]}]},
+    {"name": "g5.xlarge", "architecture": "amd64", "operatingSystems": ["linux", "windows"],
+     "resources": {"cpu": "4", "memory": "15155Mi", "pods": "58", "nvidia.com/gpu": "1", "attachable-volumes-aws-ebs": 20},
+     "labels": {"karpenter.k8s.aws/instance-category": "g", "karpenter.k8s.aws/instance-generation": "5"},
+     "offerings": [
+        {"Price": 1.006, "Available": true, "Requirements": [
+            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+            {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}]}]}]"#;
+
+pub fn catalog() -> Catalog {
+    Catalog::parse(CATALOG.as_bytes(), "catalog.json").expect("a catalogue")
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+pub fn read_bytes(bytes: &[u8]) -> Result<Snapshot, ReadError> {
+    read(&[Source { name: "in.json", bytes }], &ReadOptions::default())
+}
+
+/// The error that `bytes` cause.
+pub fn error(bytes: &[u8]) -> String {
+    read_bytes(bytes).map(|s| s.pods.len()).expect_err("should not be read").to_string()
+}
+
+/// A list of these items.
+pub fn list(items: &str) -> String {
+    format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{items}]}}"#)
+}
+
+/// A pod called `web` with this spec.
+pub fn pod(spec: &str) -> String {
+    format!(r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "web"}}, "spec": {spec}}}"#)
+}
