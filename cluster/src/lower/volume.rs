@@ -52,15 +52,22 @@ pub(super) fn rules(volumes: &[Volume], namespace: &str, pod: &str, world: &Worl
     out
 }
 
+/// Who makes a claim.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    /// Someone else, who must have made it by now.
+    Elsewhere,
+    /// Kubernetes, when the pod is made, with this storage class.
+    Template(Option<&'a str>),
+}
+
 impl VolumeRules {
-    /// Adds a claim; `template` is the storage class of the template that it will be made from where it is not there.
-    fn add(&mut self, name: &str, namespace: &str, template: Option<Option<&str>>, world: &World<'_>) {
+    fn add(&mut self, name: &str, namespace: &str, origin: Origin<'_>, world: &World<'_>) {
         let claim = world.claim(namespace, name);
-        let storage_class = match (claim, template) {
+        let storage_class = match (claim, origin) {
             (Some(claim), _) => claim.spec.storage_class_name.as_deref(),
-            (None, Some(class)) => class,
-            (None, None) => {
-                return self.block(format!("claim {name} does not exist in namespace {namespace}"));
+            (None, Origin::Template(class)) => class,
+            (None, Origin::Elsewhere) => return self.block(format!("claim {name} does not exist in namespace {namespace}"));
             }
         };
         if claim.is_some_and(|c| c.metadata.is_terminating()) {
