@@ -67,7 +67,8 @@ impl VolumeRules {
         let storage_class = match (claim, origin) {
             (Some(claim), _) => claim.spec.storage_class_name.as_deref(),
             (None, Origin::Template(class)) => class,
-            (None, Origin::Elsewhere) => return self.block(format!("claim {name} does not exist in namespace {namespace}"));
+            (None, Origin::Elsewhere) => {
+                return self.block(format!("claim {name} does not exist in namespace {namespace}"));
             }
         };
         if claim.is_some_and(|c| c.metadata.is_terminating()) {
