@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fixedbitset::FixedBitSet;
 
-use crate::bound::lower_bound;
+use crate::bound::{Relaxation, farley_bound, resource_bound};
 use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::columns::Columns;
@@ -57,8 +57,9 @@ pub(crate) struct Search<'a> {
     filler: Filler,
     placed: Vec<(usize, Pattern)>,
     incumbent: Incumbent,
-    /// The bound, if every pod finds a place.
+    /// The bound, if every pod finds a place, and what it is a bound of.
     bound: i64,
+    relaxed: Option<Relaxation>,
 }
 
 impl<'a> Search<'a> {
@@ -80,6 +81,7 @@ impl<'a> Search<'a> {
             placed: Vec::new(),
             incumbent: Incumbent { bins: Vec::new(), left: dealt.items.iter().map(|i| i.count).collect() },
             bound: 0,
+            relaxed: None,
         }
     }
 
@@ -92,8 +94,10 @@ impl<'a> Search<'a> {
         let mut left = std::mem::take(&mut self.incumbent.left);
         self.placed = fill_existing(self.model, self.items, &mut left, &values, &mut self.filler);
         progress("bounding", 0, 1);
-        self.bound =
-            lower_bound(self.model, self.items, &self.placed, &hopeless(&left, &self.stages), &self.stages);
+        let all = hopeless(&left, &self.stages);
+        let relaxed = Relaxation::of(self.model, self.items, &self.placed, &all, &self.stages);
+        self.bound = resource_bound(self.model, &relaxed);
+        self.relaxed = Some(relaxed);
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
@@ -105,8 +109,9 @@ impl<'a> Search<'a> {
             self.by_priority(progress);
         }
         if misplaced(&self) {
-            self.bound =
-                lower_bound(self.model, self.items, &self.placed, &self.incumbent.left, &self.stages);
+            let left = &self.incumbent.left;
+            let relaxed = Relaxation::of(self.model, self.items, &self.placed, left, &self.stages);
+            self.bound = resource_bound(self.model, &relaxed);
         }
         Outcome {
             placed: self.placed,
@@ -224,10 +229,55 @@ impl<'a> Search<'a> {
                     self.keep(best, found);
                 }
             }
-            if !more {
+            // Prove what the prices are worth, and learn what greedy pricing missed.
+            if !self.good_enough(best.as_ref()) && !self.prove(&mut columns, &values) && !more {
                 return;
             }
         }
+    }
+
+    /// Raises the bound with the dual prices of items. Whether patterns were found that the columns lacked.
+    fn prove(&mut self, columns: &mut Columns, values: &[f64]) -> bool {
+        let Some(relaxed) = &self.relaxed else { return false };
+        // Whatever a class's pods cost in the cheapest of its domains: the bound holds for every way to deal them.
+        let mut by_class = vec![f64::INFINITY; relaxed.held.len()];
+        for (item, value) in self.items.iter().zip(values).filter(|(_, value)| **value > 0.0) {
+            let known = &mut by_class[item.class as usize];
+            *known = known.min(*value);
+        }
+        let by_class: Vec<f64> = by_class.into_iter().map(|v| if v.is_finite() { v } else { 0.0 }).collect();
+        let proof = farley_bound(self.model, relaxed, &by_class);
+        self.filler.steps += proof.steps;
+        self.bound = self.bound.max(proof.bound);
+        let mut new = false;
+        for (kind, pattern) in proof.missed {
+            // A pattern of classes is one of items only where no domain splits a class.
+            let items: Option<Pattern> = pattern
+                .iter()
+                .map(|(class, count)| {
+                    let mut of_class = (0..self.items.len()).filter(|at| {
+                        let item = &self.items[*at];
+                        item.class == *class && item.kinds.contains(kind as usize)
+                    });
+                    of_class.next().map(|at| (at as u32, *count))
+                })
+                .collect();
+            if let Some(items) = items.filter(|items| self.agree(items)) {
+                new |= columns.teach(kind, items);
+            }
+        }
+        new
+    }
+
+    /// Whether the rules between pods of one host let a pattern be.
+    fn agree(&self, pattern: &Pattern) -> bool {
+        let mut state = HostState::default();
+        pattern.iter().all(|(item, count)| {
+            let class = self.items[*item as usize].class;
+            let allowed = self.model.rules.allowance(class, &state) >= *count;
+            self.model.rules.add(class, *count, &mut state);
+            allowed
+        })
     }
 
     /// Packs what a packing leaves, then mends the whole.

@@ -126,6 +126,12 @@ impl Columns {
         found
     }
 
+    /// Adds one pattern of a kind.
+    pub(crate) fn teach(&mut self, kind: u32, mut pattern: Pattern) -> bool {
+        pattern.sort_unstable();
+        self.add((kind, pattern))
+    }
+
     /// Forgets columns that the last solution did not use, once there are too many.
     fn prune(&mut self) {
         if self.columns.len() <= MAX_COLUMNS {

@@ -1,6 +1,6 @@
-//! A proven lower bound on what the new nodes must cost.
+//! The resource bound: pods may be cut up and poured into bins, so only resources matter, and which kinds a class may
+//! use.
 //!
-//! The relaxation: pods may be cut up and poured into bins, so only resources matter, and which kinds a class may use.
 //! Its dual is a price λ for each unit of each resource, one vector for each group of kinds that take the same
 //! classes, such that no kind's room is worth more than the kind costs:
 //!
@@ -9,32 +9,19 @@
 //! y_c = min λ_g · request_c       over the groups g that take class c
 //! bound = Σ count_c · y_c − Σ_nodes (the most that pods on that existing node can be worth)
 //! ```
-//!
-//! An LP solver proposes λ in floating point; it is then rounded to integers, scaled down until every inequality
-//! holds *exactly*, and only then summed. A wrong λ can make the bound loose, never false.
-//!
-//! Dropped, which only loosens it: spread, affinity, host rules, NodePool limits, that pods are whole, and that nodes
-//! are.
 
 use std::collections::BTreeMap;
 
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
-use crate::kind::Kind;
-use crate::ladder::tier_is_limited;
+use super::knapsack::worth;
+use super::{Relaxation, kind, room};
 use crate::model::{Model, admits, copies};
-use crate::pack::useful::useful;
-use crate::pack::{Budget, Pattern};
-use crate::search::Stages;
-use crate::topology::Item;
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
 const SCALE: i128 = 1 << 40;
 /// Beyond this many LP variables the groups share one λ: still a bound, a looser one, in good time.
 const MAX_VARIABLES: usize = 3000;
-
-/// Up to this many classes, groups tell classes apart by size as well as by labels.
-const MAX_FINE_CLASSES: usize = 400;
 
 /// A group of kinds that take the same classes.
 struct Group {
@@ -44,77 +31,28 @@ struct Group {
 }
 
 /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
-pub(crate) fn lower_bound(
-    model: &Model<'_>,
-    items: &[Item],
-    placed: &[(usize, Pattern)],
-    left: &[u32],
-    stages: &Stages,
-) -> i64 {
-    let held = held(model, items, placed, left);
-    if held.iter().all(|n| *n == 0) || model.kinds.kinds.is_empty() {
+pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
+    if relaxed.kinds.is_empty() {
         return 0;
     }
-    let mut groups = groups(model, items, &held, stages);
+    let held = &relaxed.held;
+    let mut groups = groups(relaxed);
     let variables: usize = groups.len() * model.kinds.dims.len() + held.len();
     if variables > MAX_VARIABLES {
         let kinds = groups.iter().flat_map(|g| g.kinds.iter().copied()).collect();
         let classes = (0..held.len() as u32).filter(|c| held[*c as usize] > 0).collect();
         groups = vec![Group { kinds, classes }];
     }
-    let Some(prices) = propose(model, &groups, &held) else { return 0 };
+    let Some(prices) = propose(model, &groups, held) else { return 0 };
     let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
-    total(model, &groups, &exact, &held)
+    total(model, &groups, &exact, held)
 }
 
-/// By class: pods that the plan holds.
-fn held(model: &Model<'_>, items: &[Item], placed: &[(usize, Pattern)], left: &[u32]) -> Vec<u32> {
-    let mut held = vec![0u32; model.classes.classes.len()];
-    for (at, item) in items.iter().enumerate() {
-        let on_nodes: u32 = placed
-            .iter()
-            .flat_map(|(_, p)| p)
-            .filter(|(i, _)| *i as usize == at)
-            .map(|(_, count)| count)
-            .sum();
-        held[item.class as usize] += item.count.saturating_sub(left[at]).max(on_nodes);
-    }
-    held
-}
-
-/// Kinds grouped by the classes that they take, whatever domain a class was dealt to.
-fn groups(model: &Model<'_>, items: &[Item], held: &[u32], stages: &Stages) -> Vec<Group> {
-    // One item for each class, with every kind its rules on labels allow: the heaviest tier where no limit binds.
-    let mut whole = Vec::new();
-    let mut allowed = Vec::new();
-    for class in (0..held.len()).filter(|c| held[*c] > 0) {
-        // Telling classes apart by size too makes the groups finer and the bound tighter, where there are few enough.
-        let fine = held.len() <= MAX_FINE_CLASSES;
-        let mut set =
-            if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };
-        let of_class = items.iter().zip(&stages.tiers).filter(|(item, _)| item.class as usize == class);
-        let weights = of_class.flat_map(|(_, tiers)| tiers.first()).map(|(weight, _)| *weight);
-        // Where the heaviest tier differs between domains, the lightest of them is the safe one.
-        if let Some(weight) = weights.min().filter(|w| !tier_is_limited(model, *w)) {
-            let light: Vec<usize> = set
-                .ones()
-                .filter(|at| model.problem.pools[model.kinds.kinds[*at].pool.index()].weight < weight)
-                .collect();
-            light.into_iter().for_each(|at| set.set(at, false));
-        }
-        whole.push(Item { class: class as u32, count: held[class], domain: Vec::new(), kinds: set.clone() });
-        allowed.push(set);
-    }
-    let unlimited = Budget::unlimited(model);
+/// Kinds grouped by the classes that they take.
+fn groups(relaxed: &Relaxation) -> Vec<Group> {
     let mut by_classes = BTreeMap::<Vec<u32>, Vec<u32>>::new();
-    for useful in useful(model, &whole, &allowed, &unlimited) {
-        let gate: Vec<u32> = whole
-            .iter()
-            .zip(&allowed)
-            .filter(|(_, a)| a.contains(useful.kind as usize))
-            .map(|(i, _)| i.class)
-            .collect();
-        by_classes.entry(gate).or_default().push(useful.kind);
+    for (kind, gate) in &relaxed.kinds {
+        by_classes.entry(gate.clone()).or_default().push(*kind);
     }
     by_classes.into_iter().map(|(classes, kinds)| Group { kinds, classes }).collect()
 }
@@ -217,20 +155,4 @@ fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], held: &[u32])
         sum -= alone.min(worth(&highest, room));
     }
     i64::try_from((sum / SCALE).max(0)).unwrap_or(i64::MAX)
-}
-
-/// Σ price · amount, negative amounts counting as none.
-fn worth(prices: &[i128], amounts: &[i64]) -> i128 {
-    prices
-        .iter()
-        .zip(amounts)
-        .fold(0i128, |sum, (p, a)| sum.saturating_add(p.saturating_mul(i128::from((*a).max(0)))))
-}
-
-fn kind<'m>(model: &'m Model<'_>, at: u32) -> &'m Kind {
-    &model.kinds.kinds[at as usize]
-}
-
-fn room<'m>(model: &'m Model<'_>, at: u32) -> &'m [i64] {
-    &model.kinds.shapes[kind(model, at).shape as usize].room
 }

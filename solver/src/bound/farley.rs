@@ -1,0 +1,140 @@
+//! Farley's bound: from any prices of the classes, true whatever the prices.
+//!
+//! If no pattern of any kind is worth more than θ times what the kind costs, then pods worth `Σ count · y` cannot be
+//! had for less than `Σ count · y / θ` (Farley 1990). The y are the dual prices of column generation, rounded to
+//! integers; the most that a pattern is worth comes from [`super::knapsack`], proven. Existing nodes cost nothing, so
+//! the most that pods on them can be worth is taken off first.
+//!
+//! A pattern found to be worth more than its kind costs is a column that greedy pricing missed, and goes back to it.
+
+use std::collections::HashMap;
+
+use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
+
+use super::knapsack::{Thing, priced_bound, search, worth};
+use super::{Relaxation, kind, room};
+use crate::host_rule::HostState;
+use crate::model::{Model, admits, copies};
+
+/// Fixed point of values and of λ: a micro-dollar is 2^30.
+const SCALE: i128 = 1 << 30;
+/// Values, and λ times a room, stay below this, so that their products fit.
+const MOST: i128 = 1 << 62;
+/// Branch-and-bound nodes for one kind.
+const NODES: u64 = 20_000;
+/// A pattern worth less than this part above its price is not worth finding: a twentieth of a percent.
+const NEGLIGIBLE: i128 = 2_000;
+
+/// A bound, and patterns that the prices forgot.
+pub(crate) struct Proof {
+    /// Micro-dollars an hour.
+    pub(crate) bound: i64,
+    /// (kind, [(class, count)]) worth more than the kind costs.
+    pub(crate) missed: Vec<(u32, Vec<(u32, u32)>)>,
+    /// Work done.
+    pub(crate) steps: u64,
+}
+
+/// The bound that class prices `values` (micro-dollars an hour) give.
+pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64]) -> Proof {
+    let mut proof = Proof { bound: 0, missed: Vec::new(), steps: 0 };
+    let exact: Vec<i128> = values.iter().map(|v| fixed(*v)).collect();
+    let empty = HostState::default();
+    let caps: Vec<u32> =
+        (0..exact.len()).map(|c| relaxed.held[c].min(model.rules.allowance(c as u32, &empty))).collect();
+    let things = |classes: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
+        let all = classes.map(|class| {
+            let need = model.requests[class as usize].as_slice();
+            Thing {
+                class,
+                value: exact[class as usize],
+                need,
+                most: caps[class as usize].min(copies(need, room)),
+            }
+        });
+        all.filter(|t| t.most > 0 && t.value > 0).collect()
+    };
+    let mut lambdas: Vec<Vec<i128>> = Vec::new();
+    let mut cache = HashMap::<u32, usize>::new();
+    // For each kind: its price, and what no pattern in it is worth more than.
+    let mut verdicts: Vec<(i128, i128)> = Vec::new();
+    for (at, classes) in &relaxed.kinds {
+        let price = i128::from(kind(model, *at).price) * SCALE;
+        let room = room(model, *at);
+        let inside = things(&mut classes.iter().copied(), room);
+        if inside.is_empty() {
+            continue;
+        }
+        if price <= 0 || price >= MOST {
+            // A free kind holds anything for nothing; one dearer than the arithmetic allows is left to the other bound.
+            return proof;
+        }
+        let shape = kind(model, *at).shape;
+        let target = price + price / NEGLIGIBLE;
+        // Neighbours' prices of room often do, and save an LP.
+        let known = lambdas.iter().map(|l| priced_bound(&inside, room, l)).min();
+        let verdict = if known.is_some_and(|bound| bound <= target) {
+            target
+        } else {
+            let lambda = *cache.entry(shape).or_insert_with(|| {
+                lambdas.push(room_prices(&inside, room));
+                lambdas.len() - 1
+            });
+            let verdict = search(inside, room, &lambdas[lambda], target, NODES);
+            proof.steps += verdict.steps;
+            if let Some(pattern) = verdict.found {
+                proof.missed.push((*at, pattern));
+            }
+            verdict.bound
+        };
+        verdicts.push((price, verdict));
+    }
+    let mut sum: i128 = exact.iter().zip(&relaxed.held).map(|(y, n)| y * i128::from(*n)).sum();
+    for (at, node) in model.problem.nodes.iter().enumerate() {
+        let room = &model.node_room[at];
+        let mut admitted = (0..exact.len() as u32).filter(|c| admits(node, model.spec(*c as usize)));
+        let inside = things(&mut admitted, room);
+        let alone: i128 = inside.iter().map(|t| t.value * i128::from(t.most)).sum();
+        let priced = lambdas.iter().map(|l| priced_bound(&inside, room, l)).min();
+        sum -= alone.min(priced.unwrap_or(alone));
+    }
+    // In whole micro-dollars, rounded down: then the product fits.
+    let sum = sum.max(0) / SCALE;
+    let scaled = verdicts.iter().map(|(price, worth)| sum.saturating_mul(*price) / (*worth).max(1));
+    let sum = scaled.min().unwrap_or(0);
+    proof.bound = i64::try_from(sum).unwrap_or(i64::MAX);
+    proof
+}
+
+fn fixed(value: f64) -> i128 {
+    let scaled = value * SCALE as f64;
+    if scaled.is_finite() { (scaled as i128).clamp(0, MOST / 64) } else { 0 }
+}
+
+/// Prices of a bin's room that make it worth least: the dual of the knapsack's LP, rounded.
+fn room_prices(things: &[Thing<'_>], room: &[i64]) -> Vec<i128> {
+    let dims = room.len();
+    let unit: Vec<f64> = room.iter().map(|r| (*r).max(1) as f64).collect();
+    let top = things.iter().map(|t| t.value as f64).fold(1.0, f64::max);
+    variables! { vars: }
+    let lambda: Vec<_> = (0..dims).map(|_| vars.add(variable().min(0))).collect();
+    let over: Vec<_> = things.iter().map(|_| vars.add(variable().min(0))).collect();
+    let mut total: Expression = lambda.iter().map(|l| *l * 1.0).sum();
+    for (thing, over) in things.iter().zip(&over) {
+        total += *over * f64::from(thing.most);
+    }
+    let mut lp = vars.minimise(total).using(clarabel);
+    for (thing, over) in things.iter().zip(&over) {
+        let taken: Expression = (0..dims).map(|d| lambda[d] * (thing.need[d] as f64 / unit[d])).sum();
+        lp.add_constraint(constraint!(taken + *over >= thing.value as f64 / top));
+    }
+    let Ok(solved) = lp.solve() else { return vec![0; dims] };
+    let exact = (0..dims).map(|d| {
+        let price = solved.value(lambda[d]).max(0.0) * top / unit[d];
+        let most = MOST / 64 / i128::from(room[d].max(1));
+        if price.is_finite() { (price as i128).clamp(0, most) } else { 0 }
+    });
+    let exact: Vec<i128> = exact.collect();
+    debug_assert!(worth(&exact, room) < MOST);
+    exact
+}
