@@ -16,10 +16,10 @@ use super::{Relaxation, kind, room};
 use crate::host_rule::HostState;
 use crate::model::{Model, admits, copies};
 
-/// Fixed point of values and of λ: a micro-dollar is 2^30.
-const SCALE: i128 = 1 << 30;
-/// Values, and λ times a room, stay below this, so that their products fit.
-const MOST: i128 = 1 << 62;
+/// Fixed point of values and of λ: a micro-dollar is 2^40.
+const SCALE: i128 = 1 << 40;
+/// Values, and λ times a room, stay below this ($4,000 an hour), so that products fit.
+const MOST: i128 = 1 << 72;
 /// Branch-and-bound nodes for one kind.
 const NODES: u64 = 20_000;
 /// A pattern worth less than this part above its price is not worth finding: a twentieth of a percent.

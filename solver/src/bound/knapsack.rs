@@ -5,7 +5,7 @@
 //! value for room and prunes whatever cannot beat the target: nobody needs the best pattern, only whether one beats the
 //! bin's price.
 //!
-//! All in integers. The caller keeps values, and λ times any room, below 2^63: then no product here overflows.
+//! All in integers. The caller keeps values, and λ times any room, below 2^72: then no product here overflows.
 
 use crate::model::copies;
 
@@ -62,6 +62,23 @@ pub(super) fn search(
         Tree { things, weights, lambda, best: target, pattern: None, taken: Vec::new(), steps: 0, limit };
     let open = tree.branch(0, room, 0, u32::MAX);
     Verdict { bound: open.max(tree.best).min(root), found: tree.pattern, steps: tree.steps }
+}
+
+/// `value · part / whole` for `part < whole`, rounded up; with twelve bits less of each where the product would not fit.
+fn share(value: i128, part: i128, whole: i128) -> i128 {
+    match value.checked_mul(part) {
+        Some(product) => product / whole + 1,
+        None => ((((value >> 12) + 1) * ((part >> 12) + 1) / (whole >> 12).max(1) + 1) << 12).min(value),
+    }
+}
+
+/// The whole product of two numbers from zero to 2^96, high half first.
+fn product(a: i128, b: i128) -> (u128, u128) {
+    let low = (1u128 << 64) - 1;
+    let (a, b) = (a.unsigned_abs(), b.unsigned_abs());
+    let (a1, a0, b1, b0) = (a >> 64, a & low, b >> 64, b & low);
+    let middle = a1 * b0 + a0 * b1 + (a0 * b0 >> 64);
+    (a1 * b1 + (middle >> 64), (middle << 64) | (a0 * b0 & low))
 }
 
 struct Tree<'a> {
@@ -133,7 +150,7 @@ impl Tree<'_> {
                 weight -= all;
                 value += thing.value * i128::from(most);
             } else {
-                return value + (thing.value * weight + self.weights[next] - 1) / self.weights[next];
+                return value + share(thing.value, weight, self.weights[next]);
             }
         }
         value
@@ -155,6 +172,22 @@ mod tests {
             })
             .max()
             .unwrap_or(0)
+    }
+
+    #[test]
+    fn products_are_whole() {
+        assert_eq!(product(7, 9), (0, 63));
+        assert_eq!(product(1 << 72, 1 << 72), (1 << 16, 0));
+        assert_eq!(product((1 << 64) - 1, (1 << 64) - 1), (0, ((1u128 << 64) - 1).pow(2)));
+        assert_eq!(product((1 << 70) + 5, (1 << 66) + 3), (1 << 8, (3 << 70) + (5 << 66) + 15));
+    }
+
+    #[test]
+    fn shares_round_up() {
+        assert_eq!(share(10, 1, 3), 4);
+        let big = 1i128 << 71;
+        let exact = big / 3;
+        assert!(share(big, big / 3, big) >= exact && share(big, big / 3, big) - exact < 1 << 20);
     }
 
     /// A small generator of our own, so that the cases are the same everywhere.
