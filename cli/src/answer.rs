@@ -21,6 +21,8 @@ pub(crate) struct Answer {
     pub(crate) allocatable: BTreeMap<String, Quantities>,
     /// What the reader must know: estimates, defaults, rules that were not honoured.
     pub(crate) notes: Vec<String>,
+    /// Where the prices come from.
+    pub(crate) prices: String,
     /// The gap that was asked for.
     pub(crate) asked_gap: f64,
     /// Wall-clock time of the solve.

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use stowage_pricing::Share;
 
+use crate::catalog::{CatalogArgs, Source};
 use crate::terminal::ColorChoice;
 
 /// Plan, explain and price the nodes of a captured Kubernetes cluster on AWS.
@@ -26,6 +27,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Plan nodes for the pending pods of a captured cluster
     Plan(PlanArgs),
+    /// List the instance types that a plan may use, with what pods can use of them and their prices
+    Catalog(CatalogArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -49,25 +52,17 @@ pub(crate) struct PlanArgs {
     #[arg(required = true, value_name = "SNAPSHOT")]
     pub(crate) snapshots: Vec<PathBuf>,
 
-    /// AWS region whose embedded instance types and prices are used [default: us-east-1]
-    #[arg(long, value_name = "REGION", help_heading = "Instance types and prices")]
-    pub(crate) region: Option<String>,
-
-    /// File of instance types and prices to use instead of the embedded ones
-    #[arg(long, value_name = "FILE", help_heading = "Instance types and prices")]
-    pub(crate) catalog: Option<PathBuf>,
-
-    /// Share of memory that the hypervisor and kernel keep of what EC2 advertises [default: 7.5%]
-    #[arg(long, value_name = "SHARE", help_heading = "Instance types and prices")]
-    pub(crate) vm_memory_overhead_percent: Option<Share>,
-
-    /// Spot price to assume, as a share of the on-demand price [default: 35%]
-    #[arg(long, value_name = "SHARE", help_heading = "Instance types and prices")]
-    pub(crate) spot_price_share: Option<Share>,
+    /// Where instance types and prices come from.
+    #[command(flatten)]
+    pub(crate) source: Source,
 
     /// Stop searching at this distance to the proven lower bound: 0.02 or 2%
     #[arg(long, value_name = "SHARE", default_value = "2%")]
     pub(crate) gap: Share,
+
+    /// How hard to try
+    #[arg(long, value_name = "EFFORT", value_enum, default_value_t)]
+    pub(crate) effort: Effort,
 
     /// Form of the output
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
@@ -84,6 +79,18 @@ pub(crate) struct PlanArgs {
     /// Leave malformed objects out, and list them, instead of failing
     #[arg(long)]
     pub(crate) skip_invalid: bool,
+}
+
+/// How hard to try to make a plan cheaper. Each counts steps, not seconds, so that plans do not depend on the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Effort {
+    /// A good plan at once
+    Quick,
+    /// Search until the gap is reached
+    #[default]
+    Balanced,
+    /// Search on, whatever the gap, for as cheap a plan as can be found
+    Thorough,
 }
 
 /// Forms of output.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stowage_solver::{
     Daemon, DaemonId, InstanceType, LabelSetId, Labels, NewNode, Node, NodeId, NodePool, Obstacle, Offering,
     Placement, Pod, PodId, PodSpec, PoolId, Price, Problem, Reason, ResourceId, Resources, Solution, SpecId,
-    Stats, Status, TypeId, Unplaced,
+    Status, TypeId, Unplaced,
 };
 
 use crate::answer::Answer;
@@ -159,7 +159,7 @@ pub(crate) fn rich() -> Answer {
         cost,
         bound: Price::from_micros(5_700_000),
         status: Status::WithinGap,
-        stats: Stats::default(),
+        ..Solution::default()
     };
     Answer {
         problem,
@@ -172,6 +172,7 @@ pub(crate) fn rich() -> Answer {
             ),
         )]),
         notes: vec!["spot prices are estimated at 35% of the on-demand price".to_owned()],
+        prices: "on-demand prices of us-east-1, 2026-07-20".to_owned(),
         asked_gap: 0.05,
         solve_seconds: 0.012_345,
     }
@@ -186,13 +187,14 @@ pub(crate) fn empty() -> Answer {
         cost: Price::ZERO,
         bound: Price::ZERO,
         status: Status::Optimal,
-        stats: Stats::default(),
+        ..Solution::default()
     };
     Answer {
         problem: Problem::default(),
         solution,
         allocatable: BTreeMap::new(),
         notes: Vec::new(),
+        prices: String::new(),
         asked_gap: 0.02,
         solve_seconds: 0.0,
     }

@@ -10,13 +10,22 @@ use crate::failure::Failure;
 const MOST_BYTES: u64 = 2 << 30;
 
 /// How to make a snapshot, for hints.
-pub(crate) const HOW_TO_CAPTURE: &str = "kubectl get pods,nodes,pvc,pv,storageclasses,csinodes,daemonsets,namespaces,\
+const HOW_TO_CAPTURE: &str = "kubectl get pods,nodes,pvc,pv,storageclasses,csinodes,daemonsets,namespaces,\
      priorityclasses,nodepools,nodeclaims,ec2nodeclasses -A -o json > snapshot.json";
 
 /// One input: its name for messages, and its bytes.
 pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads a snapshot: what has none gets the hint how to make one.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn snapshot(path: &Path) -> Result<Input, Failure> {
+    let how = || format!("make a snapshot with: {HOW_TO_CAPTURE}");
+    read(path).map_err(|failure| if path.is_dir() { failure } else { failure.hint(how()) })
 }
 
 /// Reads a file, or standard input where the path is `-`.
@@ -29,14 +38,7 @@ pub(crate) fn read(path: &Path) -> Result<Input, Failure> {
     }
     let name = path.display().to_string();
     let cannot = |error: &io::Error| Failure::new(format!("cannot read {name}: {}", reason(error)));
-    let mut file = File::open(path).map_err(|error| {
-        let failure = cannot(&error);
-        if error.kind() == io::ErrorKind::NotFound {
-            failure.hint(format!("make a snapshot with: {HOW_TO_CAPTURE}"))
-        } else {
-            failure
-        }
-    })?;
+    let mut file = File::open(path).map_err(|error| cannot(&error))?;
     let metadata = file.metadata().map_err(|error| cannot(&error))?;
     if metadata.is_dir() {
         return Err(Failure::new(format!("{name} is a folder, not a file"))

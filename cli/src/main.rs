@@ -10,6 +10,7 @@
 mod amount;
 mod answer;
 mod args;
+mod catalog;
 mod document;
 mod failure;
 #[cfg(test)]
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Plan(plan) => plan::run(&plan, args.color),
+        Command::Catalog(catalog) => catalog::run(&catalog, args.color),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "stowage", &mut script);

@@ -1,21 +1,165 @@
 //! `stowage plan`: read, lower, solve, print.
 
-use stowage_solver::Price;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Instant;
 
-use crate::answer::Answer;
-use crate::args::{Form, PlanArgs, Shown};
+use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, lower, read};
+use stowage_pricing::{Catalog, CatalogSource};
+use stowage_solver::{Options, Solution, solve};
+
+use crate::answer::{Answer, Quantities};
+use crate::args::{Effort, Form, PlanArgs, Shown};
 use crate::document;
 use crate::failure::{Exit, Failure};
+use crate::input::{self, Input};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::render::{self, Show};
 use crate::terminal::{self, ColorChoice};
+use crate::text::{count, thousands};
+
+/// So many malformed objects are listed; nobody reads more.
+const INVALID_LISTED: usize = 50;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Where input cannot be used or output cannot be written.
 pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> {
-    let _ = (args, color, Price::ZERO);
-    Err(Failure::defect("not built yet"))
+    let progress = Progress::start();
+    progress.tell("reading", 0, 0);
+    let catalog = args.source.load()?;
+    let snapshot = capture(args)?;
+    progress.tell("preparing", 0, 0);
+    // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
+    let lowered = lower(&snapshot, &catalog, &LowerOptions::default()).map_err(Failure::new)?;
+
+    let interrupt = Interrupt::listen();
+    let started = Instant::now();
+    let mut tell = |stage, done, of| progress.tell(stage, done, of);
+    let solved = solve(&lowered.problem, &options(args), interrupt.flag(), &mut tell);
+    let solve_seconds = started.elapsed().as_secs_f64();
+    let interrupted = interrupt.finish();
+    drop(progress);
+
+    let solution = solved.map_err(|violations| {
+        let first = violations.first().map_or("", |v| v.what.as_str());
+        Failure::defect(format!(
+            "the planner made a plan that breaks a rule, and refuses to print it: {first}"
+        ))
+        .hint("this is a defect of Stowage: please report it with the snapshot, or with one made smaller")
+    })?;
+    let mut answer = Answer {
+        allocatable: allocatable(&solution, &catalog, &lowered.problem.types),
+        problem: lowered.problem,
+        solution,
+        notes: Vec::new(),
+        prices: prices(&catalog),
+        asked_gap: args.gap.as_f64(),
+        solve_seconds,
+    };
+    answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
+    print(&answer, args, color)?;
+    Ok(match (interrupted, args.strict && !answer.is_complete()) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Unschedulable,
+        (false, false) => Exit::Done,
+    })
+}
+
+fn options(args: &PlanArgs) -> Options {
+    let effort = match args.effort {
+        Effort::Quick => stowage_solver::Effort::Quick,
+        Effort::Balanced => stowage_solver::Effort::Balanced,
+        Effort::Thorough => stowage_solver::Effort::Thorough,
+    };
+    Options { gap: args.gap.as_f64(), effort, ..Options::default() }
+}
+
+fn capture(args: &PlanArgs) -> Result<Snapshot, Failure> {
+    if args.snapshots.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
+        return Err(Failure::new("standard input (-) can be read only once"));
+    }
+    let inputs =
+        args.snapshots.iter().map(|path| input::snapshot(path)).collect::<Result<Vec<Input>, _>>()?;
+    let sources: Vec<_> = inputs.iter().map(|i| Source { name: &i.name, bytes: &i.bytes }).collect();
+    read(&sources, &ReadOptions { skip_invalid: args.skip_invalid, ..ReadOptions::default() })
+        .map_err(Failure::new)
+}
+
+/// What pods may use of the types that the plan buys, in the catalogue's own quantities.
+fn allocatable(
+    solution: &Solution,
+    catalog: &Catalog,
+    types: &[stowage_solver::InstanceType],
+) -> BTreeMap<String, Quantities> {
+    let used: BTreeSet<_> = solution.new_nodes.iter().map(|node| node.instance_type.index()).collect();
+    let names = used.into_iter().map(|at| &types[at].name);
+    let exact = |name: &String| {
+        let amounts = catalog.find(name)?.allocatable();
+        Some((name.clone(), amounts.into_iter().map(|(k, v)| (k, v.to_string())).collect()))
+    };
+    names.filter_map(exact).collect()
+}
+
+/// Where the prices come from, for people.
+fn prices(catalog: &Catalog) -> String {
+    match &catalog.source {
+        CatalogSource::Embedded { region, price_date, .. } => {
+            format!("on-demand prices of {region}, {price_date}")
+        }
+        CatalogSource::File { name } => format!("prices of {name}"),
+    }
+}
+
+/// What the reader must know, the most important first.
+fn notes(
+    answer: &Answer,
+    lowered: &[Note],
+    snapshot: &Snapshot,
+    catalog: &Catalog,
+    interrupted: bool,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if interrupted {
+        notes.push("interrupted: this is the best plan found until then".to_owned());
+    }
+    for note in lowered {
+        match note {
+            Note::EstimatedPrices { .. } => notes.push(estimates(answer, catalog)),
+            Note::Invalid { .. } => {
+                notes.extend(
+                    snapshot.invalid.iter().take(INVALID_LISTED).map(|error| format!("left out: {error}")),
+                );
+                let more = snapshot.invalid.len().saturating_sub(INVALID_LISTED);
+                if more > 0 {
+                    notes.push(format!("left out: {} more", count(more, "malformed object")));
+                }
+            }
+            other => notes.push(other.to_string()),
+        }
+    }
+    notes
+}
+
+fn estimates(answer: &Answer, catalog: &Catalog) -> String {
+    let how = match &catalog.source {
+        CatalogSource::Embedded { spot_price_share, .. } => {
+            format!("spot prices are estimated at {spot_price_share} of on-demand (--spot-price-share)")
+        }
+        CatalogSource::File { .. } => "some prices of the catalogue are estimated".to_owned(),
+    };
+    let new = answer.solution.new_nodes.len();
+    match answer.estimated_nodes() {
+        0 => format!("{how}; no new node has such a price"),
+        n if n == new => format!("{how}: those of all new nodes, marked ~"),
+        n => format!(
+            "{how}: those of {} of {} new nodes, marked ~",
+            thousands(n as u64),
+            thousands(new as u64)
+        ),
+    }
 }
 
 fn print(answer: &Answer, args: &PlanArgs, color: ColorChoice) -> Result<(), Failure> {

@@ -89,9 +89,9 @@ pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
             let name = resource.map_or("nodes", |r| resource_name(problem, r));
             Some(format!("raise spec.limits.{name} of NodePool {pool}"))
         }
-        Obstacle::Constraint { .. } => Some(format!(
-            "let the requirements or labels of NodePool {pool} allow what the pods select, or add a NodePool"
-        )),
+        Obstacle::Constraint { wanted, .. } => {
+            Some(format!("add a NodePool, or widen one, so that its nodes can have {wanted}"))
+        }
         Obstacle::Combination | Obstacle::NoTypeHolds | Obstacle::Topology(_) => None,
     }
 }

@@ -149,6 +149,7 @@ fn cost(answer: &Answer, look: &Look, out: &mut String) {
         }
     };
     text::wrap(out, &verdict, look.width, "  ", "  ");
+    text::wrap(out, &text::safe(&answer.prices), look.width, "  ", "  ");
 }
 
 /// The hint of the reason that keeps most pods away.

@@ -1,0 +1,118 @@
+//! Whatever is wrong with the command line or its files: one clear error line, exit code 2, no panic.
+
+mod support;
+
+use support::{Ran, folder, run, run_with_input};
+
+/// Asserts the shape of every failure, and gives what it said.
+fn refusal(ran: &Ran) -> String {
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+    let lines: Vec<_> = ran.stderr.lines().collect();
+    assert!(matches!(lines.len(), 1 | 2), "{}", ran.stderr);
+    assert!(lines[0].starts_with("error: "), "{}", ran.stderr);
+    assert!(lines.get(1).is_none_or(|l| l.starts_with("hint: ")), "{}", ran.stderr);
+    ran.stderr.clone()
+}
+
+fn refused(input: &[u8]) -> String {
+    refusal(&run_with_input(&["plan", "-"], input))
+}
+
+#[track_caller]
+fn says(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in: {text}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    says(
+        &refusal(&run(&["plan", "nowhere.json"])),
+        &["nowhere.json", "no such file", "hint: ", "kubectl get"],
+    );
+    let catalog = refusal(&run(&["plan", "examples/web-shop.yaml", "--catalog", "nowhere.json"]));
+    says(&catalog, &["nowhere.json", "no such file"]);
+    assert!(!catalog.contains("kubectl"), "a catalogue is not made with kubectl: {catalog}");
+}
+
+#[test]
+fn a_folder() {
+    says(&refusal(&run(&["plan", "examples"])), &["examples is a folder"]);
+}
+
+#[test]
+fn nothing_at_all() {
+    says(&refused(b""), &["standard input is empty", "hint: "]);
+}
+
+#[test]
+fn standard_input_twice() {
+    says(&refusal(&run(&["plan", "-", "-"])), &["standard input", "once"]);
+}
+
+#[test]
+fn truncated_json() {
+    says(&refused(br#"{"apiVersion": "v1", "kind": "List", "items": [{"#), &["standard input"]);
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    says(&refused(b"{\"kind\": \"\xff\xfe\"}"), &["standard input", "UTF-8"]);
+}
+
+#[test]
+fn a_field_of_the_wrong_type_names_object_and_field() {
+    let pod = br#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1e30"}}}]}, "status": {"phase": "Pending"}}"#;
+    says(&refused(pod), &["standard input", "shop/web", "spec.containers[0].resources.requests", "1e30"]);
+}
+
+#[test]
+fn a_name_that_moves_the_cursor_is_escaped() {
+    let pod = br#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "w\u001b[2Jeb"}, "spec": {"containers": 7}}"#;
+    let text = refused(pod);
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn an_unreadable_catalogue_names_its_file() {
+    let folder = folder("bad-catalogue");
+    let plan = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        refusal(&run(&["plan", "examples/web-shop.yaml", "--catalog", path.to_str().unwrap()]))
+    };
+    says(&plan("not-json.json", "{{{{"), &["not-json.json"]);
+    says(&plan("object.json", "{}"), &["object.json"]);
+    let negative = r#"[{"name": "m7i.large", "resources": {"cpu": "2"}, "offerings": [{"Price": -1, "Available": true, "Requirements": [
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+        {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}]}]}]"#;
+    says(&plan("negative.json", negative), &["negative.json", "m7i.large"]);
+}
+
+#[test]
+fn a_region_that_is_not_known_or_has_no_prices() {
+    says(&refusal(&run(&["plan", "examples/web-shop.yaml", "--region", "atlantis-1"])), &["atlantis-1"]);
+    says(
+        &refusal(&run(&["plan", "examples/web-shop.yaml", "--region", "eu-central-1"])),
+        &["eu-central-1", "--catalog"],
+    );
+}
+
+#[test]
+fn bad_usage_is_exit_code_2_too() {
+    for args in [
+        &[][..],
+        &["plan"],
+        &["plan", "x", "--gap", "none"],
+        &["plan", "x", "-o", "xml"],
+        &["plan", "x", "--show", "all"],
+        &["fly"],
+    ] {
+        let ran = run(args);
+        assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{args:?}");
+    }
+}

@@ -1,0 +1,284 @@
+//! `stowage plan` from end to end: the examples, exit codes, forms of output, and what the README shows.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use serde_json::Value;
+use support::{folder, root, run, run_with_input, stowage};
+
+const EXAMPLES: [&str; 4] = ["web-shop", "analytics", "gpu-training", "existing-cluster"];
+
+fn path(example: &str) -> String {
+    format!("examples/{example}.yaml")
+}
+
+fn json(args: &[&str]) -> Value {
+    let ran = run(args);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// A plan with its only value that may differ between runs taken out.
+fn timeless(mut plan: Value) -> Value {
+    plan["summary"]["solveSeconds"] = Value::Null;
+    plan
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().unwrap_or_else(|| panic!("{key} is no list in {value}"))
+}
+
+/// A pending pod of the default namespace that asks for some memory.
+fn pod(name: &str, memory: &str) -> String {
+    format!(
+        r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "{name}"}}, "status": {{"phase": "Pending"}},
+            "spec": {{"containers": [{{"name": "c", "resources": {{"requests": {{"cpu": "1", "memory": "{memory}"}}}}}}]}}}}"#
+    )
+}
+
+#[test]
+fn every_example_is_planned() {
+    for example in EXAMPLES {
+        let ran = run(&["plan", &path(example)]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{example}");
+        assert!(
+            ran.stdout.contains("New nodes") && ran.stdout.contains("proven lower bound")
+                || ran.stdout.contains("estimated")
+        );
+    }
+}
+
+#[test]
+fn every_pending_pod_stands_in_exactly_one_list_and_the_bill_adds_up() {
+    for example in EXAMPLES {
+        let plan = json(&["plan", &path(example), "-o", "json"]);
+        let placed = ["newNodes", "existingNodes"]
+            .iter()
+            .flat_map(|key| list(&plan, key))
+            .flat_map(|n| list(n, "pods"));
+        let unplaced = list(&plan, "unschedulable").iter().map(|u| &u["pod"]);
+        let mut pods: Vec<_> = placed.chain(unplaced).map(|p| p.as_str().unwrap()).collect();
+        let listed = pods.len();
+        pods.sort_unstable();
+        pods.dedup();
+        assert_eq!(
+            (pods.len(), pods.len() as u64),
+            (listed, plan["summary"]["pendingPods"].as_u64().unwrap()),
+            "{example}"
+        );
+
+        let prices: f64 = list(&plan, "newNodes").iter().map(|n| n["price"].as_f64().unwrap()).sum();
+        let cost = plan["summary"]["hourlyCost"].as_f64().unwrap();
+        assert!((prices - cost).abs() < 1e-9, "{example}: {prices} and {cost}");
+        assert!(plan["summary"]["lowerBound"].as_f64().unwrap() <= cost, "{example}");
+    }
+}
+
+#[test]
+fn the_web_shop_is_spread_and_kept_apart() {
+    let plan = json(&["plan", &path("web-shop"), "-o", "json"]);
+    let mut zones = std::collections::BTreeMap::<&str, usize>::new();
+    for node in list(&plan, "newNodes") {
+        let of =
+            |app: &str| list(node, "pods").iter().filter(|p| p.as_str().unwrap().starts_with(app)).count();
+        *zones.entry(node["zone"].as_str().unwrap()).or_default() += of("shop/storefront-");
+        assert!(of("shop/checkout-") <= 1, "{node}");
+    }
+    let (least, most) = (zones.values().min().unwrap(), zones.values().max().unwrap());
+    assert!(most - least <= 1 && zones.len() > 1, "{zones:?}");
+}
+
+#[test]
+fn the_analytics_job_finds_memory_on_spot_and_says_that_its_price_is_an_estimate() {
+    let plan = json(&["plan", &path("analytics"), "-o", "json"]);
+    let spark = list(&plan, "newNodes").iter().filter(|n| n["nodePool"] == "spark");
+    for node in spark.clone() {
+        assert!(node["instanceType"].as_str().unwrap().starts_with('r'), "{node}");
+        assert_eq!((&node["capacityType"], &node["estimated"]), (&Value::from("spot"), &Value::from(true)));
+    }
+    assert!(spark.count() > 0);
+    assert!(
+        list(&plan, "notes").iter().any(|n| n.as_str().unwrap().contains("estimate")),
+        "{}",
+        plan["notes"]
+    );
+    assert_eq!(list(&plan, "unschedulable").len(), 1);
+}
+
+#[test]
+fn gpus_are_bought_for_gpu_pods_only_and_a_missing_kind_is_explained() {
+    let plan = json(&["plan", &path("gpu-training"), "-o", "json"]);
+    for node in list(&plan, "newNodes") {
+        let gpu_pods = list(node, "pods").iter().all(|p| !p.as_str().unwrap().contains("preprocess"));
+        assert_eq!(node["nodePool"] == "gpu", gpu_pods, "{node}");
+    }
+    let table = run(&["plan", &path("gpu-training")]).stdout;
+    assert!(table.contains("NodePool default: ") && table.contains("NodePool gpu: "), "{table}");
+    assert!(table.contains("\nhint: "), "{table}");
+}
+
+#[test]
+fn what_runs_already_is_filled_first_and_volumes_keep_their_zone() {
+    let plan = json(&["plan", &path("existing-cluster"), "-o", "json"]);
+    assert!(!list(&plan, "existingNodes").is_empty(), "{plan}");
+    let postgres =
+        list(&plan, "newNodes").iter().find(|n| list(n, "pods").contains(&"shop/postgres-1".into())).unwrap();
+    assert_eq!(postgres["zone"], "us-east-1c");
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    for example in EXAMPLES {
+        assert_eq!(run(&["plan", &path(example)]).stdout, run(&["plan", &path(example)]).stdout);
+        let plan = || timeless(json(&["plan", &path(example), "-o", "json"]));
+        assert_eq!(plan(), plan());
+    }
+}
+
+#[test]
+fn the_order_of_objects_does_not_matter() {
+    let mut pods: Vec<_> = (0..12).map(|n| pod(&format!("web-{n}"), ["1Gi", "3Gi"][n % 2])).collect();
+    let snapshot =
+        |pods: &[String]| format!(r#"{{"kind": "List", "apiVersion": "v1", "items": [{}]}}"#, pods.join(","));
+    let plan = |pods: &[String]| {
+        let ran = run_with_input(&["plan", "-", "-o", "json"], snapshot(pods).as_bytes());
+        timeless(serde_json::from_str(&ran.stdout).unwrap())
+    };
+    let forwards = plan(&pods);
+    pods.reverse();
+    assert_eq!(plan(&pods), forwards);
+}
+
+#[test]
+fn yaml_and_json_say_the_same() {
+    let plan = json(&["plan", &path("web-shop"), "-o", "json"]);
+    let yaml: Value =
+        serde_saphyr::from_str(&run(&["plan", &path("web-shop"), "-o", "yaml"]).stdout).unwrap();
+    assert_eq!(timeless(yaml), timeless(plan));
+}
+
+#[test]
+fn several_files_and_standard_input_are_one_cluster() {
+    let folder = folder("several-files");
+    let file = folder.join("pod.json");
+    std::fs::write(&file, pod("from-file", "1Gi")).unwrap();
+    let ran = run_with_input(
+        &["plan", "-", file.to_str().unwrap(), "-o", "json"],
+        pod("from-pipe", "1Gi").as_bytes(),
+    );
+    let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(plan["summary"]["pendingPods"], 2, "{plan}");
+}
+
+#[test]
+fn strict_fails_only_where_a_pod_has_no_place() {
+    assert_eq!(run(&["plan", &path("web-shop"), "--strict"]).code, Some(0));
+    assert_eq!(run(&["plan", &path("analytics")]).code, Some(0));
+    let strict = run(&["plan", &path("analytics"), "--strict"]);
+    assert_eq!(strict.code, Some(1));
+    assert!(strict.stdout.contains("Unschedulable"), "the plan is printed all the same");
+}
+
+#[test]
+fn invalid_objects_can_be_left_out_and_are_listed() {
+    let bad =
+        r#"{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bad"}, "spec": {"containers": 7}}"#;
+    let input =
+        format!(r#"{{"kind": "List", "apiVersion": "v1", "items": [{bad}, {}]}}"#, pod("good", "1Gi"));
+    assert_eq!(run_with_input(&["plan", "-"], input.as_bytes()).code, Some(2));
+    let ran = run_with_input(&["plan", "-", "--skip-invalid"], input.as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("default/bad") && ran.stdout.contains("spec.containers"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_snapshot_without_pending_pods_is_planned_with_nothing() {
+    let empty = br#"{"apiVersion": "v1", "kind": "List", "items": []}"#;
+    let ran = run_with_input(&["plan", "-"], empty);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.starts_with("No pending pods"), "{}", ran.stdout);
+}
+
+#[test]
+fn without_a_nodepool_the_notes_name_the_default_one() {
+    let ran = run_with_input(&["plan", "-"], pod("web", "1Gi").as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let notes = ran.stdout.split("Notes").nth(1).unwrap();
+    assert!(notes.contains("NodePool") && notes.contains("default"), "{notes}");
+}
+
+#[test]
+fn every_pod_is_listed_when_asked_for() {
+    let shown = run(&["plan", &path("web-shop"), "--show", "pods"]).stdout;
+    let plan = json(&["plan", &path("web-shop"), "-o", "json"]);
+    for pod in list(&plan, "newNodes").iter().flat_map(|n| list(n, "pods")) {
+        assert!(shown.contains(pod.as_str().unwrap()), "{pod}");
+    }
+}
+
+#[test]
+fn width_and_colour_follow_the_environment() {
+    let at = |columns: &str, color: &str| {
+        let output =
+            stowage(&["plan", &path("web-shop"), "--color", color]).env("COLUMNS", columns).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for columns in [60, 80, 200] {
+        let text = at(&columns.to_string(), "auto");
+        assert!(text.lines().all(|l| l.chars().count() <= columns), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains('█'), "a pipe gets neither colour nor bars");
+    }
+    let colored = at("120", "always");
+    assert!(colored.contains('\u{1b}') && colored.contains('█'), "{colored}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error() {
+    let mut child = stowage(&["plan", &path("web-shop"), "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Closed before anything is read, as `head` does after its last line.
+    drop(child.stdout.take());
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!((child.wait().unwrap().code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn completions_and_version() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = run(&["completions", shell]);
+        assert!(ran.code == Some(0) && ran.stdout.contains("--skip-invalid"), "{shell}");
+    }
+    assert_eq!(run(&["--version"]).stdout, format!("stowage {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Every command of the README's console blocks prints what stands below it.
+#[test]
+fn the_readme_shows_what_happens() {
+    let readme = std::fs::File::open(root().join("README.md")).unwrap();
+    let mut commands = Vec::<(String, String)>::new();
+    let mut inside = false;
+    for line in BufReader::new(readme).lines().map(Result::unwrap) {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if let (true, Some(command)) = (inside, line.strip_prefix("$ ")) {
+            commands.push((command.to_owned(), String::new()));
+        } else if let (true, Some((_, output))) = (inside, commands.last_mut()) {
+            *output += &line;
+            output.push('\n');
+        }
+    }
+    assert!(!commands.is_empty(), "the README has a transcript");
+    for (command, shown) in commands {
+        let args =
+            command.strip_prefix("stowage ").or_else(|| command.strip_prefix("cargo run --release -- "));
+        let args: Vec<_> =
+            args.unwrap_or_else(|| panic!("not a command of ours: {command}")).split(' ').collect();
+        assert_eq!(shown.trim_end(), run(&args).stdout.trim_end(), "$ {command}");
+    }
+}
