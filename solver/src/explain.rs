@@ -1,4 +1,4 @@
-//! Why a pod fits nowhere: for each NodePool, the first constraint that no offering survives.
+//! Why a pod fits nowhere: for each `NodePool`, the first constraint that no offering survives.
 
 use crate::kind::untolerated;
 use crate::model::Model;

@@ -8,10 +8,10 @@ use crate::money::Price;
 use crate::pack::improve::load;
 use crate::pack::{Bins, Budget, Incumbent, Pattern};
 use crate::problem::{NodeId, PodId, TypeId};
-use crate::solution::{NewNode, Placement, Solution, Unplaced};
+use crate::solution::{NewNode, NotHonoured, Placement, Solution, Unplaced};
 use crate::topology::{Dealt, Item};
 
-/// At most this many alternatives a node: what one CreateFleet call of the peer takes, too.
+/// At most this many alternatives a node: what one `CreateFleet` call of the peer takes, too.
 const ALTERNATIVES: usize = 60;
 
 /// Turns patterns of items into named pods on nodes.
@@ -84,8 +84,8 @@ pub(crate) fn hand_out(
             .then_with(|| first(a).cmp(first(b)))
     });
     let mut unplaced = Vec::new();
-    for class in 0..model.classes.classes.len() {
-        let pods = &model.classes.classes[class].pods[next[class]..];
+    for (class, next) in next.into_iter().enumerate() {
+        let pods = &model.classes.classes[class].pods[next..];
         if !pods.is_empty() {
             let why = reasons(model, class, &dealt.stuck, budget);
             unplaced.extend(pods.iter().map(|pod| Unplaced { pod: *pod, reasons: why.clone() }));
@@ -93,6 +93,19 @@ pub(crate) fn hand_out(
     }
     unplaced.sort_by(|a, b| problem.pods[a.pod.index()].name.cmp(&problem.pods[b.pod.index()].name));
     solution.unplaced = unplaced;
+    solution.not_honoured = not_honoured(model);
+}
+
+/// Rules that no step of packing looks at yet.
+fn not_honoured(model: &Model<'_>) -> Vec<NotHonoured> {
+    let near: Vec<usize> =
+        (0..model.classes.classes.len()).filter(|c| !model.spec(*c).affinity.is_empty()).collect();
+    let pods = |class: &usize| &model.classes.classes[*class].pods;
+    let name = |pod: &PodId| model.problem.pods[pod.index()].name.as_str();
+    let example = near.iter().map(|c| pods(c)[0]).min_by(|a, b| name(a).cmp(name(b)));
+    let count = near.iter().map(|c| pods(c).len()).sum();
+    let rule = "required pod affinity";
+    example.map(|example| NotHonoured { rule, pods: count, example }).into_iter().collect()
 }
 
 /// Other types that hold the same pods, from the same pool, in the same zone and capacity type: cheapest first.

@@ -62,11 +62,6 @@ impl HostState {
         *carriers += u32::from(part.carries) * copies;
         *matches += u32::from(part.matches) * copies;
     }
-
-    /// Forgets everything.
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
 }
 
 impl HostRules {

@@ -1,11 +1,11 @@
-//! Bin kinds: everything that could be launched, as NodePool × chosen labels × instance type × offering.
+//! Bin kinds: everything that could be launched, as `NodePool` × chosen labels × instance type × offering.
 //!
 //! ```text
 //! NodePool ─ requirements ─▶ types and offerings it admits
 //!    └─ open labels ─▶ variants: one for each value that some pod asks for
 //! ```
 //!
-//! A kind knows its price and its room: the type's allocatable less the DaemonSets that would run there.
+//! A kind knows its price and its room: the type's allocatable less the `DaemonSets` that would run there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -16,7 +16,7 @@ use crate::problem::{
     ResourceId, Term, Toleration, TypeId,
 };
 
-/// A NodePool with values chosen for its open labels.
+/// A `NodePool` with values chosen for its open labels.
 #[derive(Clone, Debug)]
 pub(crate) struct Variant {
     pub(crate) pool: PoolId,
@@ -36,12 +36,12 @@ pub(crate) struct Kind {
     pub(crate) shape: u32,
 }
 
-/// Room of a kind: what is left for pods beside the DaemonSets.
+/// Room of a kind: what is left for pods beside the `DaemonSets`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     pub(crate) instance_type: TypeId,
     pub(crate) daemons: Vec<DaemonId>,
-    /// By dimension; negative where the DaemonSets alone do not fit, and then nothing runs there.
+    /// By dimension; negative where the `DaemonSets` alone do not fit, and then nothing runs there.
     pub(crate) room: Vec<i64>,
 }
 
@@ -64,12 +64,12 @@ struct Column {
     of_kind: Vec<u32>,
 }
 
-/// At most this many variants a NodePool: more combinations of open labels than anyone writes on purpose.
+/// At most this many variants a `NodePool`: more combinations of open labels than anyone writes on purpose.
 const MAX_VARIANTS: usize = 256;
 
 impl<'p> Kinds<'p> {
     /// Enumerates the kinds of `problem`. `dims` are the resources that pods ask for; `wanted` the specs (of pods and
-    /// DaemonSets) whose node constraints may mention open labels.
+    /// `DaemonSets`) whose node constraints may mention open labels.
     pub(crate) fn build(problem: &'p Problem, dims: Vec<ResourceId>, wanted: &[&PodSpec]) -> Self {
         let mut this = Self {
             problem,
@@ -174,7 +174,7 @@ impl<'p> Kinds<'p> {
         set
     }
 
-    /// The kinds whose DaemonSets leave these host ports free.
+    /// The kinds whose `DaemonSets` leave these host ports free.
     pub(crate) fn free_of(&self, ports: &[HostPort]) -> FixedBitSet {
         let mut set = self.every();
         if ports.is_empty() {
@@ -266,7 +266,7 @@ impl<'p> Kinds<'p> {
         }
     }
 
-    /// Finds the DaemonSets of each kind, and with them its room.
+    /// Finds the `DaemonSets` of each kind, and with them its room.
     fn shape(&mut self) {
         let problem = self.problem;
         let mut daemons: Vec<usize> = (0..problem.daemons.len()).collect();
@@ -296,7 +296,7 @@ impl<'p> Kinds<'p> {
                             problem.specs[problem.daemons[d.index()].spec.index()].requests.get(dim)
                         });
                         let all = problem.types[instance_type.index()].allocatable.get(dim);
-                        taken.fold(all, |left, t| left.saturating_sub(t))
+                        taken.fold(all, i64::saturating_sub)
                     })
                     .collect();
                 self.shapes.push(Shape { instance_type, daemons: here, room });
@@ -354,17 +354,16 @@ fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
         Operator::In(values) => Some(values),
         _ => None,
     });
-    let neutral = match listed {
-        Some(values) => values.iter().find(|v| allowed(v)).cloned(),
-        None => {
-            let low = label.requirements.iter().filter_map(|r| match r.op {
-                Operator::Within(low, _) => Some(low),
-                _ => None,
-            });
-            low.max()
-                .map_or_else(|| Some("any".to_owned()), |low| Some(low.max(0).to_string()))
-                .filter(|v| allowed(v))
-        }
+    let neutral = if let Some(values) = listed {
+        values.iter().find(|v| allowed(v)).cloned()
+    } else {
+        let low = label.requirements.iter().filter_map(|r| match r.op {
+            Operator::Within(low, _) => Some(low),
+            _ => None,
+        });
+        low.max()
+            .map_or_else(|| Some("any".to_owned()), |low| Some(low.max(0).to_string()))
+            .filter(|v| allowed(v))
     };
     let mentioned: BTreeSet<&String> = wanted
         .iter()

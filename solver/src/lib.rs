@@ -20,7 +20,7 @@ mod verify;
 
 pub use money::Price;
 pub use problem::*;
-pub use solution::{NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
+pub use solution::{NewNode, NotHonoured, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
 pub use verify::{Violation, verify};
 
 use std::sync::atomic::AtomicBool;

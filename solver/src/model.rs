@@ -81,11 +81,6 @@ impl<'p> Model<'p> {
         self.classes.classes[class].pods.len() as u32
     }
 
-    /// The name of the first pod of a class, for messages.
-    pub(crate) fn example(&self, class: usize) -> &'p str {
-        &self.problem.pods[self.classes.classes[class].pods[0].index()].name
-    }
-
     /// Whether one pod of a class fits in this much room.
     pub(crate) fn fits(&self, class: usize, room: &[i64]) -> bool {
         self.requests[class].iter().zip(room).all(|(need, have)| need <= have)

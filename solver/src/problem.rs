@@ -356,13 +356,13 @@ pub struct Node {
     pub taints: Vec<Taint>,
     /// What pods may use in all.
     pub allocatable: Resources,
-    /// What running pods, and DaemonSet pods still to come, take of it.
+    /// What running pods, and `DaemonSet` pods still to come, take of it.
     pub used: Resources,
-    /// Host ports that running pods, and DaemonSet pods still to come, take.
+    /// Host ports that running pods, and `DaemonSet` pods still to come, take.
     pub host_ports: Vec<HostPort>,
-    /// The pods that run there (DaemonSet pods included).
+    /// The pods that run there (`DaemonSet` pods included).
     pub pods: Vec<RunningPod>,
-    /// The NodePool it belongs to, by name.
+    /// The `NodePool` it belongs to, by name.
     pub pool: Option<String>,
     /// Whether new pods may be placed on it; `false` for a node that is being deleted.
     pub open: bool,
@@ -390,15 +390,15 @@ pub struct InstanceType {
     pub name: String,
     /// Labels of every node of this type.
     pub labels: Labels,
-    /// Raw capacity: what NodePool limits count.
+    /// Raw capacity: what `NodePool` limits count.
     pub capacity: Resources,
-    /// What pods, DaemonSets included, may use.
+    /// What pods, `DaemonSets` included, may use.
     pub allocatable: Resources,
     /// Where and how it can be bought, unavailable offerings left out.
     pub offerings: Vec<Offering>,
 }
 
-/// A label of a NodePool's nodes that its requirements leave open, and pods may choose.
+/// A label of a `NodePool`'s nodes that its requirements leave open, and pods may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenLabel {
     /// Key.
@@ -407,7 +407,7 @@ pub struct OpenLabel {
     pub requirements: Term,
 }
 
-/// A NodePool: what may be launched, and how the nodes then look.
+/// A `NodePool`: what may be launched, and how the nodes then look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodePool {
     /// Unique name.
@@ -432,19 +432,19 @@ pub struct NodePool {
     pub node_count: u32,
 }
 
-/// A DaemonSet: runs one pod on every node that it selects and tolerates.
+/// A `DaemonSet`: runs one pod on every node that it selects and tolerates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Daemon {
     /// `namespace/name`, unique.
     pub name: String,
-    /// Its pod, tolerations that DaemonSets always have included.
+    /// Its pod, tolerations that `DaemonSets` always have included.
     pub spec: SpecId,
 }
 
 /// A packing problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
-    /// Names of resources, for output. Only those that some pod, DaemonSet or limit asks for need be here.
+    /// Names of resources, for output. Only those that some pod, `DaemonSet` or limit asks for need be here.
     pub resources: Vec<String>,
     /// Node label whose values are availability zones.
     pub zone_key: String,
@@ -456,10 +456,10 @@ pub struct Problem {
     pub pods: Vec<Pod>,
     /// Existing capacity.
     pub nodes: Vec<Node>,
-    /// NodePools.
+    /// `NodePools`.
     pub pools: Vec<NodePool>,
     /// Instance types.
     pub types: Vec<InstanceType>,
-    /// DaemonSets.
+    /// `DaemonSets`.
     pub daemons: Vec<Daemon>,
 }

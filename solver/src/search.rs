@@ -28,7 +28,7 @@ const SHARES: [f64; 4] = [0.02, 0.05, 0.1, 0.3];
 /// Fractions of a bin above which rounding buys it.
 const THRESHOLDS: [f64; 4] = [1.0, 0.8, 0.6, 0.4];
 
-/// For each item, the kinds it may use; by tier of NodePool weight.
+/// For each item, the kinds it may use; by tier of `NodePool` weight.
 pub(crate) struct Stages {
     /// By item: its tiers, heaviest first, each with the kinds that could hold one of its pods.
     pub(crate) tiers: Vec<Vec<(i32, FixedBitSet)>>,
@@ -101,7 +101,7 @@ impl<'a> Search<'a> {
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
-        self.stage(&first, start, values, progress);
+        self.stage(&first, &start, values, progress);
         let misplaced = |this: &Self| this.incumbent.left != hopeless(&this.incumbent.left, &this.stages);
         if whole.binds() && misplaced(&self) {
             self.budget = whole;
@@ -136,7 +136,7 @@ impl<'a> Search<'a> {
                 let useful = useful(self.model, self.items, &allowed, &self.budget);
                 let values = first_values(self.model, self.items, &useful);
                 self.top_up(&allowed);
-                self.stage(&allowed, useful, values, &mut *progress);
+                self.stage(&allowed, &useful, values, &mut *progress);
             }
         }
     }
@@ -159,7 +159,7 @@ impl<'a> Search<'a> {
     fn stage(
         &mut self,
         allowed: &[FixedBitSet],
-        useful: Vec<Useful>,
+        useful: &[Useful],
         mut values: Vec<f64>,
         progress: Progress<'_>,
     ) {
@@ -180,7 +180,7 @@ impl<'a> Search<'a> {
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
             let begun = Incumbent { bins: Vec::new(), left: wanted.clone() };
             let budget = self.budget.clone();
-            let found = self.complete(begun, budget, &useful, &values, thrift);
+            let found = self.complete(begun, budget, useful, &values, thrift);
             correct(self.model, &found.0, &mut values);
             columns.get_or_insert_with(|| Columns::new(&found.0)).learn(&found.0);
             self.keep(&mut best, found);
@@ -190,7 +190,7 @@ impl<'a> Search<'a> {
         }
         let all_packed = best.as_ref().is_some_and(|(b, _)| b.unpacked() == 0);
         if let (Some(columns), true, true) = (columns, all_packed, self.options.effort > Effort::Quick) {
-            self.generate(columns, &wanted, &useful, &mut best, progress);
+            self.generate(columns, &wanted, useful, &mut best, progress);
         }
         if let Some((mut found, budget)) = best {
             self.incumbent.bins.append(&mut found.bins);
@@ -357,7 +357,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The tiers of an item: its kinds by weight of their NodePool, where at least one could hold one of its pods.
+/// The tiers of an item: its kinds by weight of their `NodePool`, where at least one could hold one of its pods.
 fn tiers(model: &Model<'_>, item: &Item) -> Vec<(i32, FixedBitSet)> {
     let holds: Vec<bool> =
         model.kinds.shapes.iter().map(|s| model.fits(item.class as usize, &s.room)).collect();

@@ -18,7 +18,7 @@ pub enum Status {
 /// A node to launch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewNode {
-    /// NodePool.
+    /// `NodePool`.
     pub pool: PoolId,
     /// Instance type.
     pub instance_type: TypeId,
@@ -30,7 +30,7 @@ pub struct NewNode {
     pub price: Price,
     /// Pods, ascending.
     pub pods: Vec<PodId>,
-    /// DaemonSets that will run there, ascending.
+    /// `DaemonSets` that will run there, ascending.
     pub daemons: Vec<DaemonId>,
     /// Other instance types that hold the same pods in the same zone and capacity type, cheapest first.
     pub alternatives: Vec<TypeId>,
@@ -45,10 +45,10 @@ pub struct Placement {
     pub pods: Vec<PodId>,
 }
 
-/// The first constraint that leaves a pod nothing in one NodePool.
+/// The first constraint that leaves a pod nothing in one `NodePool`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Obstacle {
-    /// Nothing was wrong with the pod: the NodePool offers no instance type at all.
+    /// Nothing was wrong with the pod: the `NodePool` offers no instance type at all.
     NoOfferings,
     /// A taint that the pod does not tolerate, as `key=value:Effect`.
     Taint(String),
@@ -65,12 +65,12 @@ pub enum Obstacle {
     TooSmall {
         /// The resource that the largest type still lacks.
         resource: ResourceId,
-        /// What the pod and the DaemonSets beside it need.
+        /// What the pod and the `DaemonSets` beside it need.
         need: i64,
         /// The most that any remaining type has.
         most: i64,
     },
-    /// Enough of every resource somewhere, but of all of them nowhere; or DaemonSets take a host port that it needs.
+    /// Enough of every resource somewhere, but of all of them nowhere; or `DaemonSets` take a host port that it needs.
     NoTypeHolds,
     /// The pool's limit leaves no room for any type that would do.
     Limit {
@@ -90,9 +90,9 @@ pub enum Obstacle {
 pub enum Reason {
     /// Nothing to do with nodes: see [`crate::PodSpec::blocked`].
     Blocked(String),
-    /// There is no NodePool.
+    /// There is no `NodePool`.
     NoPools,
-    /// One NodePool, and what excludes it.
+    /// One `NodePool`, and what excludes it.
     Pool(PoolId, Obstacle),
 }
 
@@ -101,8 +101,19 @@ pub enum Reason {
 pub struct Unplaced {
     /// The pod.
     pub pod: PodId,
-    /// One reason for each NodePool, by weight and name, or a single general one.
+    /// One reason for each `NodePool`, by weight and name, or a single general one.
     pub reasons: Vec<Reason>,
+}
+
+/// A rule met in the problem that the plan may break: said, never silently dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotHonoured {
+    /// The rule, in words.
+    pub rule: &'static str,
+    /// How many pending pods carry it.
+    pub pods: usize,
+    /// One of them, the first by name.
+    pub example: PodId,
 }
 
 /// An answer to a [`crate::Problem`].
@@ -120,6 +131,8 @@ pub struct Solution {
     pub bound: Price,
     /// How the solve ended.
     pub status: Status,
+    /// Rules that the plan may break.
+    pub not_honoured: Vec<NotHonoured>,
     /// What was counted on the way, for people who tune.
     pub stats: Stats,
 }

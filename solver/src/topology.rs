@@ -5,7 +5,7 @@
 //! then sees one [`Item`] for each class and domain, that may only use bins of that domain.
 //!
 //! - *Spread*: the next pod goes to the emptiest domain that `maxSkew` allows; ties to a domain with free room on
-//!   existing nodes, then to the cheapest. Eligible domains are those of existing nodes and of everything a NodePool
+//!   existing nodes, then to the cheapest. Eligible domains are those of existing nodes and of everything a `NodePool`
 //!   offers to the pod, whether or not a node is there yet: so the outcome is valid whatever else is launched.
 //! - *Anti-affinity*: a carrier has its domain to itself, both ways.
 //! - *Shared volume claims* that do not exist yet: all users go to one zone.
@@ -39,7 +39,6 @@ pub(crate) struct Item {
 #[derive(Clone, Debug)]
 pub(crate) struct Stuck {
     pub(crate) class: u32,
-    pub(crate) count: u32,
     pub(crate) why: String,
 }
 
@@ -97,8 +96,8 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
             kinds.intersect_with(&model.gates[model.gate_of[class] as usize]);
             dealt.items.push(Item { class: class as u32, count, domain: candidate.domain, kinds });
         }
-        if let Some((count, why)) = blocked {
-            dealt.stuck.push(Stuck { class: class as u32, count, why });
+        if let Some(why) = blocked {
+            dealt.stuck.push(Stuck { class: class as u32, why });
         }
     }
     dealt.items.sort_by(|a, b| (a.class, &a.domain).cmp(&(b.class, &b.domain)));
@@ -166,6 +165,14 @@ fn candidates(model: &mut Model<'_>, class: usize, keys: &BTreeSet<String>) -> V
     out.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
+/// The representative of a group in a union-find forest.
+fn root(group: &[usize], mut at: usize) -> usize {
+    while group[at] != at {
+        at = group[at];
+    }
+    at
+}
+
 /// For each class that uses a volume claim shared with other pods: the zone in which all its users can be.
 fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
     let mut users = BTreeMap::<&str, Vec<usize>>::new();
@@ -176,12 +183,6 @@ fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
     }
     // Classes joined by claims, directly or in a chain, share a zone.
     let mut group: Vec<usize> = (0..model.classes.classes.len()).collect();
-    fn root(group: &[usize], mut at: usize) -> usize {
-        while group[at] != at {
-            at = group[at];
-        }
-        at
-    }
     let mut shared = BTreeSet::new();
     for classes in users.values() {
         let pods: u32 = classes.iter().map(|c| model.count(*c)).sum();
@@ -254,7 +255,9 @@ impl Tally {
             let mut here = HashMap::new();
             for (pod, matched) in node.pods.iter().zip(matched) {
                 if !pod.terminating {
-                    matched.iter().for_each(|s| *here.entry(*s).or_insert(0) += 1);
+                    for selector in matched {
+                        *here.entry(*selector).or_insert(0) += 1;
+                    }
                 }
                 let carried: Vec<_> = anti_terms(model, &problem.specs[pod.spec.index()]).collect();
                 for rule in anti.iter().filter(|r| matched.contains(&r.0) || carried.contains(r)) {
@@ -283,13 +286,13 @@ impl Tally {
         keys
     }
 
-    /// How many pods of a class go to each candidate, and how many are left over and why.
+    /// How many pods of a class go to each candidate, and why the rest of them go nowhere.
     fn deal_class(
         &mut self,
         model: &mut Model<'_>,
         class: usize,
         candidates: &[Candidate],
-    ) -> (Vec<u32>, Option<(u32, String)>) {
+    ) -> (Vec<u32>, Option<String>) {
         let spec = model.spec(class);
         let matched = model.classes.classes[class].matched.clone();
         let mut spreads: Vec<SpreadCount> = label_spreads(spec)
@@ -300,7 +303,7 @@ impl Tally {
             self.anti.iter().filter(|r| matched.contains(&r.0) || carried.contains(r)).cloned().collect();
         let mut counts = vec![0u32; candidates.len()];
         let mut stuck = None;
-        for done in 0..model.count(class) {
+        for _ in 0..model.count(class) {
             let obstacle = |at: usize| {
                 let candidate = &candidates[at];
                 if counts[at] >= candidate.most {
@@ -328,7 +331,7 @@ impl Tally {
                     }
                     Some((_, Obstacle::Skewed(rule))) => spreads[rule].words(),
                 };
-                stuck = Some((model.count(class) - done, why));
+                stuck = Some(why);
                 break;
             };
             counts[at] += 1;
@@ -417,7 +420,7 @@ impl Tally {
     }
 }
 
-/// The values of a spread key that some NodePool offers to a class, whether or not its pods fit there.
+/// The values of a spread key that some `NodePool` offers to a class, whether or not its pods fit there.
 fn offered(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> Vec<String> {
     let spec = model.spec(class);
     let mut kinds =

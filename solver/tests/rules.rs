@@ -348,3 +348,18 @@ fn resources_that_nobody_has_are_missed() {
     world.pods("train", 1, PodSpec { requests: gpu, ..spec(0, 0) });
     assert_eq!(obstacle(&world.solve()), Obstacle::TooSmall { resource: ResourceId(2), need: 1, most: 0 });
 }
+
+#[test]
+fn a_rule_not_honoured_is_said() {
+    let mut world = shop();
+    world.pods("plain", 1, spec(100, 100));
+    let affinity = vec![away_from(TopologyKey::Host, "plain")];
+    world.pods("near", 2, PodSpec { affinity, ..spec(100, 100) });
+    let solution = world.solve();
+    let said: Vec<(&str, usize, &str)> = solution
+        .not_honoured
+        .iter()
+        .map(|n| (n.rule, n.pods, world.0.pods[n.example.index()].name.as_str()))
+        .collect();
+    assert_eq!(said, [("required pod affinity", 2, "default/near-0000")]);
+}

@@ -56,7 +56,9 @@ pub(super) fn search(
     let mut weighed: Vec<(i128, Thing<'_>)> =
         things.into_iter().map(|t| (worth(lambda, t.need), t)).collect();
     // Value for room, compared by cross products: exact, and the same on every machine.
-    weighed.sort_by(|(wa, a), (wb, b)| (b.value * wa).cmp(&(a.value * wb)).then(a.class.cmp(&b.class)));
+    weighed.sort_by(|(wa, a), (wb, b)| {
+        product(b.value, *wa).cmp(&product(a.value, *wb)).then(a.class.cmp(&b.class))
+    });
     let (weights, things): (Vec<i128>, Vec<Thing<'_>>) = weighed.into_iter().unzip();
     let mut tree =
         Tree { things, weights, lambda, best: target, pattern: None, taken: Vec::new(), steps: 0, limit };
@@ -77,8 +79,8 @@ fn product(a: i128, b: i128) -> (u128, u128) {
     let low = (1u128 << 64) - 1;
     let (a, b) = (a.unsigned_abs(), b.unsigned_abs());
     let (a1, a0, b1, b0) = (a >> 64, a & low, b >> 64, b & low);
-    let middle = a1 * b0 + a0 * b1 + (a0 * b0 >> 64);
-    (a1 * b1 + (middle >> 64), (middle << 64) | (a0 * b0 & low))
+    let middle = a1 * b0 + a0 * b1 + ((a0 * b0) >> 64);
+    (a1 * b1 + (middle >> 64), (middle << 64) | ((a0 * b0) & low))
 }
 
 struct Tree<'a> {

@@ -8,7 +8,7 @@
 //! Both take floats from an LP only as a *proposal*: what is printed is recomputed in exact integers from it, rounding
 //! against the bound, so a wrong proposal makes a bound loose, never false.
 //!
-//! Both drop, which only loosens them: spread, affinity, conflicts between different pods on a host, NodePool limits,
+//! Both drop, which only loosens them: spread, affinity, conflicts between different pods on a host, `NodePool` limits,
 //! and that nodes are whole.
 
 mod farley;
@@ -63,13 +63,15 @@ impl Relaxation {
             let mut set =
                 if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };
             let of_class = items.iter().zip(&stages.tiers).filter(|(item, _)| item.class as usize == class);
-            let weights = of_class.flat_map(|(_, tiers)| tiers.first()).map(|(weight, _)| *weight);
+            let weights = of_class.filter_map(|(_, tiers)| tiers.first()).map(|(weight, _)| *weight);
             // A pod goes to the heaviest NodePools that can hold it, unless a limit may send it to lighter ones. Where
             // the heaviest tier differs between domains, the lightest of them is the safe one.
             if let Some(weight) = weights.min().filter(|w| !tier_is_limited(model, *w)) {
                 let weight_of = |at: usize| model.problem.pools[model.kinds.kinds[at].pool.index()].weight;
                 let light: Vec<usize> = set.ones().filter(|at| weight_of(*at) < weight).collect();
-                light.into_iter().for_each(|at| set.set(at, false));
+                for at in light {
+                    set.set(at, false);
+                }
             }
             whole.push(Item {
                 class: class as u32,

@@ -49,7 +49,7 @@ impl Ord for Entry {
 pub(crate) enum Thrift {
     /// Its price.
     Money,
-    /// Its share of what NodePool limits leave: holds more pods where a limit binds.
+    /// Its share of what `NodePool` limits leave: holds more pods where a limit binds.
     Limits,
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn correct(model: &Model<'_>, incumbent: &Incumbent, values: &mut [f6
     }
     for ((value, paid), pods) in values.iter_mut().zip(paid).zip(pods) {
         if pods > 0.0 {
-            *value = (*value + paid / pods) / 2.0;
+            *value = f64::midpoint(*value, paid / pods);
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn add_to(pattern: &mut Pattern, item: u32, count: u32) {
     }
 }
 
-/// What the limits of the NodePools leave.
+/// What the limits of the `NodePools` leave.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     /// By pool: what is left of each limited resource.

@@ -1,4 +1,4 @@
-//! What can be judged one node at a time, and NodePool limits.
+//! What can be judged one node at a time, and `NodePool` limits.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<
             new_node(cluster, host, &solution.new_nodes[new], found);
         }
         let placed = host.seats.iter().any(|s| cluster.seats[*s].placed);
-        if let (Some(old), true) = (host.old, placed) {
-            if !cluster.problem.nodes[old].open {
-                violation(found, format!("{} is closed and still gets pods", host.title));
-            }
+        if let (Some(old), true) = (host.old, placed)
+            && !cluster.problem.nodes[old].open
+        {
+            violation(found, format!("{} is closed and still gets pods", host.title));
         }
         if placed {
             pods(cluster, host, solution, found);
@@ -26,7 +26,7 @@ pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<
     claims(cluster, found);
 }
 
-/// The NodePool admits the node, and its DaemonSets are the right ones.
+/// The `NodePool` admits the node, and its `DaemonSets` are the right ones.
 fn new_node(cluster: &Cluster<'_>, host: &Host<'_>, node: &NewNode, found: &mut Vec<Violation>) {
     let problem = cluster.problem;
     let pool = &problem.pools[node.pool.index()];

@@ -49,6 +49,10 @@ fn anti_affinity(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
 /// Pods that carry one spread constraint and see the same nodes.
 type Rule<'p> = (&'p Spread, Vec<&'p TopologyKey>, Option<&'p [NodeConstraint]>, Option<&'p [Toleration]>);
 
+/// Offered values of a key, by what the pods' rule looks at.
+type Offered<'p> =
+    HashMap<(String, Option<&'p [NodeConstraint]>, Option<&'p [Toleration]>), BTreeSet<String>>;
+
 fn spread(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
     let mut rules = BTreeMap::<Rule<'_>, Vec<usize>>::new();
     for (at, _) in cluster.seats.iter().enumerate().filter(|(_, seat)| seat.placed) {
@@ -70,7 +74,7 @@ fn spread_rule<'p>(
     cluster: &Cluster<'p>,
     (rule, keys, affinity, taints): &Rule<'p>,
     carriers: &[usize],
-    offered: &mut HashMap<(String, Option<&'p [NodeConstraint]>, Option<&'p [Toleration]>), BTreeSet<String>>,
+    offered: &mut Offered<'p>,
     found: &mut Vec<Violation>,
 ) {
     let eligible: Vec<bool> = (0..cluster.hosts.len())
@@ -135,7 +139,7 @@ fn spread_rule<'p>(
     }
 }
 
-/// The values of a label that some NodePool could give to a node for these pods.
+/// The values of a label that some `NodePool` could give to a node for these pods.
 fn offered_values(
     cluster: &Cluster<'_>,
     key: &str,
@@ -150,10 +154,11 @@ fn offered_values(
             for offering in &of_type.offerings {
                 let fixed = Fixed { pool, of_type, offering };
                 let new = fixed.get(key).filter(|v| !values.contains(*v));
-                if let Some(value) = new {
-                    if fixed.admitted() && affinity.is_none_or(|a| a.iter().all(|c| fixed.meets(c))) {
-                        values.insert(value.to_owned());
-                    }
+                if let Some(value) = new
+                    && fixed.admitted()
+                    && affinity.is_none_or(|a| a.iter().all(|c| fixed.meets(c)))
+                {
+                    values.insert(value.to_owned());
                 }
             }
         }

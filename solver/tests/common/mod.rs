@@ -80,7 +80,7 @@ pub fn spec(cpu: i64, mib: i64) -> PodSpec {
 }
 
 impl World {
-    /// A NodePool `default` that takes everything, and no types yet.
+    /// A `NodePool` `default` that takes everything, and no types yet.
     pub fn new() -> Self {
         let mut world = Self(Problem {
             resources: RESOURCES.iter().map(|r| (*r).to_owned()).collect(),
