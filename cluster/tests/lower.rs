@@ -14,7 +14,7 @@ use stowage_solver::{
 
 fn lowered_with(items: &str, options: &LowerOptions) -> Lowered {
     let snapshot = read_bytes(list(items).as_bytes()).unwrap_or_else(|e| panic!("{e}"));
-    lower(&snapshot, &catalog(), options).unwrap_or_else(|e| panic!("{e}"))
+    lower(&snapshot, catalog(), options).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn lowered(items: &str) -> Lowered {
@@ -632,7 +632,7 @@ fn sums_that_cannot_be_counted_are_an_error() {
         })
         .collect();
     let snapshot = read_bytes(list(&pods.join(",")).as_bytes()).expect("each alone is fine");
-    let error = lower(&snapshot, &catalog(), &LowerOptions::default()).expect_err("all together are not");
+    let error = lower(&snapshot, catalog(), &LowerOptions::default()).expect_err("all together are not");
     assert_eq!(
         error,
         LowerError::TooMuch { resource: "memory".to_owned(), example: "default/web-7".to_owned() }

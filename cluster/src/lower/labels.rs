@@ -23,6 +23,11 @@ fn within(low: Option<i64>, high: Option<i64>) -> solver::Operator {
     low.zip(high).map_or_else(impossible, |(low, high)| solver::Operator::Within(low, high))
 }
 
+/// That a label has this value.
+pub(super) fn equals(key: &str, value: &str) -> Requirement {
+    Requirement { key: key.to_owned(), op: solver::Operator::In(vec![value.to_owned()]) }
+}
+
 /// What no label satisfies.
 pub(super) fn impossible() -> solver::Operator {
     solver::Operator::In(Vec::new())

@@ -2,7 +2,7 @@
 
 use stowage_api::well_known;
 use stowage_pricing::{Catalog, InstanceType};
-use stowage_solver::{self as solver, Labels, NodePool, Price};
+use stowage_solver::{self as solver, Labels, NodePool, Price, Requirement};
 
 use super::labels;
 use super::resource::ResourceIds;
@@ -10,25 +10,22 @@ use super::world::World;
 
 /// Lowers the types that can be bought.
 ///
-/// A type that runs several operating systems is offered with each, but with others than its first only where a pod
-/// asks for one, or a `NodePool` refuses the first: otherwise two equal offers would differ in nothing but a label that
-/// nobody looks at.
+/// A type that runs several operating systems is offered with each, but with others than its first only where a pod or
+/// a `NodePool` refuses that one: otherwise two equal offers would differ in nothing but a label that nobody looks at.
 pub(super) fn types(
     catalog: &Catalog,
     resources: &ResourceIds<'_>,
     world: &World<'_>,
     pools: &[NodePool],
 ) -> Vec<solver::InstanceType> {
-    let offered = |systems: &[String], at: usize| {
-        at == 0
-            || world.systems.contains(&systems[at].as_str())
-            || pools.iter().any(|pool| allows(pool, &systems[at]) && !allows(pool, &systems[0]))
+    let of_pools = pools.iter().flat_map(|p| &p.requirements).filter(|r| r.key == well_known::OS);
+    let stated: Vec<&Requirement> = world.systems.iter().chain(of_pools).collect();
+    let refuses_first = |r: &&Requirement, systems: &[String], at: usize| {
+        r.allows(Some(&systems[at])) && !r.allows(Some(&systems[0]))
     };
+    let offered =
+        |systems: &[String], at: usize| at == 0 || stated.iter().any(|r| refuses_first(r, systems, at));
     catalog.types.iter().map(|t| one(t, resources, &offered)).collect()
-}
-
-fn allows(pool: &NodePool, system: &str) -> bool {
-    pool.requirements.iter().filter(|r| r.key == well_known::OS).all(|r| r.allows(Some(system)))
 }
 
 fn one(

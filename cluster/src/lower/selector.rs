@@ -1,11 +1,11 @@
 //! Which pods spread and affinity rules look at.
 
+use stowage_api::well_known;
 use stowage_solver::{Labels, Operator, PodSelector, PodTerm, Requirement, Spread, Term, TopologyKey};
 
 use super::labels;
 use super::world::World;
 use crate::object::{LabelSelector, PodAffinityTerm, Policy, SpreadConstraint};
-use stowage_api::well_known;
 
 /// A pod's affinity or anti-affinity term. `own` are the pod's labels.
 pub(super) fn pod_term(term: &PodAffinityTerm, namespace: &str, own: &Labels, world: &World<'_>) -> PodTerm {
@@ -61,7 +61,7 @@ fn same(keys: &[String], own: &Labels) -> Vec<Requirement> {
 fn merged(selector: &LabelSelector, extra: Vec<Requirement>) -> Term {
     let mut all = extra;
     let equal = selector.match_labels.iter();
-    all.extend(equal.map(|(k, v)| Requirement { key: k.clone(), op: Operator::In(vec![v.clone()]) }));
+    all.extend(equal.map(|(key, value)| labels::equals(key, value)));
     all.extend(selector.match_expressions.iter().map(|r| {
         let mut requirement = labels::requirement(&r.0);
         if let Operator::In(values) | Operator::NotIn(values) = &mut requirement.op {

@@ -4,10 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use stowage_api::well_known;
-use stowage_solver::{
-    self as solver, Effect, HostPort, NodeConstraint, Operator, PodSpec, Requirement, SpecId,
-};
+use stowage_solver::{self as solver, Effect, HostPort, NodeConstraint, PodSpec, SpecId};
 
+use super::labels;
 use super::resource::ResourceIds;
 use super::selector;
 use super::volume::{self, VolumeRules};
@@ -196,8 +195,7 @@ fn node_constraints(spec: &object::PodSpec) -> Vec<NodeConstraint> {
     let mut out = Vec::new();
     if !spec.node_selector.is_empty() {
         let all = spec.node_selector.iter();
-        let term =
-            all.map(|(k, v)| Requirement { key: k.clone(), op: Operator::In(vec![v.clone()]) }).collect();
+        let term = all.map(|(key, value)| labels::equals(key, value)).collect();
         out.push(NodeConstraint { source: "node selector".to_owned(), any_of: vec![term] });
     }
     if let Some(required) = &spec.affinity.node_affinity.required {

@@ -72,7 +72,8 @@ impl VolumeRules {
             }
         };
         if claim.is_some_and(|c| c.metadata.is_terminating()) {
-            return self.block(format!("claim {name} is being deleted"));
+            // A claim in use stays until its last pod is gone, and so does its disk.
+            self.block(format!("claim {name} is being deleted"));
         }
         let key = format!("{namespace}/{name}");
         if let Some(volume) = claim.and_then(|c| c.spec.volume_name.as_deref()).filter(|v| !v.is_empty()) {

@@ -1,10 +1,12 @@
 //! Objects that pods refer to, found by name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use stowage_api::{ObjectMeta, well_known};
-use stowage_solver::Labels;
+use stowage_solver::{Labels, Requirement};
 
+use super::labels;
 use crate::object::{PersistentVolume, PersistentVolumeClaim, StorageClass, Volume};
 use crate::snapshot::{Pod, Snapshot, namespace_of};
 
@@ -19,8 +21,8 @@ pub(super) struct World<'s> {
     default_priority: i32,
     /// How many volumes of pending pods are of each claim.
     users: HashMap<(&'s str, &'s str), u32>,
-    /// Values of the operating system's label that pending pods ask for, as they stand.
-    pub(super) systems: Vec<&'s str>,
+    /// What pending pods require of the operating system's label.
+    pub(super) systems: Vec<Requirement>,
 }
 
 /// `namespace/name` of a namespaced object.
@@ -97,18 +99,17 @@ impl<'s> World<'s> {
     }
 }
 
-/// Every value that node selectors and affinities of these pods mention for the operating system.
-fn systems<'s>(pending: &[&'s Pod]) -> Vec<&'s str> {
+/// What these pods require of the operating system's label.
+fn systems(pending: &[&Pod]) -> Vec<Requirement> {
     let is_system = |key: &str| well_known::stable(key) == well_known::OS;
-    let mut seen = std::collections::HashSet::new();
-    let mut values = Vec::new();
-    for spec in pending.iter().map(|p| &p.spec).filter(|s| seen.insert(std::sync::Arc::as_ptr(s))) {
-        values.extend(spec.node_selector.iter().filter(|(k, _)| is_system(k)).map(|(_, v)| v.as_str()));
+    let mut seen = HashSet::new();
+    let mut out = BTreeSet::new();
+    for spec in pending.iter().map(|p| &p.spec).filter(|s| seen.insert(Arc::as_ptr(s))) {
+        let selected = spec.node_selector.iter().filter(|(key, _)| is_system(key));
+        out.extend(selected.map(|(key, value)| labels::equals(key, value)));
         let terms = spec.affinity.node_affinity.required.iter().flat_map(|r| &r.node_selector_terms);
         let requirements = terms.flat_map(|t| &t.match_expressions).filter(|r| is_system(&r.key));
-        values.extend(requirements.flat_map(|r| &r.values).map(String::as_str));
+        out.extend(requirements.map(labels::requirement));
     }
-    values.sort_unstable();
-    values.dedup();
-    values
+    out.into_iter().collect()
 }

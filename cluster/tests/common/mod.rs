@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::io::Write;
+use std::sync::LazyLock;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -29,8 +30,10 @@ pub const CATALOG: &str = r#"[
             {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
             {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}]}]}]"#;
 
-pub fn catalog() -> Catalog {
-    Catalog::parse(CATALOG.as_bytes(), "catalog.json").expect("a catalogue")
+pub fn catalog() -> &'static Catalog {
+    static PARSED: LazyLock<Catalog> =
+        LazyLock::new(|| Catalog::parse(CATALOG.as_bytes(), "catalog.json").expect("a catalogue"));
+    &PARSED
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
