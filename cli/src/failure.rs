@@ -45,9 +45,14 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// Bad usage or input.
+    /// Bad usage or input. A last line of the message that begins with `hint: ` becomes the hint.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), hint: None, exit: Exit::BadInput }
+        let message = message.to_string();
+        let (message, hint) = match message.rsplit_once("\nhint: ") {
+            Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+            None => (message, None),
+        };
+        Self { message, hint, exit: Exit::BadInput }
     }
 
     /// A defect of Stowage, not of its input.
@@ -95,5 +100,6 @@ mod tests {
         let look = Look { width: 80, color: false, bars: false };
         let failure = Failure::new("bad thing\n  at \u{1b}[2Jline 3").hint("do better");
         assert_eq!(failure.text(&look), "error: bad thing; at \\u{1b}[2Jline 3\nhint: do better\n");
+        assert_eq!(Failure::new("bad thing\nhint: do better"), Failure::new("bad thing").hint("do better"));
     }
 }
