@@ -1,5 +1,7 @@
 //! One rule at a time, on clusters small enough to see the answer.
 
+#![allow(clippy::panic)] // A test fails by panicking.
+
 mod common;
 
 use common::{

@@ -1,6 +1,6 @@
 //! Builders that read like a sentence, and a generator of small random clusters.
 
-#![allow(dead_code, unreachable_pub)] // Each test binary uses its own part.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)] // Each test binary uses its own part.
 
 pub mod random;
 
