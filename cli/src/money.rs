@@ -12,6 +12,11 @@ pub(crate) fn each(price: Price) -> String {
     dollars(price.dollars(), if price.dollars() < 100.0 { 4 } else { 2 })
 }
 
+/// A part of a bill, with as many decimals as the whole can do with, so that both stand in one column.
+pub(crate) fn bill(part: Price, whole: Price) -> String {
+    dollars(part.dollars(), if whole.dollars() < 100.0 { 4 } else { 2 })
+}
+
 /// A bill an hour: `$0.6048`, `$12.345`, `$8,621.30`.
 pub(crate) fn hourly(price: Price) -> String {
     let value = price.dollars();

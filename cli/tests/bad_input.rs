@@ -1,5 +1,12 @@
 //! Whatever is wrong with the command line or its files: one clear error line, exit code 2, no panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    reason = "tests, which share what they do not all use"
+)]
+
 mod support;
 
 use support::{Ran, folder, run, run_with_input};

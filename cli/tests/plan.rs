@@ -1,5 +1,12 @@
 //! `stowage plan` from end to end: the examples, exit codes, forms of output, and what the README shows.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    dead_code,
+    reason = "tests, which share what they do not all use"
+)]
+
 mod support;
 
 use std::io::Read;

@@ -6,8 +6,8 @@
 use crate::render::look::{Look, Style};
 use crate::text::{cut, safe, width};
 
-/// Blanks between two columns.
-pub(crate) const GAP: usize = 2;
+/// Blanks between two columns, unless the table is tight.
+const GAP: usize = 2;
 /// No column is cut below this.
 const LEAST: usize = 6;
 
@@ -56,17 +56,22 @@ enum Row {
 }
 
 /// A table under construction.
-#[derive(Default)]
 pub(crate) struct Grid {
     columns: Vec<Column>,
     rows: Vec<Row>,
     indent: usize,
+    gap: usize,
 }
 
 impl Grid {
     /// An empty table, each line of it indented.
     pub(crate) fn new(indent: usize) -> Self {
-        Self { indent, ..Self::default() }
+        Self { columns: Vec::new(), rows: Vec::new(), indent, gap: GAP }
+    }
+
+    /// Leaves a single blank between columns.
+    pub(crate) fn tight(&mut self) {
+        self.gap = 1;
     }
 
     /// Adds a column of names, which may be cut where room is short.
@@ -97,7 +102,7 @@ impl Grid {
     }
 
     fn total(&self, widths: &[usize]) -> usize {
-        self.indent + widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+        self.indent + widths.iter().sum::<usize>() + self.gap * widths.len().saturating_sub(1)
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -150,7 +155,7 @@ impl Grid {
         for (at, ((cell, column), w)) in cells.iter().zip(&self.columns).zip(widths).enumerate() {
             let text = cut(&cell.text, *w);
             let padding = w.saturating_sub(width(&text));
-            let gap = if at == 0 { 0 } else { GAP };
+            let gap = if at == 0 { 0 } else { self.gap };
             let (before, after) = if column.align == Align::Right { (padding, 0) } else { (0, padding) };
             out.extend(std::iter::repeat_n(' ', gap + before));
             out.push_str(&look.paint(cell.style, &text));

@@ -180,19 +180,23 @@ struct Layout<'a> {
     total: bool,
     /// What to leave out at the front of zone names; the headings tell it.
     zone_prefix: &'a str,
+    /// Whether a single blank stands between columns.
+    tight: bool,
 }
 
 /// Writes the table of node groups; says in which form it shows shares.
 pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) -> Form {
     let measured = Measured::of(answer);
     let groups = grouped(answer, &measured);
-    let plain = Layout { form: Form::PERCENT, wide: true, total: true, zone_prefix: "" };
+    let plain = Layout { form: Form::PERCENT, wide: true, total: true, zone_prefix: "", tight: false };
     let mut layouts: Vec<Layout<'_>> =
         Form::ladder(look).iter().map(|form| Layout { form: *form, ..plain }).collect();
     layouts.push(Layout { total: false, ..plain });
     layouts.push(Layout { wide: false, ..plain });
     layouts.push(Layout { wide: false, total: false, ..plain });
-    layouts.push(Layout { wide: false, total: false, zone_prefix: common_region(answer, &groups), ..plain });
+    let narrow = Layout { wide: false, total: false, zone_prefix: common_region(answer, &groups), ..plain };
+    layouts.push(narrow);
+    layouts.push(Layout { tight: true, ..narrow });
     let mut chosen = None;
     for layout in layouts {
         let grid = table(answer, &groups, &measured, layout);
@@ -221,6 +225,9 @@ fn common_region<'a>(answer: &'a Answer, groups: &[Group<'_>]) -> &'a str {
 fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Layout<'_>) -> Grid {
     let device = measured.device.is_some();
     let mut grid = Grid::new(2);
+    if layout.tight {
+        grid.tight();
+    }
     grid.column("NODES", Align::Right);
     if layout.wide {
         grid.name("NODEPOOL");
@@ -240,6 +247,7 @@ fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Lay
         grid.column(title, bars);
     }
 
+    let bill = groups.iter().map(|g| g.total).sum();
     let mut last = None;
     for group in groups {
         let (pool, offering) = (answer.pool(group.like), answer.offering(group.like));
@@ -265,7 +273,7 @@ fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Lay
         let mark = if offering.estimated { "~" } else { "" };
         row.push(format!("{mark}{}", money::each(group.like.price)).into());
         if layout.total {
-            row.push(format!("{mark}{}", money::each(group.total)).into());
+            row.push(format!("{mark}{}", money::bill(group.total, bill)).into());
         }
         row.push(text::thousands(group.pods as u64).into());
         row.extend(group.fills.cells(layout.form, device));
@@ -273,12 +281,12 @@ fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Lay
     }
     if groups.len() > 1 {
         let mark = if answer.estimated_nodes() > 0 { "~" } else { "" };
-        grid.row(total_row(groups, layout, device, mark));
+        grid.row(total_row(groups, layout, device, &format!("{mark}{}", money::bill(bill, bill))));
     }
     grid
 }
 
-fn total_row(groups: &[Group<'_>], layout: Layout<'_>, device: bool, mark: &str) -> Vec<Cell> {
+fn total_row(groups: &[Group<'_>], layout: Layout<'_>, device: bool, total: &str) -> Vec<Cell> {
     let mut fills = Fills::default();
     for group in groups {
         fills.merge(&group.fills);
@@ -289,7 +297,7 @@ fn total_row(groups: &[Group<'_>], layout: Layout<'_>, device: bool, mark: &str)
     row.extend(std::iter::repeat_n(Cell::default(), if layout.wide { 3 } else { 1 }));
     row.push(Cell::default());
     if layout.total {
-        row.push(bold(&format!("{mark}{}", money::each(groups.iter().map(|g| g.total).sum()))));
+        row.push(bold(total));
     }
     row.push(bold(&text::thousands(groups.iter().map(|g| g.pods as u64).sum())));
     row.extend(fills.cells(layout.form, device));
