@@ -30,7 +30,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// A name for each new node: its NodePool's and a number, unlike that of any node of the cluster.
+    /// A name for each new node: its `NodePool`'s and a number, unlike that of any node of the cluster.
     pub(crate) fn node_names(&self) -> Vec<String> {
         let taken: BTreeSet<&str> = self.problem.nodes.iter().map(|n| n.name.as_str()).collect();
         let mut next = BTreeMap::<u32, u32>::new();
@@ -72,7 +72,7 @@ impl Answer {
         Resources::from_amounts(specs.flat_map(|spec| self.problem.specs[spec.index()].requests.iter()))
     }
 
-    /// What the pods of a new node request, DaemonSets included.
+    /// What the pods of a new node request, `DaemonSets` included.
     pub(crate) fn node_requests(&self, node: &NewNode) -> Resources {
         let daemons = node.daemons.iter().map(|id| self.problem.daemons[id.index()].spec);
         let daemons = daemons.flat_map(|spec| self.problem.specs[spec.index()].requests.iter());

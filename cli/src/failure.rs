@@ -1,6 +1,6 @@
 //! What ends a command early: one clear line, a hint where something can be done, and an exit code.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -80,7 +80,7 @@ impl Failure {
     fn text(&self, look: &Look) -> String {
         let mut text = format!("{} {}\n", look.paint(Style::Bad, "error:"), safe(&one_line(&self.message)));
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("{} {}\n", look.paint(Style::Good, "hint:"), safe(&one_line(hint))));
+            let _ = writeln!(text, "{} {}", look.paint(Style::Good, "hint:"), safe(&one_line(hint)));
         }
         text
     }

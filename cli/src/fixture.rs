@@ -65,7 +65,29 @@ fn new_node(pool: u32, kind: u32, offering: usize, micros: i64, pods: &[PodId]) 
     }
 }
 
-/// A plan with something of everything: two NodePools, spot estimates, GPUs, existing nodes, pods without a place.
+/// Adds an existing node for each pod, partly full, and puts the pod there.
+fn place(problem: &mut Problem, pods: &[PodId]) -> Vec<Placement> {
+    let mut placements = Vec::new();
+    for (number, pod) in pods.iter().enumerate() {
+        problem.nodes.push(Node {
+            name: format!("ip-10-0-{}-{number}.ec2.internal", number % 3),
+            labels: Labels::new(),
+            taints: Vec::new(),
+            allocatable: resources(3_920, 15_032, 58, 0),
+            used: resources(3_000 + 40 * number as i64, 4_000, 9, 0),
+            host_ports: Vec::new(),
+            pods: Vec::new(),
+            pool: Some("general".to_owned()),
+            open: true,
+        });
+        placements.push(Placement { node: NodeId::of(number), pods: vec![*pod] });
+    }
+    // Taken already, so that the first new node of the pool gets another number.
+    problem.nodes[13].name = "general-0".to_owned();
+    placements
+}
+
+/// A plan with something of everything: two `NodePools`, spot estimates, GPUs, existing nodes, pods without a place.
 pub(crate) fn rich() -> Answer {
     let mut problem = Problem {
         resources: ["cpu", "memory", "pods", "nvidia.com/gpu", "attachable-volumes-aws-ebs"]
@@ -103,24 +125,7 @@ pub(crate) fn rich() -> Answer {
     let huge = pods(&mut problem, "huge", 3, resources(4_000, 921_600, 1, 0));
     let strange = pods(&mut problem, "evil\u{1b}[2J", 1, resources(100, 100, 1, 0));
 
-    let mut placements = Vec::new();
-    for (number, pod) in api.iter().enumerate() {
-        problem.nodes.push(Node {
-            name: format!("ip-10-0-{}-{number}.ec2.internal", number % 3),
-            labels: Labels::new(),
-            taints: Vec::new(),
-            allocatable: resources(3_920, 15_032, 58, 0),
-            used: resources(3_000 + 40 * number as i64, 4_000, 9, 0),
-            host_ports: Vec::new(),
-            pods: Vec::new(),
-            pool: Some("general".to_owned()),
-            open: true,
-        });
-        placements.push(Placement { node: NodeId::of(number), pods: vec![*pod] });
-    }
-    // Taken already, so that the first new node of the pool gets another number.
-    problem.nodes[13].name = "general-0".to_owned();
-
+    let placements = place(&mut problem, &api);
     let mut unplaced: Vec<_> = huge
         .iter()
         .map(|pod| Unplaced {

@@ -1,11 +1,11 @@
-//! Why a pod is not placed, in words: one sentence for each NodePool, and a hint where something can be done.
+//! Why a pod is not placed, in words: one sentence for each `NodePool`, and a hint where something can be done.
 
 use stowage_solver::{Obstacle, PoolId, Problem, Reason, ResourceId};
 
 use crate::amount;
 use crate::text::count;
 
-/// One reason as a sentence without a full stop, naming the NodePool and the constraint.
+/// One reason as a sentence without a full stop, naming the `NodePool` and the constraint.
 pub(crate) fn sentence(problem: &Problem, reason: &Reason) -> String {
     match reason {
         Reason::Blocked(why) => why.clone(),

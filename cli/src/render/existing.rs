@@ -1,8 +1,8 @@
 //! Existing nodes that receive pods: room that is paid for already.
 
 use super::Show;
+use super::fill::{Fills, Form, Measured};
 use super::grid::{Align, Cell, Grid};
-use super::groups::{Fills, Form, Measured};
 use super::look::{Look, Style};
 use crate::answer::Answer;
 use crate::text;

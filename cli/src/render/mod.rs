@@ -6,6 +6,7 @@ pub(crate) mod grid;
 pub(crate) mod look;
 
 mod existing;
+mod fill;
 mod groups;
 mod pods;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub(crate) struct Show {
 pub(crate) fn report(answer: &Answer, show: Show, look: &Look) -> String {
     let mut out = String::new();
     headline(answer, look, &mut out);
-    let mut form = groups::Form::ladder(look)[0];
+    let mut form = fill::Form::ladder(look)[0];
     if !answer.solution.new_nodes.is_empty() {
         section("New nodes", Style::Bold, look, &mut out);
         form = groups::render(answer, look, &mut out);
@@ -79,39 +80,40 @@ fn section(title: &str, style: Style, look: &Look, out: &mut String) {
 
 /// One line that answers "and?": how many pods, and where they went.
 fn headline(answer: &Answer, look: &Look, out: &mut String) {
-    let solution = &answer.solution;
     let pending = answer.problem.pods.len();
-    let mut line = count(pending, "pending pod");
-    if pending == 0 {
-        line = "No pending pods: nothing to plan".to_owned();
-    } else {
-        let on_new: usize = solution.new_nodes.iter().map(|n| n.pods.len()).sum();
-        let on_existing: usize = solution.placements.iter().map(|p| p.pods.len()).sum();
-        let mut parts = Vec::new();
-        let thousands = |n: usize| text::thousands(n as u64);
-        if on_new > 0 {
-            parts.push(format!("{} on {}", thousands(on_new), count(solution.new_nodes.len(), "new node")));
-        }
-        if on_existing > 0 {
-            parts.push(format!(
-                "{} on {}",
-                thousands(on_existing),
-                count(solution.placements.len(), "existing node")
-            ));
-        }
-        if !solution.unplaced.is_empty() {
-            parts.push(format!("{} unschedulable", thousands(solution.unplaced.len())));
-        }
-        line = format!("{line}: {}", parts.join(", "));
-        if solution.cost > Price::ZERO {
-            line = format!("{line}; {} an hour", money::hourly(solution.cost));
-        }
-    }
+    let line = if pending == 0 { "No pending pods: nothing to plan".to_owned() } else { where_to(answer) };
     let mut wrapped = String::new();
     text::wrap(&mut wrapped, &line, look.width, "", "  ");
     for line in wrapped.lines() {
         out.push_str(&look.paint(Style::Bold, line));
         out.push('\n');
+    }
+}
+
+fn where_to(answer: &Answer) -> String {
+    let solution = &answer.solution;
+    let on_new: usize = solution.new_nodes.iter().map(|n| n.pods.len()).sum();
+    let on_existing: usize = solution.placements.iter().map(|p| p.pods.len()).sum();
+    let thousands = |n: usize| text::thousands(n as u64);
+    let mut parts = Vec::new();
+    if on_new > 0 {
+        parts.push(format!("{} on {}", thousands(on_new), count(solution.new_nodes.len(), "new node")));
+    }
+    if on_existing > 0 {
+        parts.push(format!(
+            "{} on {}",
+            thousands(on_existing),
+            count(solution.placements.len(), "existing node")
+        ));
+    }
+    if !solution.unplaced.is_empty() {
+        parts.push(format!("{} unschedulable", thousands(solution.unplaced.len())));
+    }
+    let line = format!("{}: {}", count(answer.problem.pods.len(), "pending pod"), parts.join(", "));
+    if solution.cost > Price::ZERO {
+        format!("{line}; {} an hour", money::hourly(solution.cost))
+    } else {
+        line
     }
 }
 
