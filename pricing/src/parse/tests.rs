@@ -262,3 +262,25 @@ fn long_texts_are_cut_in_messages() {
         assert!(message(&text).len() < 500, "{}", message(&text).len());
     }
 }
+
+#[test]
+fn no_damage_to_a_file_makes_it_panic() {
+    let good = with("", "").into_bytes();
+    for end in 0..good.len() {
+        assert!(Catalog::parse(&good[..end], "c.json").is_err(), "cut at {end}");
+    }
+    for at in 0..good.len() {
+        for byte in [0, b'"', b'[', b'-', b'9', b'e', 0xff] {
+            let mut damaged = good.clone();
+            damaged[at] = byte;
+            // Either answer will do: a digit more makes another good catalogue.
+            if let Ok(catalog) = Catalog::parse(&damaged, "c.json") {
+                assert_eq!(
+                    catalog,
+                    Catalog::parse(catalog.to_json().as_bytes(), "c.json").unwrap(),
+                    "byte {at}"
+                );
+            }
+        }
+    }
+}
