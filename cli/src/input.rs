@@ -24,8 +24,12 @@ pub(crate) struct Input {
 /// # Errors
 /// As [`read`].
 pub(crate) fn snapshot(path: &Path) -> Result<Input, Failure> {
-    let how = || format!("make a snapshot with: {HOW_TO_CAPTURE}");
-    read(path).map_err(|failure| if path.is_dir() { failure } else { failure.hint(how()) })
+    let hint = if path.is_dir() {
+        format!("name its files: {}/*.json", path.display())
+    } else {
+        format!("make a snapshot with: {HOW_TO_CAPTURE}")
+    };
+    read(path).map_err(|failure| failure.hint(hint))
 }
 
 /// Reads a file, or standard input where the path is `-`.
@@ -41,8 +45,7 @@ pub(crate) fn read(path: &Path) -> Result<Input, Failure> {
     let mut file = File::open(path).map_err(|error| cannot(&error))?;
     let metadata = file.metadata().map_err(|error| cannot(&error))?;
     if metadata.is_dir() {
-        return Err(Failure::new(format!("{name} is a folder, not a file"))
-            .hint(format!("name its files: {name}/*.yaml")));
+        return Err(Failure::new(format!("{name} is a folder, not a file")));
     }
     take(name, &mut file, metadata.len().min(MOST_BYTES))
 }
