@@ -10,25 +10,7 @@ use stowage_cluster::{ReadError, ReadOptions, Snapshot, Source, read};
 use stowage_pricing::Catalog;
 
 /// Two types in two zones.
-pub const CATALOG: &str = r#"[
-    {"name": "m7i.large", "architecture": "amd64", "operatingSystems": ["linux"],
-     "resources": {"cpu": "2", "memory": "7577Mi", "pods": "29", "ephemeral-storage": "20Gi"},
-     "overhead": {"cpu": "70m", "memory": "674Mi"},
-     "labels": {"karpenter.k8s.aws/instance-category": "m", "karpenter.k8s.aws/instance-generation": "7"},
-     "offerings": [
-        {"Price": 0.1008, "Available": true, "Requirements": [
-            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
-            {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a", "us-east-1b"]}]},
-        {"Price": 0.05, "Available": false, "Requirements": [
-            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]},
-            {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}]}]},
-    {"name": "g5.xlarge", "architecture": "amd64", "operatingSystems": ["linux", "windows"],
-     "resources": {"cpu": "4", "memory": "15155Mi", "pods": "58", "nvidia.com/gpu": "1", "attachable-volumes-aws-ebs": 20},
-     "labels": {"karpenter.k8s.aws/instance-category": "g", "karpenter.k8s.aws/instance-generation": "5"},
-     "offerings": [
-        {"Price": 1.006, "Available": true, "Requirements": [
-            {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
-            {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}]}]}]"#;
+pub const CATALOG: &str = include_str!("../catalog.json");
 
 pub fn catalog() -> &'static Catalog {
     static PARSED: LazyLock<Catalog> =
