@@ -1,8 +1,14 @@
 //! What every object has: name, namespace, labels, owners.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+/// Longest list that [`short_list`] reads.
+const MAX_ITEMS: usize = 1000;
 
 /// An object's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -19,7 +25,7 @@ pub struct ObjectMeta {
     /// When the object was asked to go; `Some` while it is being deleted.
     pub deletion_timestamp: Option<String>,
     /// The objects that it belongs to.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub owner_references: Vec<OwnerReference>,
 }
 
@@ -46,4 +52,48 @@ where
     T: Deserialize<'de> + Default,
 {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads a list that is compared with other lists item by item, for `#[serde(deserialize_with)]`: at most a thousand
+/// items, which is ten times what Karpenter's own validation allows, so that no input makes such comparisons endless.
+/// `null` is an empty list.
+pub fn short_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Items<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Items<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_none<E: Error>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+            deserializer.deserialize_seq(self)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if all.len() == MAX_ITEMS {
+                    return Err(A::Error::custom(format_args!(
+                        "more than {MAX_ITEMS} items: no such list is that long"
+                    )));
+                }
+                all.push(item);
+            }
+            Ok(all)
+        }
+    }
+    deserializer.deserialize_option(Items(PhantomData))
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default};
+use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default, short_list};
 
 /// A `NodeClaim`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -24,13 +24,13 @@ pub struct NodeClaim {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeClaimSpec {
     /// What the labels of the node must satisfy.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub requirements: Vec<Requirement>,
     /// Taints of the node.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub taints: Vec<Taint>,
     /// Taints that the node starts with and others take away.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub startup_taints: Vec<Taint>,
 }
 

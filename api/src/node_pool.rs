@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default};
+use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default, short_list};
 
 /// A `NodePool`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -61,13 +61,13 @@ pub struct NodePoolTemplateMeta {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodePoolTemplateSpec {
     /// What the labels of its nodes must satisfy.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub requirements: Vec<Requirement>,
     /// Taints of its nodes.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub taints: Vec<Taint>,
     /// Taints that its nodes start with and others take away.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub startup_taints: Vec<Taint>,
     /// The class that says how to launch its nodes.
     pub node_class_ref: Option<NodeClassRef>,

@@ -363,15 +363,10 @@ fn parse<T: DeserializeOwned>(raw: &str) -> Result<T, Fault> {
 
 /// Serde's words, with what to do where that is known.
 fn with_remedy(problem: String) -> String {
-    let (quote, list) = (problem.ends_with("expected a string"), problem.ends_with("expected a sequence"));
-    if quote
-        && !problem.contains("type: map")
-        && !problem.contains("type: sequence")
-        && !problem.contains("null")
-    {
+    let scalar =
+        ["type: integer", "type: floating point", "type: boolean"].iter().any(|t| problem.contains(t));
+    if scalar && problem.ends_with("expected a string") {
         format!("{problem}: put it in quotes")
-    } else if list {
-        format!("{problem}: write a list")
     } else {
         problem
     }

@@ -44,10 +44,7 @@ fn syntax_errors_of_later_documents_have_their_own_lines() {
 
 #[test]
 fn wrong_types_name_the_field() {
-    assert_eq!(
-        spec_error(r#"{"containers": {}}"#),
-        ".containers: invalid type: map, expected a sequence: write a list"
-    );
+    assert_eq!(spec_error(r#"{"containers": {}}"#), ".containers: invalid type: map, expected a list");
     assert_eq!(
         spec_error(r#"{"nodeSelector": {"disk": 5}}"#),
         ".nodeSelector.disk: invalid type: integer `5`, expected a string: put it in quotes"
@@ -227,6 +224,28 @@ fn a_million_labels_are_too_much_for_one_object() {
 }
 
 #[test]
+fn lists_that_are_compared_with_each_other_are_short() {
+    let requirement = r#"{"key": "a", "operator": "In", "values": ["x"]}"#;
+    let pool = |count: usize| {
+        let requirements = vec![requirement; count].join(",");
+        format!(
+            r#"{{"kind": "NodePool", "metadata": {{"name": "p"}}, "spec": {{"template": {{"spec": {{
+               "requirements": [{requirements}]}}}}}}}}"#
+        )
+    };
+    assert_eq!(read_bytes(pool(1000).as_bytes()).expect("valid").node_pools.len(), 1);
+    assert_eq!(
+        object_error(&pool(1001)),
+        "in.json: items[0], NodePool p: spec.template.spec.requirements: more than 1000 items: no such list is that long"
+    );
+    let tolerations = vec!["{}"; 1001].join(",");
+    assert!(
+        spec_error(&format!(r#"{{"tolerations": [{tolerations}]}}"#))
+            .starts_with(".tolerations: more than 1000")
+    );
+}
+
+#[test]
 fn invalid_utf8_says_at_which_byte() {
     let mut bytes = list(&pod("{}")).into_bytes();
     let at = bytes.len() - 20;
@@ -265,6 +284,7 @@ fn bombs_do_not_go_off() {
         format!("{text}a{n}: &a{n} [{refs}]\n")
     });
     assert!(error(yaml.as_bytes()).contains("not valid YAML"));
+    assert!(error(b"kind: Pod\nmetadata: &m {name: web, labels: *m}").contains("in.json"));
     let wide = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 50_000].join(", "));
     assert!(error(wide.as_bytes()).contains("not valid YAML"));
 

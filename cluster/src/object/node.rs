@@ -1,7 +1,7 @@
 //! Nodes, and what their CSI drivers can attach.
 
 use serde::Deserialize;
-use stowage_api::{ObjectMeta, ResourceList, Taint, null_is_default};
+use stowage_api::{ObjectMeta, ResourceList, Taint, null_is_default, short_list};
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Node {
 #[serde(default)]
 pub struct NodeSpec {
     /// Taints.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub taints: Vec<Taint>,
     /// Whether it is cordoned.
     #[serde(deserialize_with = "null_is_default")]
@@ -59,7 +59,7 @@ pub struct CsiNode {
 #[serde(default)]
 pub struct CsiNodeSpec {
     /// Drivers.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub drivers: Vec<CsiDriver>,
 }
 

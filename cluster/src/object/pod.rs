@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use stowage_api::{ObjectMeta, ResourceList, null_is_default};
+use stowage_api::{ObjectMeta, ResourceList, null_is_default, short_list};
 
 use super::selector::{LabelSelector, NodeSelector};
 
@@ -53,10 +53,10 @@ pub struct PodSpec {
     #[serde(deserialize_with = "null_is_default")]
     pub node_name: String,
     /// Containers.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub containers: Vec<Container>,
     /// Init containers, sidecars among them.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub init_containers: Vec<Container>,
     /// Pod-level resources.
     #[serde(deserialize_with = "null_is_default")]
@@ -71,10 +71,10 @@ pub struct PodSpec {
     #[serde(deserialize_with = "null_is_default")]
     pub affinity: Affinity,
     /// Tolerations.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub tolerations: Vec<Toleration>,
     /// Topology spread.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub topology_spread_constraints: Vec<SpreadConstraint>,
     /// Volumes that are claims; all others are left out.
     #[serde(deserialize_with = "claim_volumes")]
@@ -106,7 +106,7 @@ pub struct Container {
     #[serde(deserialize_with = "null_is_default")]
     pub resources: ContainerResources,
     /// Ports.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub ports: Vec<ContainerPort>,
     /// Of an init container, whether it keeps running beside the others (`restartPolicy: Always`).
     #[serde(rename = "restartPolicy", deserialize_with = "is_always")]
@@ -192,7 +192,7 @@ pub struct NodeAffinity {
 #[serde(default)]
 pub struct PodAffinity {
     /// What must hold: every term.
-    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", deserialize_with = "null_is_default")]
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", deserialize_with = "short_list")]
     pub required: Vec<PodAffinityTerm>,
     /// How many preferences there are.
     #[serde(
@@ -212,16 +212,16 @@ pub struct PodAffinityTerm {
     #[serde(default)]
     pub label_selector: Option<LabelSelector>,
     /// In these namespaces.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "short_list")]
     pub namespaces: Vec<String>,
     /// And in namespaces with such labels. With neither, in the pod's own.
     #[serde(default)]
     pub namespace_selector: Option<LabelSelector>,
     /// Label keys for which the pods must have this pod's value.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "short_list")]
     pub match_label_keys: Vec<String>,
     /// Label keys for which the pods must not have this pod's value.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "short_list")]
     pub mismatch_label_keys: Vec<String>,
 }
 
@@ -244,7 +244,7 @@ pub struct SpreadConstraint {
     #[serde(default)]
     pub label_selector: Option<LabelSelector>,
     /// Label keys for which the pods must have this pod's value.
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "short_list")]
     pub match_label_keys: Vec<String>,
     /// Whether domains count that the pod's node selector and affinity exclude; honoured when unset.
     #[serde(default)]
@@ -365,7 +365,7 @@ struct TemplateWire {
 }
 
 fn claim_volumes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
-    let written: Vec<VolumeWire> = null_is_default(deserializer)?;
+    let written: Vec<VolumeWire> = short_list(deserializer)?;
     let kept = written.into_iter().filter_map(|v| match (v.persistent_volume_claim, v.ephemeral) {
         (Some(claim), _) => Some(Volume::Claim(claim.claim_name)),
         (None, Some(ephemeral)) => {

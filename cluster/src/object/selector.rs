@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
-use stowage_api::{Requirement, null_is_default};
+use stowage_api::{Requirement, null_is_default, short_list};
 
 /// Selects nodes: one of the terms must hold. No term selects nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelector {
     /// Alternatives.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub node_selector_terms: Vec<NodeSelectorTerm>,
 }
 
@@ -19,10 +19,10 @@ pub struct NodeSelector {
 #[serde(rename_all = "camelCase", default)]
 pub struct NodeSelectorTerm {
     /// On labels.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub match_expressions: Vec<Requirement>,
     /// On fields, of which Kubernetes knows `metadata.name` alone.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub match_fields: Vec<Requirement>,
 }
 
@@ -34,7 +34,7 @@ pub struct LabelSelector {
     #[serde(deserialize_with = "null_is_default")]
     pub match_labels: BTreeMap<String, String>,
     /// Requirements.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub match_expressions: Vec<LabelRequirement>,
 }
 

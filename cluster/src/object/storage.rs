@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use stowage_api::{ObjectMeta, null_is_default};
+use stowage_api::{ObjectMeta, null_is_default, short_list};
 
 use super::selector::NodeSelector;
 
@@ -84,7 +84,7 @@ pub struct StorageClass {
     #[serde(deserialize_with = "null_is_default")]
     pub volume_binding_mode: String,
     /// Where its volumes may be made; anywhere when empty.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub allowed_topologies: Vec<TopologyTerm>,
 }
 
@@ -93,7 +93,7 @@ pub struct StorageClass {
 #[serde(rename_all = "camelCase", default)]
 pub struct TopologyTerm {
     /// On labels.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "short_list")]
     pub match_label_expressions: Vec<TopologyExpression>,
 }
 
