@@ -1,6 +1,6 @@
 //! From patterns of items to named pods on nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::explain::reasons;
 use crate::model::Model;
@@ -44,9 +44,10 @@ pub(crate) fn hand_out(
         by_name(&mut pods);
         solution.placements.push(Placement { node: NodeId::of(node), pods });
     }
+    let shelves = Shelves::of(model);
     for bins in &incumbent.bins {
         let kind = &model.kinds.kinds[bins.kind as usize];
-        let alternatives = alternatives(model, &dealt.items, bins);
+        let alternatives = shelves.alternatives(model, &dealt.items, bins);
         for _ in 0..bins.copies {
             let mut pods = Vec::new();
             for (item, count) in &bins.pattern {
@@ -108,31 +109,45 @@ fn not_honoured(model: &Model<'_>) -> Vec<NotHonoured> {
     example.map(|example| NotHonoured { rule, pods: count, example }).into_iter().collect()
 }
 
-/// Other types that hold the same pods, from the same pool, in the same zone and capacity type: cheapest first.
-fn alternatives(model: &Model<'_>, items: &[Item], bins: &Bins) -> Vec<TypeId> {
-    let problem = model.problem;
-    let chosen = &model.kinds.kinds[bins.kind as usize];
-    let sold = |kind: &crate::kind::Kind| {
-        let offering = &problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
-        (offering.zone.as_str(), offering.capacity_type.as_str())
-    };
-    let load = load(model, items, &bins.pattern);
-    let mut found: Vec<(i64, &str, TypeId)> = Vec::new();
-    for (at, kind) in model.kinds.kinds.iter().enumerate() {
-        let fits = || {
-            let room = &model.kinds.shapes[kind.shape as usize].room;
-            load.iter().zip(room).all(|(need, have)| need <= have)
-                && bins.pattern.iter().all(|(item, _)| items[*item as usize].kinds.contains(at))
-        };
-        if kind.variant == chosen.variant
-            && kind.instance_type != chosen.instance_type
-            && sold(kind) == sold(chosen)
-            && fits()
-        {
-            found.push((kind.price, &problem.types[kind.instance_type.index()].name, kind.instance_type));
+/// Kinds by what a launch keeps fixed: pool and chosen labels, zone, capacity type. Cheapest first.
+struct Shelves<'m>(HashMap<(u32, &'m str, &'m str), Vec<u32>>);
+
+impl<'m> Shelves<'m> {
+    fn of(model: &'m Model<'_>) -> Self {
+        let mut shelves = HashMap::<_, Vec<u32>>::new();
+        for at in 0..model.kinds.kinds.len() {
+            shelves.entry(Self::shelf(model, at as u32)).or_default().push(at as u32);
         }
+        for kinds in shelves.values_mut() {
+            // Kinds stand by the names of their types already.
+            kinds.sort_by_key(|at| model.kinds.kinds[*at as usize].price);
+        }
+        Self(shelves)
     }
-    found.sort_unstable();
-    found.dedup_by_key(|(_, _, id)| *id);
-    found.into_iter().take(ALTERNATIVES).map(|(_, _, id)| id).collect()
+
+    fn shelf(model: &'m Model<'_>, at: u32) -> (u32, &'m str, &'m str) {
+        let kind = &model.kinds.kinds[at as usize];
+        let offering = &model.problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
+        (kind.variant, offering.zone.as_str(), offering.capacity_type.as_str())
+    }
+
+    /// Other types that hold the same pods, from the same pool, in the same zone and capacity type: cheapest first.
+    fn alternatives(&self, model: &'m Model<'_>, items: &[Item], bins: &Bins) -> Vec<TypeId> {
+        let load = load(model, items, &bins.pattern);
+        let mut found: Vec<TypeId> = Vec::new();
+        for at in self.0.get(&Self::shelf(model, bins.kind)).into_iter().flatten() {
+            let kind = &model.kinds.kinds[*at as usize];
+            let room = &model.kinds.shapes[kind.shape as usize].room;
+            let holds = load.iter().zip(room).all(|(need, have)| need <= have)
+                && bins.pattern.iter().all(|(item, _)| items[*item as usize].kinds.contains(*at as usize));
+            let own = model.kinds.kinds[bins.kind as usize].instance_type;
+            if holds && kind.instance_type != own && !found.contains(&kind.instance_type) {
+                found.push(kind.instance_type);
+                if found.len() == ALTERNATIVES {
+                    break;
+                }
+            }
+        }
+        found
+    }
 }

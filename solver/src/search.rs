@@ -20,6 +20,8 @@ use crate::{Effort, Options, Progress};
 
 /// Passes of value correction over one construction.
 const PASSES: u32 = 12;
+/// Of these the quick effort makes: most of the gain is in the first few.
+const QUICK_PASSES: u32 = 4;
 /// Rounds of column generation, of which every few are rounded to a packing.
 const ROUNDS: u32 = 60;
 const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
@@ -173,8 +175,9 @@ impl<'a> Search<'a> {
         }
         let mut best: Option<(Incumbent, Budget)> = None;
         let mut columns: Option<Columns> = None;
-        for pass in 0..PASSES {
-            progress("packing", u64::from(pass), u64::from(PASSES));
+        let passes = if self.options.effort == Effort::Quick { QUICK_PASSES } else { PASSES };
+        for pass in 0..passes {
+            progress("packing", u64::from(pass), u64::from(passes));
             // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
             let short = best.as_ref().is_some_and(|(b, _)| b.unpacked() > 0);
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };

@@ -55,24 +55,32 @@ pub(crate) fn repack_worst(
         let value: f64 = bins.pattern.iter().map(|(i, n)| values[*i as usize] * f64::from(*n)).sum();
         value / model.kinds.kinds[bins.kind as usize].price.max(1) as f64
     };
-    let mut single: Vec<Bins> = Vec::new();
-    for bins in &incumbent.bins {
-        single.extend((0..bins.copies).map(|_| Bins { copies: 1, ..bins.clone() }));
-    }
-    single.sort_by(|a, b| {
+    let mut kept = std::mem::take(&mut incumbent.bins);
+    let before = kept.clone();
+    kept.sort_by(|a, b| {
         worth(a).total_cmp(&worth(b)).then_with(|| (a.kind, &a.pattern).cmp(&(b.kind, &b.pattern)))
     });
-    let cut = ((single.len() as f64 * share).ceil() as usize).clamp(1, single.len());
-    let kept = single.split_off(cut);
+    let total: u32 = kept.iter().map(|b| b.copies).sum();
+    let mut cut = ((f64::from(total) * share).ceil() as u32).clamp(1, total.max(1));
+    let mut apart: Vec<Bins> = Vec::new();
+    for bins in &mut kept {
+        let copies = bins.copies.min(cut);
+        if copies > 0 {
+            apart.push(Bins { copies, ..bins.clone() });
+        }
+        bins.copies -= copies;
+        cut -= copies;
+    }
+    kept.retain(|b| b.copies > 0);
     let mut trial_budget = budget.clone();
     let mut trial = Incumbent { bins: kept, left: incumbent.left.clone() };
     let mut freed = 0;
-    for bins in &single {
+    for bins in &apart {
         let kind = &model.kinds.kinds[bins.kind as usize];
-        trial_budget.take(model, kind, -1);
-        freed += kind.price;
+        trial_budget.take(model, kind, -i64::from(bins.copies));
+        freed += kind.price * i64::from(bins.copies);
         for (item, count) in &bins.pattern {
-            trial.left[*item as usize] += count;
+            trial.left[*item as usize] += count * bins.copies;
         }
     }
     plug(model, items, useful, &mut trial);
@@ -82,6 +90,7 @@ pub(crate) fn repack_worst(
     if rest.unpacked() > incumbent.unpacked()
         || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed
     {
+        incumbent.bins = before;
         return false;
     }
     trial.bins.append(&mut rest.bins);
@@ -92,7 +101,7 @@ pub(crate) fn repack_worst(
     true
 }
 
-/// Fills holes of single bins with what is left, biggest pods first.
+/// Fills holes of bins with what is left, biggest pods first.
 fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumbent) {
     let mut order: Vec<u32> = (0..items.len() as u32).filter(|i| trial.left[*i as usize] > 0).collect();
     let size = |item: u32| {
@@ -102,7 +111,10 @@ fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumb
     let by_kind: HashMap<u32, &Useful> = useful.iter().map(|u| (u.kind, u)).collect();
     let holds =
         |kind: u32, item: u32| by_kind.get(&kind).is_some_and(|u| u.items.binary_search(&item).is_ok());
-    for bins in &mut trial.bins {
+    // Equal bins are plugged alike as far as the pods last; the others of the group come round again.
+    let mut waiting = std::mem::take(&mut trial.bins);
+    waiting.reverse();
+    while let Some(mut bins) = waiting.pop() {
         let kind = &model.kinds.kinds[bins.kind as usize];
         let full = load(model, items, &bins.pattern);
         let room = &model.kinds.shapes[kind.shape as usize].room;
@@ -110,8 +122,8 @@ fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumb
         let mut state: Option<HostState> = None;
         for &item in &order {
             let class = items[item as usize].class;
-            let most =
-                crate::model::copies(&model.requests[class as usize], &room).min(trial.left[item as usize]);
+            let left = trial.left[item as usize];
+            let most = crate::model::copies(&model.requests[class as usize], &room).min(left);
             if most == 0 || !holds(bins.kind, item) {
                 continue;
             }
@@ -124,14 +136,20 @@ fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumb
             });
             let most = most.min(model.rules.allowance(class, state));
             if most > 0 {
+                let alike = (left / most).min(bins.copies);
+                if alike < bins.copies {
+                    waiting.push(Bins { copies: bins.copies - alike, ..bins.clone() });
+                    bins.copies = alike;
+                }
                 model.rules.add(class, most, state);
-                trial.left[item as usize] -= most;
+                trial.left[item as usize] -= most * alike;
                 for (room, need) in room.iter_mut().zip(&model.requests[class as usize]) {
                     *room -= need * i64::from(most);
                 }
                 add_to(&mut bins.pattern, item, most);
             }
         }
+        trial.bins.push(bins);
     }
 }
 

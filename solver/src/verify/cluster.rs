@@ -1,6 +1,7 @@
 //! The cluster as it would be once the plan is carried out.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::problem::{
     HostPort, LabelSetId, Labels, NodeConstraint, PodSelector, PodSpec, Problem, SpecId, Taint, Toleration,
@@ -11,7 +12,8 @@ use crate::solution::Solution;
 /// A node, old or new.
 pub(super) struct Host<'p> {
     pub(super) title: String,
-    pub(super) labels: Labels,
+    /// Shared by all new nodes of one kind.
+    pub(super) labels: Rc<Labels>,
     pub(super) taints: &'p [Taint],
     /// Index of the new node in the solution.
     pub(super) new: Option<usize>,
@@ -54,7 +56,7 @@ impl<'p> Cluster<'p> {
         for (at, node) in problem.nodes.iter().enumerate() {
             this.hosts.push(Host {
                 title: format!("existing node {}", node.name),
-                labels: node.labels.clone(),
+                labels: Rc::new(node.labels.clone()),
                 taints: &node.taints,
                 new: None,
                 old: Some(at),
@@ -70,13 +72,18 @@ impl<'p> Cluster<'p> {
                 this.seat(&pod.name, pod.spec, pod.labels, placement.node.index(), true, false);
             }
         }
+        let mut by_kind = HashMap::new();
         for (at, node) in solution.new_nodes.iter().enumerate() {
             let pool = &problem.pools[node.pool.index()];
             let of_type = &problem.types[node.instance_type.index()];
-            let mut labels = pool.labels.clone();
-            labels.extend(of_type.labels.clone());
-            labels.extend(of_type.offerings[node.offering].labels.clone());
-            labels.extend(node.chosen_labels.iter().cloned());
+            let same = (node.pool, node.instance_type, node.offering, &node.chosen_labels);
+            let labels = Rc::clone(by_kind.entry(same).or_insert_with(|| {
+                let mut labels = pool.labels.clone();
+                labels.extend(of_type.labels.clone());
+                labels.extend(of_type.offerings[node.offering].labels.clone());
+                labels.extend(node.chosen_labels.iter().cloned());
+                Rc::new(labels)
+            }));
             let host = this.hosts.len();
             this.hosts.push(Host {
                 title: format!("new node {at} ({} from {})", of_type.name, pool.name),

@@ -1,11 +1,11 @@
 //! Anti-affinity and spread over the finished cluster.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::cluster::{Cluster, Domain, broken, repelling};
 use super::{Violation, violation};
 use crate::problem::{
-    InstanceType, Labels, NodeConstraint, NodePool, Offering, Operator, PodTerm, Spread, Toleration,
+    InstanceType, Labels, NodeConstraint, NodePool, Offering, Operator, PodTerm, SpecId, Spread, Toleration,
     TopologyKey,
 };
 
@@ -47,75 +47,118 @@ fn anti_affinity(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
 }
 
 /// Pods that carry one spread constraint and see the same nodes.
-type Rule<'p> = (&'p Spread, Vec<&'p TopologyKey>, Option<&'p [NodeConstraint]>, Option<&'p [Toleration]>);
+type Rule<'p> = (&'p Spread, View<'p>);
 
-/// Offered values of a key, by what the pods' rule looks at.
-type Offered<'p> =
-    HashMap<(String, Option<&'p [NodeConstraint]>, Option<&'p [Toleration]>), BTreeSet<String>>;
+/// What decides which nodes a spread constraint counts: all its pod's keys, and what its policies honour.
+type View<'p> = (Vec<&'p TopologyKey>, Option<&'p [NodeConstraint]>, Option<&'p [Toleration]>);
 
-fn spread(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
-    let mut rules = BTreeMap::<Rule<'_>, Vec<usize>>::new();
-    for (at, _) in cluster.seats.iter().enumerate().filter(|(_, seat)| seat.placed) {
+/// What is the same for many spread rules.
+#[derive(Default)]
+struct Shared<'p, 'c> {
+    /// By key: the domain of each host.
+    domains: HashMap<&'p TopologyKey, Vec<Option<Domain<'c>>>>,
+    /// By view: whether each host counts.
+    eligible: HashMap<View<'p>, Vec<bool>>,
+    /// By key and view: the domains of the hosts that count.
+    seen: HashMap<(&'p TopologyKey, View<'p>), HashSet<Domain<'c>>>,
+    /// By key and view: the values that `NodePool`s offer.
+    offered: HashMap<(&'p str, View<'p>), BTreeSet<String>>,
+}
+
+fn spread<'p>(cluster: &Cluster<'p>, found: &mut Vec<Violation>) {
+    let mut views = HashMap::<SpecId, Vec<usize>>::new();
+    let mut numbers = BTreeMap::<Rule<'p>, usize>::new();
+    let mut carriers = Vec::<Vec<usize>>::new();
+    for (at, seat) in cluster.seats.iter().enumerate().filter(|(_, seat)| seat.placed) {
         let spec = cluster.spec(at);
-        let keys: BTreeSet<&TopologyKey> = spec.spread.iter().map(|s| &s.key).collect();
-        for rule in &spec.spread {
-            let affinity = rule.honor_node_affinity.then_some(spec.node.as_slice());
-            let taints = rule.honor_taints.then_some(spec.tolerations.as_slice());
-            rules.entry((rule, keys.iter().copied().collect(), affinity, taints)).or_default().push(at);
-        }
+        let carried = views.entry(seat.spec).or_insert_with(|| {
+            let keys: BTreeSet<&TopologyKey> = spec.spread.iter().map(|s| &s.key).collect();
+            let keys: Vec<&TopologyKey> = keys.into_iter().collect();
+            let number = |rule: &'p Spread| {
+                let affinity = rule.honor_node_affinity.then_some(spec.node.as_slice());
+                let taints = rule.honor_taints.then_some(spec.tolerations.as_slice());
+                *numbers.entry((rule, (keys.clone(), affinity, taints))).or_insert_with(|| {
+                    carriers.push(Vec::new());
+                    carriers.len() - 1
+                })
+            };
+            spec.spread.iter().map(number).collect()
+        });
+        carried.iter().for_each(|rule| carriers[*rule].push(at));
     }
-    let mut offered = HashMap::new();
-    for (rule, carriers) in rules {
-        spread_rule(cluster, &rule, &carriers, &mut offered, found);
+    let mut shared = Shared::default();
+    for (rule, number) in &numbers {
+        shared.learn(cluster, rule);
+        spread_rule(cluster, rule, &carriers[*number], &shared, found);
     }
 }
 
-fn spread_rule<'p>(
-    cluster: &Cluster<'p>,
-    (rule, keys, affinity, taints): &Rule<'p>,
+impl<'p, 'c> Shared<'p, 'c> {
+    fn learn(&mut self, cluster: &'c Cluster<'p>, (rule, view): &Rule<'p>) {
+        let (keys, affinity, taints) = view;
+        for key in keys {
+            self.domains
+                .entry(key)
+                .or_insert_with(|| (0..cluster.hosts.len()).map(|at| cluster.domain(at, key)).collect());
+        }
+        if !self.eligible.contains_key(view) {
+            let domains: Vec<&Vec<Option<Domain<'_>>>> = keys.iter().map(|key| &self.domains[key]).collect();
+            let counts = |at: usize| {
+                let host = &cluster.hosts[at];
+                domains.iter().all(|d| d[at].is_some())
+                    && affinity.is_none_or(|a| broken(a, &host.labels).is_none())
+                    && taints.is_none_or(|t| repelling(host.taints, t).is_none())
+            };
+            let eligible = (0..cluster.hosts.len()).map(counts).collect();
+            self.eligible.insert(view.clone(), eligible);
+        }
+        let (of_host, eligible) = (&self.domains[&rule.key], &self.eligible[view]);
+        self.seen.entry((&rule.key, view.clone())).or_insert_with(|| {
+            of_host.iter().zip(eligible).filter(|(_, eligible)| **eligible).filter_map(|(d, _)| *d).collect()
+        });
+        if let TopologyKey::Label(key) = &rule.key {
+            self.offered
+                .entry((key, view.clone()))
+                .or_insert_with(|| offered_values(cluster, key, *affinity, *taints));
+        }
+    }
+}
+
+fn spread_rule(
+    cluster: &Cluster<'_>,
+    (rule, view): &Rule<'_>,
     carriers: &[usize],
-    offered: &mut Offered<'p>,
+    shared: &Shared<'_, '_>,
     found: &mut Vec<Violation>,
 ) {
-    let eligible: Vec<bool> = (0..cluster.hosts.len())
-        .map(|at| {
-            let host = &cluster.hosts[at];
-            keys.iter().all(|key| cluster.domain(at, key).is_some())
-                && affinity.is_none_or(|a| broken(a, &host.labels).is_none())
-                && taints.is_none_or(|t| repelling(host.taints, t).is_none())
-        })
-        .collect();
-    let mut domains: BTreeSet<Domain<'_>> = (0..eligible.len())
-        .filter(|at| eligible[*at])
-        .filter_map(|at| cluster.domain(at, &rule.key))
-        .collect();
+    let (of_host, eligible) = (&shared.domains[&rule.key], &shared.eligible[view]);
+    let seen = &shared.seen[&(&rule.key, view.clone())];
+    let mut unseen = Vec::new();
     if let TopologyKey::Label(key) = &rule.key {
-        let values = offered
-            .entry((key.clone(), *affinity, *taints))
-            .or_insert_with(|| offered_values(cluster, key, *affinity, *taints));
-        domains.extend(values.iter().map(|v| Domain::Value(v)));
+        let offered = shared.offered[&(key.as_str(), view.clone())].iter().map(|v| Domain::Value(v));
+        unseen.extend(offered.filter(|d| !seen.contains(d)));
     }
-    let carrying: BTreeSet<usize> = carriers.iter().copied().collect();
+    let total = seen.len() + unseen.len();
     let (mut every, mut early) = (HashMap::<Domain<'_>, u32>::new(), HashMap::<Domain<'_>, u32>::new());
     for seat in cluster.picked(&rule.selector) {
         let pod = &cluster.seats[seat];
-        let Some(domain) =
-            cluster.domain(pod.host, &rule.key).filter(|_| eligible[pod.host] && !pod.terminating)
-        else {
+        let Some(domain) = of_host[pod.host].filter(|_| eligible[pod.host] && !pod.terminating) else {
             continue;
         };
         *every.entry(domain).or_default() += 1;
-        if !pod.placed || carrying.contains(&seat) {
+        // Carriers stand in the order of their seats.
+        if !pod.placed || carriers.binary_search(&seat).is_ok() {
             *early.entry(domain).or_default() += 1;
         }
     }
-    let counted = domains.iter().all(|d| every.contains_key(d));
-    let all_there = counted && domains.len() >= rule.min_domains as usize;
+    // A domain offered and not seen has no pod.
+    let counted = unseen.is_empty() && seen.iter().all(|d| every.contains_key(d));
+    let all_there = counted && total >= rule.min_domains as usize;
     let least = if all_there { every.values().copied().min().unwrap_or(0) } else { 0 };
     let mut told = BTreeSet::new();
     for seat in carriers {
         let pod = &cluster.seats[*seat];
-        let Some(domain) = cluster.domain(pod.host, &rule.key) else {
+        let Some(domain) = of_host[pod.host] else {
             violation(
                 found,
                 format!("pod {}: its node lacks the label of spread key {:?}", pod.name, rule.key),
@@ -127,12 +170,9 @@ fn spread_rule<'p>(
             violation(
                 found,
                 format!(
-                    "pod {}: spread over {:?} has {there} pods in {domain:?} and {least} in the least full of {} domains, \
-                     its maxSkew is {}",
-                    pod.name,
-                    rule.key,
-                    domains.len(),
-                    rule.max_skew
+                    "pod {}: spread over {:?} has {there} pods in {domain:?} and {least} in the least full of {} \
+                     domains, its maxSkew is {}",
+                    pod.name, rule.key, total, rule.max_skew
                 ),
             );
         }
