@@ -97,7 +97,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let world = World::new(snapshot, &pending);
     let pools = pool::provisioning(snapshot, &mut remarks);
 
-    let asked = resource::asked_for(&pending, &snapshot.daemon_sets, &pools);
+    let asked = resource::asked_for(snapshot, &pools);
     let resources = ResourceIds::new(asked);
     let mut specs = Specs::new(&world, &resources);
     let mut label_sets = LabelSets::default();

@@ -45,6 +45,13 @@ pub enum Note {
         /// Its node.
         node: String,
     },
+    /// Nodes whose pods ask for more of some resource than there is: nothing more is placed there.
+    Overcommitted {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
     /// `NodePools` that launch nothing for pods.
     IdlePool {
         /// Its name.
@@ -163,6 +170,10 @@ impl fmt::Display for Note {
             Self::UnknownNode { count, example, node } => {
                 let pods = Counted(*count, "pod");
                 write!(f, "left out: {pods} on nodes that are not in the snapshot ({example} on {node})")
+            }
+            Self::Overcommitted { count, example } => {
+                let nodes = Counted(*count, "node");
+                write!(f, "nothing more is placed on {nodes} whose pods ask for more than there is ({example})")
             }
             Self::IdlePool { name, deleting } => {
                 let why = if *deleting { "being deleted" } else { "static (it has replicas)" };

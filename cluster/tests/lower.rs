@@ -605,6 +605,22 @@ fn running_pods_and_daemon_sets_to_come_take_room() {
 }
 
 #[test]
+fn nothing_more_is_placed_on_overcommitted_nodes() {
+    let items = r#"{"kind": "Node", "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": 4, "pods": 10, "nvidia.com/gpu": 0}}},
+        {"kind": "Pod", "metadata": {"name": "old"}, "status": {"phase": "Running"}, "spec": {"nodeName": "n",
+         "containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}]}}"#;
+    let Lowered { problem, notes } = lowered(items);
+    assert!(!problem.nodes[0].open);
+    let note = Note::Overcommitted { count: 1, example: "n".to_owned() };
+    assert_eq!(
+        note.to_string(),
+        "nothing more is placed on 1 node whose pods ask for more than there is (n)"
+    );
+    assert!(notes.contains(&note));
+    assert!(lowered(&items.replace("\"nvidia.com/gpu\": 0", "\"nvidia.com/gpu\": 1")).problem.nodes[0].open);
+}
+
+#[test]
 fn node_class_settings_are_noted() {
     let classes = r#"{"kind": "EC2NodeClass", "metadata": {"name": "a"}, "spec": {"kubelet": {"maxPods": 20}, "instanceStorePolicy": "RAID0"},
         "status": {"subnets": [{"zone": "us-east-1a"}]}},

@@ -59,9 +59,17 @@ pub(super) fn lower<'a>(
             .collect(),
     };
     let mut out = Vec::with_capacity(snapshot.nodes.len());
+    let mut full: Option<(usize, &String)> = None;
     for node in &snapshot.nodes {
         let pods = bound.get(node.metadata.name.as_str()).map_or(&[][..], Vec::as_slice);
-        out.push(context.node(node, pods, specs, label_sets));
+        let lowered = context.node(node, pods, specs, label_sets);
+        if !lowered.open && !node.metadata.is_terminating() {
+            full.get_or_insert((0, &node.metadata.name)).0 += 1;
+        }
+        out.push(lowered);
+    }
+    if let Some((count, example)) = full {
+        notes.add(Note::Overcommitted { count, example: example.clone() });
     }
     let mut names: HashSet<&str> = snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect();
     let claims: Vec<&NodeClaim> = launching(snapshot).collect();
@@ -114,6 +122,7 @@ impl<'s> Context<'_, 's> {
             running.push(RunningPod { name: pod.key(), spec, labels, terminating: pod.terminating });
         }
         used.extend(slot.map(|id| (id, disks.len() as i64)));
+        let overcommitted = !Resources::from_amounts(used.iter().copied()).fits(&allocatable);
         let taints = self.taints(node, &labels);
         let (more, ports) = self.to_come(name, &labels, &taints, specs);
         used.extend(more.iter());
@@ -129,7 +138,7 @@ impl<'s> Context<'_, 's> {
             used: Resources::from_amounts(used),
             host_ports,
             pods: running,
-            open: !node.metadata.is_terminating(),
+            open: !node.metadata.is_terminating() && !overcommitted,
         }
     }
 

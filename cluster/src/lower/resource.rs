@@ -7,23 +7,22 @@ use stowage_pricing::Catalog;
 use stowage_solver::{Pod as Pending, PodSpec, ResourceId, Resources};
 
 use super::{LowerError, UNLIMITED};
-use crate::object::DaemonSet;
 use crate::requests::pod_requests;
-use crate::snapshot::Pod;
+use crate::snapshot::Snapshot;
 
-/// The resources of a problem: those that some pod, `DaemonSet` or limit asks for; CPU, memory and pods in any case.
+/// The resources of a problem: those that some pod (running ones too), `DaemonSet` or limit asks for; CPU, memory and
+/// pods in any case.
 pub(super) struct ResourceIds<'a>(BTreeMap<&'a str, ResourceId>);
 
 /// Names of the resources that a problem needs. `pools` are those that launch something.
 pub(super) fn asked_for<'a>(
-    pending: &[&'a Pod],
-    daemons: &'a [DaemonSet],
+    snapshot: &'a Snapshot,
     pools: &[&'a stowage_api::NodePool],
 ) -> BTreeSet<&'a str> {
     let mut names = BTreeSet::from([well_known::CPU, well_known::MEMORY, well_known::PODS]);
     let mut seen = std::collections::HashSet::new();
-    let specs = pending.iter().map(|p| p.spec.as_ref()).filter(|s| seen.insert(std::ptr::from_ref(*s)));
-    for spec in specs.chain(daemons.iter().map(|d| &d.spec.template.spec)) {
+    let specs = snapshot.pods.iter().map(|p| p.spec.as_ref()).filter(|s| seen.insert(std::ptr::from_ref(*s)));
+    for spec in specs.chain(snapshot.daemon_sets.iter().map(|d| &d.spec.template.spec)) {
         names.extend(
             pod_requests(spec).unwrap_or_default().into_iter().filter(|(_, n)| *n > 0).map(|(name, _)| name),
         );
