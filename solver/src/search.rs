@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fixedbitset::FixedBitSet;
 
-use crate::bound::{Relaxation, farley_bound, resource_bound};
+use crate::bound::{Part, Relaxation, farley_bound, resource_bound};
 use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::columns::Columns;
@@ -51,6 +51,7 @@ pub(crate) struct Outcome {
 /// The state of one solve.
 pub(crate) struct Search<'a> {
     model: &'a Model<'a>,
+    dealt: &'a Dealt,
     items: &'a [Item],
     options: &'a Options,
     cancel: &'a AtomicBool,
@@ -74,6 +75,7 @@ impl<'a> Search<'a> {
         let tiers = dealt.items.iter().map(|item| tiers(model, item)).collect();
         Self {
             model,
+            dealt,
             items: &dealt.items,
             options,
             cancel,
@@ -97,7 +99,7 @@ impl<'a> Search<'a> {
         self.placed = fill_existing(self.model, self.items, &mut left, &values, &mut self.filler);
         progress("bounding", 0, 1);
         let all = hopeless(&left, &self.stages);
-        let relaxed = Relaxation::of(self.model, self.items, &self.placed, &all, &self.stages);
+        let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
         self.bound = resource_bound(self.model, &relaxed);
         self.relaxed = Some(relaxed);
         self.incumbent.left.clone_from(&left);
@@ -112,7 +114,7 @@ impl<'a> Search<'a> {
         }
         if misplaced(&self) {
             let left = &self.incumbent.left;
-            let relaxed = Relaxation::of(self.model, self.items, &self.placed, left, &self.stages);
+            let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages);
             self.bound = resource_bound(self.model, &relaxed);
         }
         Outcome {
@@ -242,29 +244,35 @@ impl<'a> Search<'a> {
     /// Raises the bound with the dual prices of items. Whether patterns were found that the columns lacked.
     fn prove(&mut self, columns: &mut Columns, values: &[f64]) -> bool {
         let Some(relaxed) = &self.relaxed else { return false };
-        // Whatever a class's pods cost in the cheapest of its domains: the bound holds for every way to deal them.
-        let mut by_class = vec![f64::INFINITY; relaxed.held.len()];
-        for (item, value) in self.items.iter().zip(values).filter(|(_, value)| **value > 0.0) {
-            let known = &mut by_class[item.class as usize];
-            *known = known.min(*value);
-        }
-        let by_class: Vec<f64> = by_class.into_iter().map(|v| if v.is_finite() { v } else { 0.0 }).collect();
-        let proof = farley_bound(self.model, relaxed, &by_class);
+        let cheapest = |part: &Part| {
+            let of_part = self.items.iter().zip(values).filter(|(item, value)| {
+                **value > 0.0
+                    && item.class == part.class
+                    && part.domain.as_ref().is_none_or(|d| in_domain(item, d))
+            });
+            // A part free to go anywhere is worth what it costs in its cheapest domain.
+            of_part.map(|(_, value)| *value).fold(f64::INFINITY, f64::min)
+        };
+        let prices: Vec<f64> =
+            relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
+        let proof = farley_bound(self.model, relaxed, &prices);
         self.filler.steps += proof.steps;
         self.bound = self.bound.max(proof.bound);
         let mut new = false;
         for (kind, pattern) in proof.missed {
-            // A pattern of classes is one of items only where no domain splits a class.
-            let items: Option<Pattern> = pattern
-                .iter()
-                .map(|(class, count)| {
-                    let mut of_class = (0..self.items.len()).filter(|at| {
-                        let item = &self.items[*at];
-                        item.class == *class && item.kinds.contains(kind as usize)
-                    });
-                    of_class.next().map(|at| (at as u32, *count))
-                })
-                .collect();
+            // A pattern of parts is one of items where some item of each class may use the kind.
+            let mut items = Some(Pattern::new());
+            for (part, count) in pattern {
+                let part = &relaxed.parts[part as usize];
+                let mut fitting = (0..self.items.len()).filter(|at| {
+                    let item = &self.items[*at];
+                    item.class == part.class && item.kinds.contains(kind as usize)
+                });
+                match (&mut items, fitting.next()) {
+                    (Some(items), Some(at)) => add_to(items, at as u32, count),
+                    _ => items = None,
+                }
+            }
             if let Some(items) = items.filter(|items| self.agree(items)) {
                 new |= columns.teach(kind, items);
             }
@@ -380,4 +388,9 @@ fn tiers(model: &Model<'_>, item: &Item) -> Vec<(i32, FixedBitSet)> {
 /// By item: the pods of `left` that no kind could ever hold.
 fn hopeless(left: &[u32], stages: &Stages) -> Vec<u32> {
     left.iter().zip(&stages.tiers).map(|(left, tiers)| if tiers.is_empty() { *left } else { 0 }).collect()
+}
+
+/// Whether an item is tied to a domain.
+fn in_domain(item: &Item, (key, value): &(String, String)) -> bool {
+    item.domain.iter().any(|(k, v)| k == key && v.as_ref() == Some(value))
 }

@@ -47,6 +47,49 @@ pub(crate) struct Stuck {
 pub(crate) struct Dealt {
     pub(crate) items: Vec<Item>,
     pub(crate) stuck: Vec<Stuck>,
+    /// By class: the one spread rule that decides how its pods are dealt, where there is just one.
+    pub(crate) spread: BTreeMap<u32, SoleSpread>,
+}
+
+/// A spread rule that counts the pods of one class only, and is all that ties them to domains.
+#[derive(Clone, Debug)]
+pub(crate) struct SoleSpread {
+    pub(crate) key: String,
+    max_skew: u32,
+    /// By eligible domain: pods that run there already.
+    running: BTreeMap<String, u32>,
+    /// By domain: the kinds there that could hold one pod.
+    pub(crate) kinds: BTreeMap<String, FixedBitSet>,
+}
+
+impl SoleSpread {
+    /// How many of `count` new pods each domain holds at least, whoever deals them.
+    ///
+    /// If the least full domain ends with `m` pods, no domain that got one has more than `m + maxSkew`, so there is a
+    /// least `m` that makes room for all.
+    pub(crate) fn floors(&self, count: u32) -> Vec<(String, u32)> {
+        let (skew, all) = (u64::from(self.max_skew), u64::from(count));
+        let total = all + self.running.values().map(|n| u64::from(*n)).sum::<u64>();
+        let room = |least: u64| {
+            let full = self.running.values().map(|n| (least + skew).max(u64::from(*n))).sum::<u64>();
+            full.saturating_sub(skew)
+        };
+        let mut low = self.running.values().min().copied().map_or(0, u64::from);
+        let mut high = total;
+        while low < high {
+            let middle = low.midpoint(high);
+            if room(middle) >= total {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        let floors =
+            self.running.iter().map(|(value, n)| (value.clone(), low.saturating_sub(u64::from(*n)) as u32));
+        let floors: Vec<(String, u32)> = floors.filter(|(_, floor)| *floor > 0).collect();
+        let least: u64 = floors.iter().map(|(_, floor)| u64::from(*floor)).sum();
+        if least <= all { floors } else { Vec::new() }
+    }
 }
 
 /// At most this many pods of a class in a domain, learnt from an attempt that could not place more.
@@ -90,6 +133,9 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
     }
     order.sort_by_key(|(class, candidates)| (candidates.len(), *class));
     for (class, candidates) in order {
+        if let Some(sole) = tally.sole_spread(model, class, &candidates) {
+            dealt.spread.insert(class as u32, sole);
+        }
         let (counts, blocked) = tally.deal_class(model, class, &candidates);
         for (candidate, count) in candidates.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
             let mut kinds = candidate.kinds;
@@ -357,6 +403,31 @@ impl Tally {
             }
         }
         (counts, stuck)
+    }
+
+    /// The spread rule of a class, if it is the only rule over domains that concerns it and concerns nothing else.
+    fn sole_spread(
+        &self,
+        model: &mut Model<'_>,
+        class: usize,
+        candidates: &[Candidate],
+    ) -> Option<SoleSpread> {
+        let keys = candidates.first()?.domain.len();
+        let (spread, key) = label_spreads(model.spec(class)).next()?;
+        if keys != 1 || label_spreads(model.spec(class)).count() != 1 {
+            return None;
+        }
+        let count = self.spread_count(model, class, spread, key, candidates);
+        let shared = |c: usize| c != class && model.classes.classes[c].matched.contains(&count.selector);
+        let anti = self.keys(model, class, false).len() != 1 || self.anti.iter().any(|(_, k)| k == key);
+        if !count.counts_itself || count.always_empty || anti || (0..model.classes.classes.len()).any(shared)
+        {
+            return None;
+        }
+        let in_domain =
+            |c: &Candidate| value_of(&c.domain, &count.key).map(|v| (v.to_owned(), c.kinds.clone()));
+        let kinds = candidates.iter().filter_map(in_domain).collect();
+        Some(SoleSpread { key: count.key, max_skew: count.max_skew, running: count.eligible, kinds })
     }
 
     /// Whether an anti-affinity rule lets one more pod of the class into a domain.

@@ -365,3 +365,15 @@ fn a_rule_not_honoured_is_said() {
         .collect();
     assert_eq!(said, [("required pod affinity", 2, "default/near-0000")]);
 }
+
+#[test]
+fn the_bound_knows_that_a_spread_fills_every_zone() {
+    let mut world = World::new();
+    world.instance_in("cheap", amounts(4000, 8192, 0, 40), 1.0, &["a"]);
+    world.instance_in("dear", amounts(4000, 8192, 0, 40), 3.0, &["b"]);
+    world.pods("web", 16, PodSpec { spread: vec![zone_spread("web", 1)], ..spec(500, 512) });
+    let solution = world.solve();
+    // Eight pods fill a node in each zone; without the rule two cheap nodes would do.
+    assert_eq!(solution.cost, Price::from_dollars(4.0).unwrap());
+    assert!(solution.bound > Price::from_dollars(3.99).unwrap(), "{}", solution.bound);
+}

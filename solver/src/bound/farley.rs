@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::{Thing, priced_bound, search, worth};
-use super::{Relaxation, kind, room};
+use super::{Relaxation, kind, room, takes};
 use crate::host_rule::HostState;
-use crate::model::{Model, admits, copies};
+use crate::model::{Model, copies};
 
 /// Fixed point of values and of λ: a micro-dollar is 2^40.
 const SCALE: i128 = 1 << 40;
@@ -29,27 +29,27 @@ const NEGLIGIBLE: i128 = 2_000;
 pub(crate) struct Proof {
     /// Micro-dollars an hour.
     pub(crate) bound: i64,
-    /// (kind, [(class, count)]) worth more than the kind costs.
+    /// (kind, [(part, count)]) worth more than the kind costs.
     pub(crate) missed: Vec<(u32, Vec<(u32, u32)>)>,
     /// Work done.
     pub(crate) steps: u64,
 }
 
-/// The bound that class prices `values` (micro-dollars an hour) give.
+/// The bound that prices of the parts, `values` (micro-dollars an hour) give.
 pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64]) -> Proof {
     let mut proof = Proof { bound: 0, missed: Vec::new(), steps: 0 };
     let exact: Vec<i128> = values.iter().map(|v| fixed(*v)).collect();
     let empty = HostState::default();
-    let caps: Vec<u32> =
-        (0..exact.len()).map(|c| relaxed.held[c].min(model.rules.allowance(c as u32, &empty))).collect();
-    let things = |classes: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
-        let all = classes.map(|class| {
-            let need = model.requests[class as usize].as_slice();
+    let parts = &relaxed.parts;
+    let caps: Vec<u32> = parts.iter().map(|p| p.count.min(model.rules.allowance(p.class, &empty))).collect();
+    let things = |inside: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
+        let all = inside.map(|part| {
+            let need = model.requests[parts[part as usize].class as usize].as_slice();
             Thing {
-                class,
-                value: exact[class as usize],
+                part,
+                value: exact[part as usize],
                 need,
-                most: caps[class as usize].min(copies(need, room)),
+                most: caps[part as usize].min(copies(need, room)),
             }
         });
         all.filter(|t| t.most > 0 && t.value > 0).collect()
@@ -58,10 +58,10 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
     let mut cache = HashMap::<u32, usize>::new();
     // For each kind: its price, and what no pattern in it is worth more than.
     let mut verdicts: Vec<(i128, i128)> = Vec::new();
-    for (at, classes) in &relaxed.kinds {
+    for (at, inside) in &relaxed.kinds {
         let price = i128::from(kind(model, *at).price) * SCALE;
         let room = room(model, *at);
-        let inside = things(&mut classes.iter().copied(), room);
+        let inside = things(&mut inside.iter().copied(), room);
         if inside.is_empty() {
             continue;
         }
@@ -89,10 +89,10 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
         };
         verdicts.push((price, verdict));
     }
-    let mut sum: i128 = exact.iter().zip(&relaxed.held).map(|(y, n)| y * i128::from(*n)).sum();
+    let mut sum: i128 = exact.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = &model.node_room[at];
-        let mut admitted = (0..exact.len() as u32).filter(|c| admits(node, model.spec(*c as usize)));
+        let mut admitted = (0..exact.len() as u32).filter(|p| takes(model, node, &parts[*p as usize]));
         let inside = things(&mut admitted, room);
         let alone: i128 = inside.iter().map(|t| t.value * i128::from(t.most)).sum();
         let priced = lambdas.iter().map(|l| priced_bound(&inside, room, l)).min();

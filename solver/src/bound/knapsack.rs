@@ -12,7 +12,7 @@ use crate::model::copies;
 /// One kind of thing to put in.
 #[derive(Clone, Debug)]
 pub(super) struct Thing<'a> {
-    pub(super) class: u32,
+    pub(super) part: u32,
     pub(super) value: i128,
     pub(super) need: &'a [i64],
     pub(super) most: u32,
@@ -23,7 +23,7 @@ pub(super) struct Thing<'a> {
 pub(super) struct Verdict {
     /// No pattern is worth more.
     pub(super) bound: i128,
-    /// A pattern worth more than the target, where one was found: (class, count).
+    /// A pattern worth more than the target, where one was found: (part, count).
     pub(super) found: Option<Vec<(u32, u32)>>,
     /// Nodes looked at.
     pub(super) steps: u64,
@@ -57,7 +57,7 @@ pub(super) fn search(
         things.into_iter().map(|t| (worth(lambda, t.need), t)).collect();
     // Value for room, compared by cross products: exact, and the same on every machine.
     weighed.sort_by(|(wa, a), (wb, b)| {
-        product(b.value, *wa).cmp(&product(a.value, *wb)).then(a.class.cmp(&b.class))
+        product(b.value, *wa).cmp(&product(a.value, *wb)).then(a.part.cmp(&b.part))
     });
     let (weights, things): (Vec<i128>, Vec<Thing<'_>>) = weighed.into_iter().unzip();
     let mut tree =
@@ -120,7 +120,7 @@ impl Tree<'_> {
         for count in (0..=most).rev() {
             let with = value + self.things[at].value * i128::from(count);
             if count > 0 {
-                self.taken.push((self.things[at].class, count));
+                self.taken.push((self.things[at].part, count));
             }
             open = open.max(self.branch(at + 1, &left, with, u32::MAX));
             if count > 0 {
@@ -212,8 +212,8 @@ mod tests {
             let things: Vec<Thing<'_>> = needs
                 .iter()
                 .enumerate()
-                .map(|(class, need)| Thing {
-                    class: class as u32,
+                .map(|(part, need)| Thing {
+                    part: part as u32,
                     value: i128::from(1 + next(50)),
                     need,
                     most: 1 + next(4) as u32,

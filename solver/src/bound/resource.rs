@@ -10,24 +10,24 @@
 //! bound = Σ count_c · y_c − Σ_nodes (the most that pods on that existing node can be worth)
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::worth;
-use super::{Relaxation, kind, room};
-use crate::model::{Model, admits, copies};
+use super::{Part, Relaxation, kind, room, takes};
+use crate::model::{Model, copies};
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
 const SCALE: i128 = 1 << 40;
 /// Beyond this many LP variables the groups share one λ: still a bound, a looser one, in good time.
 const MAX_VARIABLES: usize = 3000;
 
-/// A group of kinds that take the same classes.
+/// A group of kinds that take the same parts.
 struct Group {
     /// Positions in `Model::kinds` of kinds that no other beats.
     kinds: Vec<u32>,
-    classes: Vec<u32>,
+    parts: Vec<u32>,
 }
 
 /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
@@ -35,30 +35,27 @@ pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
     if relaxed.kinds.is_empty() {
         return 0;
     }
-    let held = &relaxed.held;
     let mut groups = groups(relaxed);
-    let variables: usize = groups.len() * model.kinds.dims.len() + held.len();
-    if variables > MAX_VARIABLES {
+    if groups.len() * model.kinds.dims.len() + relaxed.parts.len() > MAX_VARIABLES {
         let kinds = groups.iter().flat_map(|g| g.kinds.iter().copied()).collect();
-        let classes = (0..held.len() as u32).filter(|c| held[*c as usize] > 0).collect();
-        groups = vec![Group { kinds, classes }];
+        groups = vec![Group { kinds, parts: (0..relaxed.parts.len() as u32).collect() }];
     }
-    let Some(prices) = propose(model, &groups, held) else { return 0 };
+    let Some(prices) = propose(model, &groups, &relaxed.parts) else { return 0 };
     let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
-    total(model, &groups, &exact, held)
+    total(model, &groups, &exact, &relaxed.parts)
 }
 
-/// Kinds grouped by the classes that they take.
+/// Kinds grouped by the parts that they take.
 fn groups(relaxed: &Relaxation) -> Vec<Group> {
-    let mut by_classes = BTreeMap::<Vec<u32>, Vec<u32>>::new();
-    for (kind, gate) in &relaxed.kinds {
-        by_classes.entry(gate.clone()).or_default().push(*kind);
+    let mut by_parts = BTreeMap::<&[u32], Vec<u32>>::new();
+    for (kind, parts) in &relaxed.kinds {
+        by_parts.entry(parts).or_default().push(*kind);
     }
-    by_classes.into_iter().map(|(classes, kinds)| Group { kinds, classes }).collect()
+    by_parts.into_iter().map(|(parts, kinds)| Group { kinds, parts: parts.to_vec() }).collect()
 }
 
 /// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
-fn propose(model: &Model<'_>, groups: &[Group], held: &[u32]) -> Option<Vec<Vec<f64>>> {
+fn propose(model: &Model<'_>, groups: &[Group], parts: &[Part]) -> Option<Vec<Vec<f64>>> {
     let dims = model.kinds.dims.len();
     // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
     let unit: Vec<f64> = (0..dims)
@@ -69,13 +66,12 @@ fn propose(model: &Model<'_>, groups: &[Group], held: &[u32]) -> Option<Vec<Vec<
         .collect();
     let top =
         groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, *k).price).max().unwrap_or(1).max(1) as f64;
-    let pods: f64 = held.iter().map(|n| f64::from(*n)).sum();
+    let pods: f64 = parts.iter().map(|p| f64::from(p.count)).sum();
     variables! { vars: }
     let lambda: Vec<Vec<_>> =
         groups.iter().map(|_| (0..dims).map(|_| vars.add(variable().min(0))).collect()).collect();
-    let worth: Vec<_> = held.iter().map(|_| vars.add(variable().min(0))).collect();
-    let objective: Expression =
-        worth.iter().zip(held).filter(|(_, n)| **n > 0).map(|(y, n)| *y * (f64::from(*n) / pods)).sum();
+    let worth: Vec<_> = parts.iter().map(|_| vars.add(variable().min(0))).collect();
+    let objective: Expression = worth.iter().zip(parts).map(|(y, p)| *y * (f64::from(p.count) / pods)).sum();
     let mut lp = vars.maximise(objective).using(clarabel);
     for (group, lambda) in groups.iter().zip(&lambda) {
         for k in &group.kinds {
@@ -83,13 +79,15 @@ fn propose(model: &Model<'_>, groups: &[Group], held: &[u32]) -> Option<Vec<Vec<
                 (0..dims).map(|d| lambda[d] * (room(model, *k)[d].max(0) as f64 / unit[d])).sum();
             lp.add_constraint(constraint!(value <= kind(model, *k).price as f64 / top));
         }
-        for class in &group.classes {
-            let need = &model.requests[*class as usize];
+        for part in &group.parts {
+            let need = &model.requests[parts[*part as usize].class as usize];
             let cost: Expression = (0..dims).map(|d| lambda[d] * (need[d] as f64 / unit[d])).sum();
-            lp.add_constraint(constraint!(worth[*class as usize] <= cost));
+            lp.add_constraint(constraint!(worth[*part as usize] <= cost));
         }
     }
-    for (y, _) in worth.iter().zip(held).filter(|(_, n)| **n == 0) {
+    // A part that no group takes is on existing nodes only: worth nothing here.
+    let taken: BTreeSet<u32> = groups.iter().flat_map(|g| g.parts.iter().copied()).collect();
+    for (_, y) in worth.iter().enumerate().filter(|(at, _)| !taken.contains(&(*at as u32))) {
         lp.add_constraint(constraint!(*y <= 0.0));
     }
     let solved = lp.solve().ok()?;
@@ -126,30 +124,30 @@ fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
 }
 
 /// Σ count · y − Σ what existing nodes can hold for nothing; in micro-dollars, rounded down.
-fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], held: &[u32]) -> i64 {
-    let mut value: Vec<Option<i128>> = vec![None; held.len()];
+fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], parts: &[Part]) -> i64 {
+    let mut value: Vec<Option<i128>> = vec![None; parts.len()];
     let dims = model.kinds.dims.len();
     let mut highest = vec![0i128; dims];
     for (group, prices) in groups.iter().zip(exact) {
-        for class in &group.classes {
-            let y = worth(prices, &model.requests[*class as usize]);
-            let known = &mut value[*class as usize];
+        for part in &group.parts {
+            let y = worth(prices, &model.requests[parts[*part as usize].class as usize]);
+            let known = &mut value[*part as usize];
             *known = Some(known.map_or(y, |k| k.min(y)));
         }
         for (highest, price) in highest.iter_mut().zip(prices) {
             *highest = (*highest).max(*price);
         }
     }
-    // A class that no group takes is on existing nodes only: it is worth nothing here.
+    // A part that no group takes is on existing nodes only: it is worth nothing here.
     let value: Vec<i128> = value.into_iter().map(|v| v.unwrap_or(0)).collect();
-    let mut sum: i128 = held.iter().zip(&value).map(|(n, y)| i128::from(*n).saturating_mul(*y)).sum();
+    let mut sum: i128 = parts.iter().zip(&value).map(|(p, y)| i128::from(p.count).saturating_mul(*y)).sum();
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = &model.node_room[at];
         let mut alone = 0i128;
-        for class in (0..held.len()).filter(|c| held[*c] > 0 && value[*c] > 0) {
-            if admits(node, model.spec(class)) {
-                let most = copies(&model.requests[class], room).min(held[class]);
-                alone = alone.saturating_add(i128::from(most).saturating_mul(value[class]));
+        for (part, value) in parts.iter().zip(&value).filter(|(_, value)| **value > 0) {
+            if takes(model, node, part) {
+                let most = copies(&model.requests[part.class as usize], room).min(part.count);
+                alone = alone.saturating_add(i128::from(most).saturating_mul(*value));
             }
         }
         sum -= alone.min(worth(&highest, room));

@@ -135,8 +135,8 @@ fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumb
                 state
             });
             let most = most.min(model.rules.allowance(class, state));
-            if most > 0 {
-                let alike = (left / most).min(bins.copies);
+            if let Some(alike) = left.checked_div(most) {
+                let alike = alike.min(bins.copies);
                 if alike < bins.copies {
                     waiting.push(Bins { copies: bins.copies - alike, ..bins.clone() });
                     bins.copies = alike;

@@ -84,7 +84,9 @@ fn spread<'p>(cluster: &Cluster<'p>, found: &mut Vec<Violation>) {
             };
             spec.spread.iter().map(number).collect()
         });
-        carried.iter().for_each(|rule| carriers[*rule].push(at));
+        for rule in carried.iter() {
+            carriers[*rule].push(at);
+        }
     }
     let mut shared = Shared::default();
     for (rule, number) in &numbers {
