@@ -330,7 +330,8 @@ fn variants(problem: &Problem, wanted: &[&PodSpec]) -> Vec<Variant> {
         open.sort_by(|a, b| a.key.cmp(&b.key));
         for label in open {
             let values = candidates(label, wanted);
-            let room = (MAX_VARIANTS / combinations.len()).max(1);
+            // No value at all is possible: then the pool offers nothing.
+            let room = (MAX_VARIANTS / combinations.len().max(1)).max(1);
             combinations = combinations
                 .iter()
                 .flat_map(|chosen| {
@@ -354,16 +355,9 @@ fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
         Operator::In(values) => Some(values),
         _ => None,
     });
-    let neutral = if let Some(values) = listed {
-        values.iter().find(|v| allowed(v)).cloned()
-    } else {
-        let low = label.requirements.iter().filter_map(|r| match r.op {
-            Operator::Within(low, _) => Some(low),
-            _ => None,
-        });
-        low.max()
-            .map_or_else(|| Some("any".to_owned()), |low| Some(low.max(0).to_string()))
-            .filter(|v| allowed(v))
+    let neutral = match listed {
+        Some(values) => values.iter().find(|v| allowed(v)).cloned(),
+        None => unlisted(label).find(|v| allowed(v)),
     };
     let mentioned: BTreeSet<&String> = wanted
         .iter()
@@ -380,4 +374,17 @@ fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
         .collect();
     let rest = mentioned.into_iter().filter(|v| Some(*v) != neutral.as_ref()).cloned();
     neutral.clone().into_iter().chain(rest).collect()
+}
+
+/// Values to try where an open label lists none: a number inside its bounds, then words nobody would forbid.
+fn unlisted(label: &OpenLabel) -> impl Iterator<Item = String> {
+    let bounds = label.requirements.iter().filter_map(|r| match r.op {
+        Operator::Within(low, high) => Some((low, high)),
+        _ => None,
+    });
+    let bounds = bounds.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)));
+    let number = bounds.filter(|(low, high)| low <= high).map(|(low, high)| 0.clamp(low, high).to_string());
+    let words =
+        (0..=label.requirements.len()).map(|n| if n == 0 { "any".to_owned() } else { format!("any-{n}") });
+    number.into_iter().chain(words)
 }

@@ -37,8 +37,11 @@ impl<'p> Model<'p> {
     pub(crate) fn build(problem: &'p Problem) -> Self {
         let classes = Classes::build(problem);
         let pending = |class: &Class| &problem.specs[class.spec.index()];
+        // What DaemonSets ask for counts too: where they alone do not fit, nothing runs.
+        let daemons = problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]);
+        let specs = classes.classes.iter().map(pending).chain(daemons);
         let mut dims: Vec<ResourceId> =
-            classes.classes.iter().flat_map(|c| pending(c).requests.iter()).map(|(id, _)| id).collect();
+            specs.flat_map(|spec| spec.requests.iter()).map(|(id, _)| id).collect();
         dims.sort_unstable_by(|a, b| problem.resources[a.index()].cmp(&problem.resources[b.index()]));
         dims.dedup();
         let mut wanted: Vec<&PodSpec> = classes.classes.iter().map(pending).collect();

@@ -9,8 +9,8 @@ use common::{
     zone_spread,
 };
 use stowage_solver::{
-    Obstacle, OpenLabel, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources, Solution,
-    Status, TopologyKey,
+    Obstacle, OpenLabel, Operator, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources,
+    Solution, Status, TopologyKey,
 };
 
 /// `small` holds 2 cpu and 4 GiB for $1, `big` 8 cpu and 16 GiB for $4, `ram` 2 cpu and 16 GiB for $1.5.
@@ -283,6 +283,34 @@ fn open_labels_take_the_value_that_pods_ask_for() {
     let mut chosen: Vec<&str> = solution.new_nodes.iter().map(|n| n.chosen_labels[0].1.as_str()).collect();
     chosen.sort_unstable();
     assert_eq!(chosen, ["blue", "red"]);
+}
+
+#[test]
+fn an_open_label_with_bounds_takes_a_number_inside_them() {
+    let mut world = shop();
+    let below = Requirement { key: "rank".to_owned(), op: Operator::Within(i64::MIN, -1) };
+    world.0.pools[0].open_labels = vec![OpenLabel { key: "rank".to_owned(), requirements: vec![below] }];
+    world.pods("web", 1, spec(100, 100));
+    assert_eq!(world.solve().new_nodes[0].chosen_labels, [("rank".to_owned(), "-1".to_owned())]);
+}
+
+#[test]
+fn a_pool_whose_open_labels_allow_nothing_offers_nothing() {
+    let mut world = shop();
+    let open = |key: &str, requirements| OpenLabel { key: key.to_owned(), requirements };
+    let never = vec![one_of("a", &["x"]), one_of("a", &["y"])];
+    world.0.pools[0].open_labels = vec![open("a", never), open("b", vec![one_of("b", &["z"])])];
+    world.pods("web", 1, spec(100, 100));
+    assert_eq!(obstacle(&world.solve()), Obstacle::NoOfferings);
+}
+
+#[test]
+fn daemon_sets_that_do_not_fit_rule_a_type_out() {
+    let mut world = shop();
+    world.instance("gpu", amounts(2000, 4096, 1, 20), 9.0);
+    world.daemon("driver", PodSpec { requests: amounts(10, 10, 1, 1), ..spec(0, 0) });
+    world.pods("web", 1, spec(100, 100));
+    assert_eq!(nodes(&world.0, &world.solve()), ["gpu@a"]);
 }
 
 #[test]
