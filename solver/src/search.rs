@@ -20,8 +20,8 @@ use crate::{Effort, Options, Progress};
 
 /// Passes of value correction over one construction.
 const PASSES: u32 = 12;
-/// Of these the quick effort makes: most of the gain is in the first few.
-const QUICK_PASSES: u32 = 4;
+/// The quick effort begins no pass after this many steps: some tens of milliseconds.
+const QUICK_STEPS: u64 = 5_000_000;
 /// Rounds of column generation, of which every few are rounded to a packing.
 const ROUNDS: u32 = 60;
 const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
@@ -177,9 +177,8 @@ impl<'a> Search<'a> {
         }
         let mut best: Option<(Incumbent, Budget)> = None;
         let mut columns: Option<Columns> = None;
-        let passes = if self.options.effort == Effort::Quick { QUICK_PASSES } else { PASSES };
-        for pass in 0..passes {
-            progress("packing", u64::from(pass), u64::from(passes));
+        for pass in 0..PASSES {
+            progress("packing", u64::from(pass), u64::from(PASSES));
             // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
             let short = best.as_ref().is_some_and(|(b, _)| b.unpacked() > 0);
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
@@ -189,7 +188,8 @@ impl<'a> Search<'a> {
             correct(self.model, &found.0, &mut values);
             columns.get_or_insert_with(|| Columns::new(&found.0)).learn(&found.0);
             self.keep(&mut best, found);
-            if self.stopped() || self.good_enough(best.as_ref()) {
+            let hurried = self.options.effort == Effort::Quick && self.filler.steps >= QUICK_STEPS;
+            if hurried || self.stopped() || self.good_enough(best.as_ref()) {
                 break;
             }
         }

@@ -426,7 +426,21 @@ impl Tally {
         }
         let in_domain =
             |c: &Candidate| value_of(&c.domain, &count.key).map(|v| (v.to_owned(), c.kinds.clone()));
-        let kinds = candidates.iter().filter_map(in_domain).collect();
+        let kinds: BTreeMap<String, FixedBitSet> = candidates.iter().filter_map(in_domain).collect();
+        // Where every domain offers the same at the same price, it does not matter which a pod is in.
+        let offer = |kinds: &FixedBitSet| {
+            let mut offer: Vec<_> = kinds
+                .ones()
+                .map(|at| &model.kinds.kinds[at])
+                .map(|k| (k.variant, k.instance_type, k.shape, k.price))
+                .collect();
+            offer.sort_unstable();
+            offer
+        };
+        let offers: Vec<_> = count.eligible.keys().map(|value| kinds.get(value).map(offer)).collect();
+        if offers.windows(2).all(|pair| pair[0] == pair[1]) {
+            return None;
+        }
         Some(SoleSpread { key: count.key, max_skew: count.max_skew, running: count.eligible, kinds })
     }
 
