@@ -12,6 +12,7 @@
 //!
 //! The hostname key is not a label here: see `host_rule`.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fixedbitset::FixedBitSet;
@@ -247,19 +248,19 @@ fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
     let keys = BTreeSet::from([model.problem.zone_key.clone()]);
     let mut out = HashMap::new();
     for classes in members.into_values() {
-        let mut votes = BTreeMap::<String, (usize, usize)>::new();
+        // By zone: pods that it can hold, those of them that cost nothing there, and how dear it is.
+        let mut votes = BTreeMap::<String, (u32, u32, Reverse<usize>)>::new();
         for class in &classes {
             for (rank, candidate) in candidates(model, *class, &keys).into_iter().enumerate() {
-                if let Some((_, Some(zone))) = candidate.domain.into_iter().next() {
+                if let Some((_, Some(zone))) = candidate.domain.first().cloned() {
                     let entry = votes.entry(zone).or_default();
-                    entry.0 += 1;
-                    entry.1 += rank;
+                    entry.0 += candidate.most.min(model.count(*class));
+                    entry.1 += candidate.free.min(model.count(*class));
+                    entry.2.0 += rank;
                 }
             }
         }
-        let best = votes
-            .into_iter()
-            .max_by(|(za, (na, ra)), (zb, (nb, rb))| na.cmp(nb).then(rb.cmp(ra)).then(zb.cmp(za)));
+        let best = votes.into_iter().max_by(|(za, a), (zb, b)| a.cmp(b).then_with(|| zb.cmp(za)));
         if let Some((zone, _)) = best {
             out.extend(classes.into_iter().map(|class| (class, zone.clone())));
         }

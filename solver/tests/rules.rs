@@ -326,6 +326,14 @@ fn a_shared_volume_claim_keeps_its_pods_in_one_zone() {
 }
 
 #[test]
+fn a_shared_volume_claim_is_made_where_there_is_room_already() {
+    let mut world = shop();
+    world.node("old", "c", amounts(4000, 8192, 0, 10));
+    world.pods("writer", 2, PodSpec { unbound_claims: vec!["default/disk".to_owned()], ..spec(500, 512) });
+    assert_eq!(world.solve().cost, Price::ZERO);
+}
+
+#[test]
 fn a_blocked_pod_says_why() {
     let mut world = shop();
     world.pods("web", 1, PodSpec { blocked: Some("claim data does not exist".to_owned()), ..spec(100, 100) });
