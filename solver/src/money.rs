@@ -13,7 +13,9 @@ use std::ops::{Add, AddAssign, Mul, Sub};
 /// assert_eq!((node * 3).to_string(), "$0.3024");
 /// assert_eq!(Price::from_dollars(f64::NAN), None);
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Price(i64);
 
 impl Price {

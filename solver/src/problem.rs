@@ -17,6 +17,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::money::Price;
 
 /// Labels of a pod, node or offering.
@@ -25,7 +27,7 @@ pub type Labels = BTreeMap<String, String>;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub struct $name(pub u32);
 
         impl $name {
@@ -61,8 +63,15 @@ id!(/// Index into [`Problem::daemons`].
 
 /// Amounts by resource, in the resource's base unit: milli-CPU for cpu, bytes for memory and storage, one for pods
 /// and devices. Sorted by id; no zeros, nothing negative.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "Vec<(ResourceId, i64)>")]
 pub struct Resources(Vec<(ResourceId, i64)>);
+
+impl From<Vec<(ResourceId, i64)>> for Resources {
+    fn from(amounts: Vec<(ResourceId, i64)>) -> Self {
+        Self::from_amounts(amounts)
+    }
+}
 
 impl Resources {
     /// From amounts in any order; equal ids add up (saturating), zeros and negative amounts are left out.
@@ -114,7 +123,7 @@ impl Resources {
 }
 
 /// How one label is constrained.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Operator {
     /// The label exists and its value is one of these.
     In(Vec<String>),
@@ -129,7 +138,7 @@ pub enum Operator {
 }
 
 /// A constraint on one label.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
@@ -157,7 +166,7 @@ impl Requirement {
 pub type Term = Vec<Requirement>;
 
 /// A constraint of a pod on its node's labels: at least one term must hold. No term at all holds nowhere.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NodeConstraint {
     /// Where it comes from, for explanations: "node selector", "node affinity", "volume pv-1 of claim data-0".
     pub source: String,
@@ -166,7 +175,7 @@ pub struct NodeConstraint {
 }
 
 /// What a taint does to pods that do not tolerate it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Effect {
     /// Keeps new pods away.
     NoSchedule,
@@ -177,7 +186,7 @@ pub enum Effect {
 }
 
 /// A node's taint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Taint {
     /// Key.
     pub key: String,
@@ -188,7 +197,7 @@ pub struct Taint {
 }
 
 /// A pod's toleration of taints.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Toleration {
     /// Key; `None` tolerates every key.
     pub key: Option<String>,
@@ -208,7 +217,7 @@ impl Toleration {
 }
 
 /// Network protocol of a host port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
     Tcp,
@@ -219,7 +228,7 @@ pub enum Protocol {
 }
 
 /// A port taken on the node itself.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HostPort {
     /// Address; `None` is every address, and clashes with all.
     pub ip: Option<String>,
@@ -239,7 +248,7 @@ impl HostPort {
 }
 
 /// What spread and affinity rules count over.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TopologyKey {
     /// One domain a node.
     Host,
@@ -248,7 +257,7 @@ pub enum TopologyKey {
 }
 
 /// Selects pods by namespace and labels. No requirement selects every pod of the namespaces.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodSelector {
     /// Namespaces, sorted, already resolved from any namespace selector.
     pub namespaces: Vec<String>,
@@ -268,7 +277,7 @@ impl PodSelector {
 }
 
 /// A hard topology spread constraint.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spread {
     /// What the domains are.
     pub key: TopologyKey,
@@ -285,7 +294,7 @@ pub struct Spread {
 }
 
 /// A required pod affinity or anti-affinity term.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodTerm {
     /// What the domains are.
     pub key: TopologyKey,
@@ -294,7 +303,7 @@ pub struct PodTerm {
 }
 
 /// Everything about a pod that decides where it may run, shared by all pods that have it in common.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodSpec {
     /// Namespace, for selectors.
     pub namespace: String,
@@ -322,7 +331,7 @@ pub struct PodSpec {
 }
 
 /// A pending pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// `namespace/name`, unique.
     pub name: String,
@@ -333,7 +342,7 @@ pub struct Pod {
 }
 
 /// A pod that has a node already.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningPod {
     /// `namespace/name`, unique.
     pub name: String,
@@ -346,7 +355,7 @@ pub struct RunningPod {
 }
 
 /// A node that exists, or is being launched: capacity already paid for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Unique name.
     pub name: String,
@@ -369,7 +378,7 @@ pub struct Node {
 }
 
 /// One way to buy an instance type: a zone and a capacity type at a price.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offering {
     /// Zone name, for output ("us-east-1a").
     pub zone: String,
@@ -384,7 +393,7 @@ pub struct Offering {
 }
 
 /// A hardware shape that can be bought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceType {
     /// Unique name.
     pub name: String,
@@ -399,7 +408,7 @@ pub struct InstanceType {
 }
 
 /// A label of a `NodePool`'s nodes that its requirements leave open, and pods may choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenLabel {
     /// Key.
     pub key: String,
@@ -408,7 +417,7 @@ pub struct OpenLabel {
 }
 
 /// A `NodePool`: what may be launched, and how the nodes then look.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePool {
     /// Unique name.
     pub name: String,
@@ -433,7 +442,7 @@ pub struct NodePool {
 }
 
 /// A `DaemonSet`: runs one pod on every node that it selects and tolerates.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
     /// `namespace/name`, unique.
     pub name: String,
@@ -442,7 +451,7 @@ pub struct Daemon {
 }
 
 /// A packing problem.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Names of resources, for output. Only those that some pod, `DaemonSet` or limit asks for need be here.
     pub resources: Vec<String>,
@@ -462,4 +471,65 @@ pub struct Problem {
     pub types: Vec<InstanceType>,
     /// `DaemonSets`.
     pub daemons: Vec<Daemon>,
+}
+
+impl Problem {
+    /// Whether every id points somewhere: to be asked of a problem that was read from outside before it is solved.
+    ///
+    /// # Errors
+    /// Names the first object whose id does not.
+    ///
+    /// ```
+    /// use stowage_solver::{LabelSetId, Pod, Problem, SpecId};
+    /// let lost = Pod { name: "default/lost".to_owned(), spec: SpecId(7), labels: LabelSetId(0) };
+    /// let problem = Problem { pods: vec![lost], ..Problem::default() };
+    /// assert_eq!(problem.check(), Err("pod default/lost: no spec 7".to_owned()));
+    /// ```
+    pub fn check(&self) -> Result<(), String> {
+        let spec = |of: &dyn std::fmt::Display, id: SpecId| {
+            if id.index() < self.specs.len() { Ok(()) } else { Err(format!("{of}: no spec {}", id.0)) }
+        };
+        let labels = |of: &dyn std::fmt::Display, id: LabelSetId| {
+            if id.index() < self.label_sets.len() {
+                Ok(())
+            } else {
+                Err(format!("{of}: no label set {}", id.0))
+            }
+        };
+        let resource = |of: &dyn std::fmt::Display, id: ResourceId| {
+            if id.index() < self.resources.len() {
+                Ok(())
+            } else {
+                Err(format!("{of}: no resource {}", id.0))
+            }
+        };
+        let amounts = |of: &dyn std::fmt::Display, amounts: &Resources| {
+            amounts.iter().try_for_each(|(id, _)| resource(of, id))
+        };
+        for pod in &self.pods {
+            let of = format!("pod {}", pod.name);
+            spec(&of, pod.spec)?;
+            labels(&of, pod.labels)?;
+        }
+        for node in &self.nodes {
+            amounts(&format!("node {}", node.name), &node.allocatable.plus(&node.used))?;
+            for pod in &node.pods {
+                let of = format!("pod {}", pod.name);
+                spec(&of, pod.spec)?;
+                labels(&of, pod.labels)?;
+            }
+        }
+        for daemon in &self.daemons {
+            spec(&format!("DaemonSet {}", daemon.name), daemon.spec)?;
+        }
+        for pool in &self.pools {
+            let of = format!("NodePool {}", pool.name);
+            amounts(&of, &pool.used)?;
+            pool.limits.iter().try_for_each(|(id, _)| resource(&of, *id))?;
+        }
+        for of_type in &self.types {
+            amounts(&format!("type {}", of_type.name), &of_type.capacity.plus(&of_type.allocatable))?;
+        }
+        self.specs.iter().enumerate().try_for_each(|(at, s)| amounts(&format!("spec {at}"), &s.requests))
+    }
 }

@@ -1,5 +1,7 @@
 //! What holds for every cluster. That plans verify, and cost no less than their bound, is checked by every solve here.
 
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -55,6 +57,13 @@ proptest! {
         let World(problem) = draft.world(false);
         let other = shuffled(&problem);
         prop_assert_eq!(named(&problem, &plan(&problem)), named(&other, &plan(&other)));
+    }
+
+    #[test]
+    fn a_problem_written_out_is_the_same_problem(draft in draft()) {
+        let World(problem) = draft.world(false);
+        let text = serde_json::to_string(&problem).unwrap();
+        prop_assert_eq!(problem, serde_json::from_str::<Problem>(&text).unwrap());
     }
 
     #[test]
