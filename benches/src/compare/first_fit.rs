@@ -13,11 +13,11 @@
 use std::collections::HashMap;
 
 use stowage_solver::{
-    Daemon, DaemonId, Effect, HostPort, InstanceType, LabelSetId, NewNode, NodeConstraint, NodeId, NodePool,
-    Obstacle, Offering, Placement, Pod, PodId, PodSpec, PoolId, Price, Problem, Reason, ResourceId,
-    Resources, Solution, SpecId, Taint, Toleration, TypeId, Unplaced,
+    HostPort, LabelSetId, NewNode, NodeId, Obstacle, Placement, Pod, PodId, PodSpec, PoolId, Price, Problem,
+    Reason, ResourceId, Resources, Solution, SpecId, Unplaced,
 };
 
+use super::market::{Market, free, meets, tolerates};
 use super::rules::{Domains, Rules};
 
 /// Plans `problem`.
@@ -63,19 +63,6 @@ fn reasons(problem: &Problem, pod: &Pod) -> Vec<Reason> {
     (0..problem.pools.len()).map(|pool| Reason::Pool(PoolId::of(pool), Obstacle::NoTypeHolds)).collect()
 }
 
-/// Something that can be bought.
-struct Kind<'p> {
-    pool: PoolId,
-    instance_type: TypeId,
-    offering: usize,
-    price: Price,
-    capacity: &'p Resources,
-    daemons: Vec<DaemonId>,
-    room: Resources,
-    ports: Vec<HostPort>,
-    domains: Domains,
-}
-
 enum Home {
     Node(NodeId),
     New(usize),
@@ -99,19 +86,15 @@ struct Choice {
 
 struct Packing<'p> {
     problem: &'p Problem,
-    chosen: Vec<Vec<(String, String)>>,
-    kinds: Vec<Kind<'p>>,
+    market: Market<'p>,
     bins: Vec<Bin>,
     rules: Rules<'p>,
     choices: HashMap<SpecId, Choice>,
-    /// Capacity and nodes in use, by pool.
-    used: Vec<(Resources, u32)>,
 }
 
 impl<'p> Packing<'p> {
     fn of(problem: &'p Problem) -> Self {
         let mut rules = Rules::of(problem);
-        let chosen: Vec<Vec<(String, String)>> = problem.pools.iter().map(first_values).collect();
         let mut bins = Vec::new();
         for (at, node) in problem.nodes.iter().enumerate() {
             let domains = rules.domains(|key| node.labels.get(key).map(String::as_str), at as u32);
@@ -127,57 +110,8 @@ impl<'p> Packing<'p> {
                 pods: Vec::new(),
             });
         }
-        let mut this = Self {
-            problem,
-            chosen: Vec::new(),
-            kinds: Vec::new(),
-            bins,
-            rules,
-            choices: HashMap::new(),
-            used: problem.pools.iter().map(|p| (p.used.clone(), p.node_count)).collect(),
-        };
-        this.chosen = chosen;
-        this.enumerate();
-        this
-    }
-
-    fn enumerate(&mut self) {
-        let problem = self.problem;
-        for (pool_at, pool) in problem.pools.iter().enumerate() {
-            for (type_at, of_type) in problem.types.iter().enumerate() {
-                for (offering_at, offering) in of_type.offerings.iter().enumerate() {
-                    let label = |key: &str| label(pool, of_type, offering, key);
-                    if !pool
-                        .requirements
-                        .iter()
-                        .all(|r| r.allows(label(&r.key).or_else(|| self.value(pool_at, &r.key))))
-                    {
-                        continue;
-                    }
-                    let open = |key: &str| label(key).or_else(|| self.value(pool_at, key));
-                    let (daemons, room, ports) =
-                        daemons_of(problem, &pool.taints, &of_type.allocatable, open);
-                    let Some(room) = room else { continue };
-                    let domains = self.rules.domains(label, u32::MAX);
-                    self.kinds.push(Kind {
-                        pool: PoolId::of(pool_at),
-                        instance_type: TypeId::of(type_at),
-                        offering: offering_at,
-                        price: offering.price,
-                        capacity: &of_type.capacity,
-                        daemons,
-                        room,
-                        ports,
-                        domains,
-                    });
-                }
-            }
-        }
-    }
-
-    /// The value chosen for an open label of a pool.
-    fn value(&self, pool: usize, key: &str) -> Option<&str> {
-        self.chosen[pool].iter().find(|(open, _)| open == key).map(|(_, value)| value.as_str())
+        let market = Market::of(problem, &mut rules);
+        Self { problem, market, bins, rules, choices: HashMap::new() }
     }
 
     fn choice(&mut self, id: SpecId) {
@@ -185,18 +119,9 @@ impl<'p> Packing<'p> {
             return;
         }
         let (problem, spec) = (self.problem, &self.problem.specs[id.index()]);
-        let kinds: Vec<usize> = (0..self.kinds.len())
-            .filter(|at| {
-                let kind = &self.kinds[*at];
-                let (pool, of_type) =
-                    (&problem.pools[kind.pool.index()], &problem.types[kind.instance_type.index()]);
-                let offering = &of_type.offerings[kind.offering];
-                let of_kind = |key: &str| {
-                    label(pool, of_type, offering, key).or_else(|| self.value(kind.pool.index(), key))
-                };
-                tolerates(&spec.tolerations, &pool.taints) && meets(&spec.node, of_kind)
-            })
-            .collect();
+        let all = self.market.kinds.iter().enumerate();
+        let kinds: Vec<usize> =
+            all.filter(|(_, kind)| self.market.welcomes(kind, spec)).map(|(at, _)| at).collect();
         let nodes: Vec<bool> = problem
             .nodes
             .iter()
@@ -207,7 +132,7 @@ impl<'p> Packing<'p> {
             .collect();
         let of_nodes = nodes.iter().zip(&self.bins).filter(|(yes, _)| **yes).map(|(_, bin)| &bin.domains);
         let mut eligible: Vec<Domains> =
-            kinds.iter().map(|at| &self.kinds[*at].domains).chain(of_nodes).cloned().collect();
+            kinds.iter().map(|at| &self.market.kinds[*at].domains).chain(of_nodes).cloned().collect();
         eligible.sort_unstable();
         eligible.dedup();
         self.choices.insert(id, Choice { kinds, nodes, eligible });
@@ -250,12 +175,9 @@ impl<'p> Packing<'p> {
         let host = self.bins.len() as u32;
         let mut best: Option<(i64, Price, usize)> = None;
         for at in &choice.kinds {
-            let kind = &self.kinds[*at];
+            let kind = &self.market.kinds[*at];
             let held = held(&kind.room, &spec.requests, most);
-            if held == 0
-                || !free(&spec.host_ports, &kind.ports)
-                || !within(self.problem, &self.used, kind, None)
-            {
+            if held == 0 || !free(&spec.host_ports, &kind.ports) || !self.market.within(kind, None) {
                 continue;
             }
             // Micro-dollars a copy, in thousandths, so that no float decides.
@@ -266,9 +188,8 @@ impl<'p> Packing<'p> {
             }
         }
         let (_, _, at) = best?;
-        let kind = &self.kinds[at];
-        let used = &mut self.used[kind.pool.index()];
-        *used = (used.0.plus(kind.capacity), used.1 + 1);
+        self.market.count(at, None);
+        let kind = &self.market.kinds[at];
         self.bins.push(Bin {
             home: Home::New(at),
             room: kind.room.clone(),
@@ -283,7 +204,7 @@ impl<'p> Packing<'p> {
     fn shrink(&mut self) {
         for at in 0..self.bins.len() {
             let Home::New(now) = self.bins[at].home else { continue };
-            let kind = &self.kinds[now];
+            let kind = &self.market.kinds[now];
             let specs: Vec<&PodSpec> = self.bins[at].pods.iter().map(|p| self.spec(*p)).collect();
             let load = Resources::from_amounts(specs.iter().flat_map(|s| s.requests.iter()));
             let allowed = |other: usize| {
@@ -292,22 +213,20 @@ impl<'p> Packing<'p> {
                     self.choices[&spec].kinds.binary_search(&other).is_ok()
                 })
             };
-            let cheapest = (0..self.kinds.len())
+            let cheapest = (0..self.market.kinds.len())
                 .filter(|other| {
-                    let with = &self.kinds[*other];
+                    let with = &self.market.kinds[*other];
                     with.pool == kind.pool
                         && with.price < kind.price
                         && self.rules.alike(&with.domains, &kind.domains)
                         && load.fits(&with.room)
                         && specs.iter().all(|s| free(&s.host_ports, &with.ports))
-                        && within(self.problem, &self.used, with, Some(kind))
+                        && self.market.within(with, Some(kind))
                         && allowed(*other)
                 })
-                .min_by_key(|other| (self.kinds[*other].price, *other));
+                .min_by_key(|other| (self.market.kinds[*other].price, *other));
             if let Some(other) = cheapest {
-                let with = &self.kinds[other];
-                let used = &mut self.used[kind.pool.index()].0;
-                *used = used.minus(kind.capacity).plus(with.capacity);
+                self.market.count(other, Some(now));
                 self.bins[at].home = Home::New(other);
             }
         }
@@ -324,13 +243,13 @@ impl<'p> Packing<'p> {
             match bin.home {
                 Home::Node(node) => solution.placements.push(Placement { node, pods: bin.pods }),
                 Home::New(kind) => {
-                    let kind = &self.kinds[kind];
+                    let kind = &self.market.kinds[kind];
                     solution.cost += kind.price;
                     solution.new_nodes.push(NewNode {
                         pool: kind.pool,
                         instance_type: kind.instance_type,
                         offering: kind.offering,
-                        chosen_labels: self.chosen[kind.pool.index()].clone(),
+                        chosen_labels: self.market.chosen[kind.pool.index()].clone(),
                         price: kind.price,
                         pods: bin.pods,
                         daemons: kind.daemons.clone(),
@@ -343,80 +262,76 @@ impl<'p> Packing<'p> {
     }
 }
 
-/// The first value of each open label that has a list of them.
-fn first_values(pool: &NodePool) -> Vec<(String, String)> {
-    let first = |open: &stowage_solver::OpenLabel| {
-        let values = open.requirements.iter().find_map(|r| match &r.op {
-            stowage_solver::Operator::In(values) => Some(values),
-            _ => None,
-        })?;
-        let value = values.iter().find(|v| open.requirements.iter().all(|r| r.allows(Some(v.as_str()))))?;
-        Some((open.key.clone(), value.clone()))
-    };
-    pool.open_labels.iter().filter_map(first).collect()
-}
-
-fn label<'p>(
-    pool: &'p NodePool,
-    of_type: &'p InstanceType,
-    offering: &'p Offering,
-    key: &str,
-) -> Option<&'p str> {
-    let found = offering.labels.get(key).or_else(|| of_type.labels.get(key)).or_else(|| pool.labels.get(key));
-    found.map(String::as_str)
-}
-
-/// The `DaemonSets` of a new node, the room that they leave (none where they do not fit), and their ports.
-fn daemons_of<'a>(
-    problem: &Problem,
-    taints: &[Taint],
-    allocatable: &Resources,
-    label: impl Fn(&str) -> Option<&'a str>,
-) -> (Vec<DaemonId>, Option<Resources>, Vec<HostPort>) {
-    let spec = |d: &Daemon| &problem.specs[d.spec.index()];
-    let runs =
-        |d: &&(usize, &Daemon)| tolerates(&spec(d.1).tolerations, taints) && meets(&spec(d.1).node, &label);
-    let daemons: Vec<(usize, &Daemon)> = problem.daemons.iter().enumerate().collect();
-    let daemons: Vec<&(usize, &Daemon)> = daemons.iter().filter(runs).collect();
-    let load = Resources::from_amounts(daemons.iter().flat_map(|(_, d)| spec(d).requests.iter()));
-    let ports = daemons.iter().flat_map(|(_, d)| spec(d).host_ports.iter().cloned()).collect();
-    let room = load.fits(allocatable).then(|| allocatable.minus(&load));
-    (daemons.iter().map(|(at, _)| DaemonId::of(*at)).collect(), room, ports)
-}
-
-fn tolerates(tolerations: &[Toleration], taints: &[Taint]) -> bool {
-    let hard = taints.iter().filter(|t| t.effect != Effect::PreferNoSchedule);
-    hard.into_iter().all(|taint| tolerations.iter().any(|t| t.tolerates(taint)))
-}
-
-fn meets<'a>(constraints: &[NodeConstraint], label: impl Fn(&str) -> Option<&'a str>) -> bool {
-    let any = |c: &NodeConstraint| c.any_of.iter().any(|term| term.iter().all(|r| r.allows(label(&r.key))));
-    constraints.iter().all(any)
-}
-
-fn free(wanted: &[HostPort], taken: &[HostPort]) -> bool {
-    wanted.iter().all(|w| taken.iter().all(|t| !w.clashes(t)))
-}
-
 /// How many copies fit, `most` at most.
 fn held(room: &Resources, requests: &Resources, most: u32) -> u32 {
     let fits = requests.iter().map(|(id, amount)| room.get(id) / amount).min().unwrap_or(i64::MAX);
     u32::try_from(fits).unwrap_or(u32::MAX).min(most)
 }
 
-/// Whether a pool's limits allow one more node, or one in place of another.
-fn within(
-    problem: &Problem,
-    used: &[(Resources, u32)],
-    kind: &Kind<'_>,
-    instead_of: Option<&Kind<'_>>,
-) -> bool {
-    let pool = &problem.pools[kind.pool.index()];
-    let (used, nodes) = &used[kind.pool.index()];
-    let after = |id: ResourceId| {
-        used.get(id) + kind.capacity.get(id) - instead_of.map_or(0, |other| other.capacity.get(id))
-    };
-    let nodes = nodes + u32::from(instead_of.is_none());
-    pool.node_limit.is_none_or(|limit| nodes <= limit)
-        && pool.limits.iter().all(|(id, limit)| after(*id) <= *limit)
+#[cfg(test)]
+mod tests {
+    use stowage_cluster::{LowerOptions, ReadOptions, Source, lower, read};
+    use stowage_pricing::Catalog;
+    use stowage_solver::verify;
+
+    use super::super::vbp::Instance;
+    use super::super::{menu, mix};
+    use super::*;
+
+    fn problem(snapshot: &str, catalog: &str) -> Problem {
+        let source = Source { name: "made up", bytes: snapshot.as_bytes() };
+        let snapshot = read(&[source], &ReadOptions::default()).unwrap();
+        let catalog = Catalog::parse(catalog.as_bytes(), "made up").unwrap();
+        lower(&snapshot, &catalog, &LowerOptions::default()).unwrap().problem
+    }
+
+    /// The cost of a plan that breaks no rule and leaves nothing out.
+    fn cost(problem: &Problem) -> Price {
+        let solution = plan(problem);
+        assert_eq!(verify(problem, &solution), [], "the baseline keeps the rules");
+        assert_eq!(solution.unplaced, []);
+        solution.cost
+    }
+
+    #[test]
+    fn first_fit_decreasing_as_in_textbooks() {
+        // 6 5 5 4 4 3 3 2 go into {6, 4}, {5, 5}, {4, 3, 3} and {2}; a bin is a dollar.
+        let instance = Instance::read("1 10 6 6 1 5 2 4 2 3 2 2 1 1 0").unwrap();
+        assert_eq!(cost(&problem(&instance.pods(), &instance.types())), Price::from_micros(4_000_000));
+    }
+
+    #[test]
+    fn karpenters_mix_keeps_every_rule() {
+        for seed in 1..4 {
+            let problem = problem(&mix::pods(200, seed), &mix::types());
+            let solution = plan(&problem);
+            assert_eq!(verify(&problem, &solution), []);
+            assert_eq!(solution.unplaced, []);
+            assert!(solution.new_nodes.len() >= 40, "a fifth wants a node each");
+        }
+    }
+
+    #[test]
+    fn services_on_a_random_menu_keep_every_rule() {
+        let services = String::from_utf8(stowage_benches::Workload::new(400, 5).to_json()).unwrap();
+        let problem = problem(&services, &menu::types(5));
+        assert_eq!(cost(&problem), cost(&problem), "the same each time");
+    }
+
+    #[test]
+    fn a_node_shrinks_to_what_it_got() {
+        // One pod of 1.5 CPUs: the price per copy would be the same on every type, were there more copies.
+        let text = mix::pods(1, 1);
+        let solution = plan(&problem(&text, &mix::types()));
+        assert_eq!(solution.new_nodes.len(), 1);
+        assert!(solution.cost.dollars() < 1.3, "{}", solution.cost);
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_left_out_with_a_reason() {
+        let instance = Instance::read("2 10 10 2 11 1 1 5 5 2").unwrap();
+        let solution = plan(&problem(&instance.pods(), &instance.types()));
+        assert_eq!((solution.new_nodes.len(), solution.unplaced.len()), (1, 1));
+        assert_eq!(solution.unplaced[0].reasons, [Reason::Pool(PoolId(0), Obstacle::NoTypeHolds)]);
+    }
 }

@@ -17,6 +17,7 @@ mod classic;
 mod first_fit;
 mod judge;
 mod manifest;
+mod market;
 mod measure;
 mod menu;
 mod mix;

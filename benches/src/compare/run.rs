@@ -53,7 +53,7 @@ impl Comparison {
 pub(crate) fn compare(source: &Source, args: &Args) -> anyhow::Result<Comparison> {
     let dir = match &args.dir {
         Some(dir) => dir.clone(),
-        None => peer::target_dir()?.join("compare"),
+        None => peer::target_dir()?.join("side-by-side"),
     };
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let workload = Workload::prepare(source, args, &dir)?;

@@ -96,8 +96,11 @@ impl Instance {
     /// The bin as the only instance type.
     pub(crate) fn types(&self) -> String {
         let mut resources = amounts(&self.bin);
-        // Kubernetes counts pods too; here that must never bind.
+        // Kubernetes counts pods too, and every node has memory; neither may bind where the instance does not say.
         resources.push(("pods".to_owned(), self.count().max(1).to_string()));
+        if self.bin.len() == 1 {
+            resources.push(("memory".to_owned(), "1Gi".to_owned()));
+        }
         catalog(&[Type {
             name: "bin".to_owned(),
             resources,
