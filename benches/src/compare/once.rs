@@ -23,15 +23,17 @@ const TOLD: usize = 3;
 pub(crate) fn plan(once: &Once) -> anyhow::Result<Outcome> {
     let (problem, set_up_seconds) = problem(&once.snapshot, &once.catalog)?;
     let peak_from_solve = measure::reset_peak();
+    let mut stages = Stages::default();
     let started = Instant::now();
     let solution = match once.planner {
         Planner::Karpenter => bail!("Karpenter's scheduler is a program of its own"),
         Planner::Ffd => first_fit::plan(&problem),
-        Planner::Quick => solved(&problem, once, Effort::Quick)?,
-        Planner::Balanced => solved(&problem, once, Effort::Balanced)?,
-        Planner::Thorough => solved(&problem, once, Effort::Thorough)?,
+        Planner::Quick => solved(&problem, once, Effort::Quick, &mut stages)?,
+        Planner::Balanced => solved(&problem, once, Effort::Balanced, &mut stages)?,
+        Planner::Thorough => solved(&problem, once, Effort::Thorough, &mut stages)?,
     };
     let solve_seconds = started.elapsed().as_secs_f64();
+    stages.end();
     let peak_bytes = measure::peak_bytes();
 
     let ours = once.planner != Planner::Ffd;
@@ -41,6 +43,7 @@ pub(crate) fn plan(once: &Once) -> anyhow::Result<Outcome> {
     outcome.solve_seconds = solve_seconds;
     outcome.set_up_seconds = set_up_seconds;
     outcome.peak_bytes = peak_bytes;
+    outcome.stages = stages.seconds;
     outcome.peak_from_solve = peak_from_solve;
     if ours {
         outcome.bound = Some(solution.bound.dollars());
@@ -56,15 +59,44 @@ pub(crate) fn plan(once: &Once) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-fn solved(problem: &Problem, once: &Once, effort: Effort) -> anyhow::Result<Solution> {
+fn solved(problem: &Problem, once: &Once, effort: Effort, stages: &mut Stages) -> anyhow::Result<Solution> {
     let mut options = Options { gap: once.gap, effort, ..Options::default() };
     if let Some(steps) = once.max_steps {
         options.max_steps = steps;
     }
-    solve(problem, &options, &AtomicBool::new(false), &mut |_, _, _| {}).map_err(|violations| {
-        let first = violations.first().map_or("", |v| v.what.as_str());
-        anyhow::anyhow!("stowage made a plan that breaks a rule, a defect: {first}")
-    })
+    solve(problem, &options, &AtomicBool::new(false), &mut |stage, _, _| stages.enter(stage)).map_err(
+        |violations| {
+            let first = violations.first().map_or("", |v| v.what.as_str());
+            anyhow::anyhow!("stowage made a plan that breaks a rule, a defect: {first}")
+        },
+    )
+}
+
+/// Where the time goes, as the solver tells its progress.
+#[derive(Default)]
+struct Stages {
+    seconds: Vec<(String, f64)>,
+    now: Option<(usize, &'static str, Instant)>,
+}
+
+impl Stages {
+    fn enter(&mut self, stage: &'static str) {
+        if self.now.is_some_and(|(_, name, _)| name == stage) {
+            return;
+        }
+        self.end();
+        let at = self.seconds.iter().position(|(name, _)| name == stage).unwrap_or_else(|| {
+            self.seconds.push((stage.to_owned(), 0.0));
+            self.seconds.len() - 1
+        });
+        self.now = Some((at, stage, Instant::now()));
+    }
+
+    fn end(&mut self) {
+        if let Some((at, _, since)) = self.now.take() {
+            self.seconds[at].1 += since.elapsed().as_secs_f64();
+        }
+    }
 }
 
 /// The problem in the files, and the seconds that lowering took. All else that was read is gone when it returns.

@@ -29,6 +29,9 @@ pub(crate) struct Outcome {
     /// How the solve ended, as in a plan document.
     #[serde(default)]
     pub(crate) status: Option<String>,
+    /// Seconds by stage of the solve, in the order in which the stages began.
+    #[serde(default)]
+    pub(crate) stages: Vec<(String, f64)>,
     /// What the reader should know.
     #[serde(default)]
     pub(crate) notes: Vec<String>,

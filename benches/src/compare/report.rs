@@ -187,6 +187,7 @@ pub(crate) fn json(comparison: &Comparison) -> Value {
                 "status": outcome.status,
                 "seconds": outcome.solve_seconds,
                 "secondsOfAllRuns": row.seconds,
+                "secondsByStage": outcome.stages,
                 "setUpSeconds": outcome.set_up_seconds,
                 "timedOut": outcome.timed_out,
                 "podsPerSecond": rate(outcome),
