@@ -27,6 +27,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Plan nodes for the pending pods of a captured cluster
     Plan(PlanArgs),
+    /// Solve a problem that `plan --dump-problem` wrote, check the plan and print its sums
+    Replay(ReplayArgs),
     /// List the instance types that a plan may use, with what pods can use of them and their prices
     Catalog(CatalogArgs),
     /// Print a completion script for a shell
@@ -79,6 +81,28 @@ pub(crate) struct PlanArgs {
     /// Leave malformed objects out, and list them, instead of failing
     #[arg(long)]
     pub(crate) skip_invalid: bool,
+
+    /// Write the packing problem to a file first, for `stowage replay` and for bug reports
+    ///
+    /// It holds what decides where pods go: names, labels, requests and rules; no environment, no secrets.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dump_problem: Option<PathBuf>,
+}
+
+/// Options of `stowage replay`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// A problem written by `stowage plan --dump-problem`; `-` is standard input
+    #[arg(value_name = "PROBLEM")]
+    pub(crate) problem: PathBuf,
+
+    /// Stop searching at this distance to the proven lower bound: 0.02 or 2%
+    #[arg(long, value_name = "SHARE", default_value = "2%")]
+    pub(crate) gap: Share,
+
+    /// How hard to try
+    #[arg(long, value_name = "EFFORT", value_enum, default_value_t)]
+    pub(crate) effort: Effort,
 }
 
 /// How hard to try to make a plan cheaper. Each counts steps, not seconds, so that plans do not depend on the machine.

@@ -22,6 +22,7 @@ mod plan;
 mod progress;
 mod reason;
 mod render;
+mod replay;
 mod terminal;
 mod text;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Plan(plan) => plan::run(&plan, args.color),
+        Command::Replay(replay) => replay::run(&replay),
         Command::Catalog(catalog) => catalog::run(&catalog, args.color),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -16,6 +16,7 @@ use crate::input::{self, Input};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::render::{self, Show};
+use crate::replay;
 use crate::terminal::{self, ColorChoice};
 use crate::text::{count, thousands};
 
@@ -35,10 +36,15 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
     let lowered = lower(&snapshot, &catalog, &LowerOptions::default()).map_err(Failure::new)?;
 
+    if let Some(path) = &args.dump_problem {
+        replay::write(path, &lowered.problem)?;
+    }
+
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);
-    let solved = solve(&lowered.problem, &options(args), interrupt.flag(), &mut tell);
+    let solved =
+        solve(&lowered.problem, &options(args.gap.as_f64(), args.effort), interrupt.flag(), &mut tell);
     let solve_seconds = started.elapsed().as_secs_f64();
     let interrupted = interrupt.finish();
     drop(progress);
@@ -48,7 +54,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
         Failure::defect(format!(
             "the planner made a plan that breaks a rule, and refuses to print it: {first}"
         ))
-        .hint("this is a defect of Stowage: please report it with the snapshot, or with one made smaller")
+        .hint("this is a defect of Stowage: please report it with the file that --dump-problem FILE writes")
     })?;
     let mut answer = Answer {
         allocatable: allocatable(&solution, &catalog, &lowered.problem.types),
@@ -68,13 +74,14 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     })
 }
 
-fn options(args: &PlanArgs) -> Options {
-    let effort = match args.effort {
+/// The solver's options.
+pub(crate) fn options(gap: f64, effort: Effort) -> Options {
+    let effort = match effort {
         Effort::Quick => stowage_solver::Effort::Quick,
         Effort::Balanced => stowage_solver::Effort::Balanced,
         Effort::Thorough => stowage_solver::Effort::Thorough,
     };
-    Options { gap: args.gap.as_f64(), effort, ..Options::default() }
+    Options { gap, effort, ..Options::default() }
 }
 
 fn capture(args: &PlanArgs) -> Result<Snapshot, Failure> {

@@ -302,3 +302,32 @@ fn the_readme_shows_what_happens() {
         assert_eq!(readme.len(), fresh.len(), "run again with STOWAGE_UPDATE_README=1");
     }
 }
+
+#[test]
+fn a_problem_written_out_is_solved_again_to_the_same_bill() {
+    let file = folder("replay").join("problem.json");
+    let file = file.to_str().unwrap();
+    let plan = json(&["plan", &path("gpu-training"), "--dump-problem", file, "-o", "json"]);
+    let replayed = run(&["replay", file]);
+    assert_eq!((replayed.code, replayed.stderr.as_str()), (Some(0), ""));
+    let cost = plan["summary"]["hourlyCost"].as_f64().unwrap();
+    assert!(replayed.stdout.contains(&format!("${cost:.3} an hour")), "{} / {cost}", replayed.stdout);
+    assert!(replayed.stdout.ends_with("every rule holds\n"), "{}", replayed.stdout);
+}
+
+#[test]
+fn what_is_not_a_problem_cannot_be_replayed() {
+    for (input, why) in [("{", "EOF while parsing"), (r#"{"pods": 1}"#, "invalid type")] {
+        let ran = run_with_input(&["replay", "-"], input.as_bytes());
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why) && ran.stderr.contains("hint: make one with"), "{}", ran.stderr);
+    }
+    let file = folder("replay-lost").join("problem.json");
+    let file = file.to_str().unwrap();
+    json(&["plan", &path("web-shop"), "--dump-problem", file, "-o", "json"]);
+    let mut problem: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    problem["pods"][0]["spec"] = 4096.into();
+    let ran = run_with_input(&["replay", "-"], problem.to_string().as_bytes());
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no spec 4096"), "{}", ran.stderr);
+}
