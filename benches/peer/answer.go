@@ -21,6 +21,8 @@ type answer struct {
 	SolveSeconds float64 `json:"solveSeconds"`
 	SetUpSeconds float64 `json:"setUpSeconds"`
 	TimedOut     bool    `json:"timedOut,omitempty"`
+	// StartBytes is the resident set when planning began: what reading left, the pods themselves included.
+	StartBytes uint64 `json:"startBytes"`
 	// PeakBytes is the largest resident set, from the end of reading on where PeakFromSolve, else of the whole process.
 	PeakBytes     uint64 `json:"peakBytes"`
 	PeakFromSolve bool   `json:"peakFromSolve"`

@@ -78,6 +78,7 @@ func run(snapshotPath, catalogPath string, concurrency int, timeout time.Duratio
 	// What reading left behind is not the scheduler's memory.
 	debug.FreeOSMemory()
 	fromHere := resetPeak()
+	startBytes := peakBytes()
 
 	started := time.Now()
 	scheduler, refused, err := setUp(ctx, world, types, concurrency)
@@ -101,6 +102,7 @@ func run(snapshotPath, catalogPath string, concurrency int, timeout time.Duratio
 	answer.TimedOut = solveCtx.Err() != nil
 	answer.SetUpSeconds = ready.Sub(started).Seconds()
 	answer.SolveSeconds = solved.Sub(ready).Seconds()
+	answer.StartBytes = startBytes
 	answer.PeakBytes = peakBytes()
 	answer.PeakFromSolve = fromHere
 	answer.Planner = "karpenter " + version()

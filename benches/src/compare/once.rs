@@ -23,6 +23,7 @@ const TOLD: usize = 3;
 pub(crate) fn plan(once: &Once) -> anyhow::Result<Outcome> {
     let (problem, set_up_seconds) = problem(&once.snapshot, &once.catalog)?;
     let peak_from_solve = measure::reset_peak();
+    let start_bytes = measure::peak_bytes();
     let mut stages = Stages::default();
     let started = Instant::now();
     let solution = match once.planner {
@@ -42,6 +43,7 @@ pub(crate) fn plan(once: &Once) -> anyhow::Result<Outcome> {
         if ours { format!("stowage {}", once.planner) } else { "first-fit decreasing".to_owned() };
     outcome.solve_seconds = solve_seconds;
     outcome.set_up_seconds = set_up_seconds;
+    outcome.start_bytes = start_bytes;
     outcome.peak_bytes = peak_bytes;
     outcome.stages = stages.seconds;
     outcome.peak_from_solve = peak_from_solve;

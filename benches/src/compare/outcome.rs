@@ -16,6 +16,8 @@ pub(crate) struct Outcome {
     /// Seconds from objects in memory to where `solve_seconds` begins: cluster state and topology counts for Karpenter,
     /// lowering for the others.
     pub(crate) set_up_seconds: f64,
+    /// Resident set when planning began, in bytes: what reading left, the problem itself included.
+    pub(crate) start_bytes: u64,
     /// Largest resident set, in bytes; 0 where the system does not tell.
     pub(crate) peak_bytes: u64,
     /// Whether that is the peak since reading ended; otherwise it is of the whole process.
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_the_go_program_prints_is_read() {
-        let text = r#"{"planner":"karpenter 1.14.1","go":"go1.26.8","solveSeconds":0.5,"setUpSeconds":0.1,"peakBytes":1024,
+        let text = r#"{"planner":"karpenter 1.14.1","go":"go1.26.8","solveSeconds":0.5,"setUpSeconds":0.1,"startBytes":512,"peakBytes":1024,
             "peakFromSolve":true,"nodes":[{"nodePool":"default","instanceType":"m7i.large","zone":"us-east-1a",
             "capacityType":"on-demand","price":0.1008,"pods":["default/web-0"]}],"existingNodes":[],"unschedulable":{}}"#;
         let outcome: Outcome = serde_json::from_str(text).unwrap();

@@ -27,7 +27,9 @@ fn go_is_there() -> bool {
 
 fn build() -> anyhow::Result<PathBuf> {
     let program = target_dir()?.join("karpenter-peer");
-    eprintln!("building Karpenter's scheduler (minutes the first time)");
+    if !program.exists() {
+        eprintln!("building Karpenter's scheduler, which takes minutes the first time");
+    }
     let built = Command::new("go")
         .args(["build", "-o"])
         .arg(&program)

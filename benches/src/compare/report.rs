@@ -88,7 +88,7 @@ fn cells(row: &Row, best: Option<f64>) -> Vec<String> {
         outcome.bound.map_or_else(|| NONE.to_owned(), |b| format!("{b:.4}")),
         percent(outcome.gap()),
         percent(best.map(|b| gap(outcome.cost(), b))),
-        seconds(outcome.solve_seconds),
+        three_digits(outcome.solve_seconds),
         format!("{:.0}", rate(outcome)),
         if outcome.peak_bytes == 0 {
             NONE.to_owned()
@@ -101,8 +101,8 @@ fn cells(row: &Row, best: Option<f64>) -> Vec<String> {
     ]
 }
 
-/// Three digits are all that a timing is worth.
-fn seconds(value: f64) -> String {
+/// All that a timing is worth.
+fn three_digits(value: f64) -> String {
     let decimals = match value {
         v if v >= 10.0 => 1,
         v if v >= 1.0 => 2,
@@ -162,10 +162,10 @@ fn against(ours: &Outcome, theirs: &Outcome) -> String {
         (mine, other) => format!(", {:.2} of its memory", mine as f64 / other as f64),
     };
     format!(
-        "{} against {}: {dearer:+.1} % cost, {:.1} times its pods per second{memory}",
+        "{} against {}: {dearer:+.1} % cost, {} times its pods per second{memory}",
         ours.planner,
         theirs.planner,
-        rate(ours) / rate(theirs)
+        three_digits(rate(ours) / rate(theirs))
     )
 }
 
@@ -191,6 +191,7 @@ pub(crate) fn json(comparison: &Comparison) -> Value {
                 "setUpSeconds": outcome.set_up_seconds,
                 "timedOut": outcome.timed_out,
                 "podsPerSecond": rate(outcome),
+                "startBytes": outcome.start_bytes,
                 "peakBytes": outcome.peak_bytes,
                 "peakFromSolve": outcome.peak_from_solve,
                 "nodes": outcome.nodes.len(),
@@ -265,6 +266,9 @@ mod tests {
 
     #[test]
     fn timings_have_three_digits() {
-        assert_eq!([12.345, 1.2345, 0.12345, 0.012_345].map(seconds), ["12.3", "1.23", "0.123", "0.0123"]);
+        assert_eq!(
+            [12.345, 1.2345, 0.12345, 0.012_345].map(three_digits),
+            ["12.3", "1.23", "0.123", "0.0123"]
+        );
     }
 }
