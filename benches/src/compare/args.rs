@@ -31,7 +31,8 @@ pub(crate) struct Args {
     #[arg(long = "workload", value_name = "NAME[:PODS]", value_delimiter = ',')]
     pub(crate) named: Vec<String>,
 
-    /// Catalogue for snapshots and for `services`; without it, the one of us-east-1 that Stowage comes with
+    /// Catalogue for snapshots and for `services`; without it, the one of us-east-1 that Stowage comes with (for `services`,
+    /// of that the categories c, m and r)
     #[arg(long, value_name = "FILE")]
     pub(crate) catalog: Option<PathBuf>,
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use stowage_benches::Workload as Services;
-use stowage_pricing::{Catalog, Settings};
+use stowage_pricing::{Catalog, InstanceType, Settings, to_json};
 
 use super::args::{Args, Source};
 use super::classic::{self, Classic};
@@ -64,7 +64,10 @@ fn named(name: &str, args: &Args, dir: &Path) -> anyhow::Result<Workload> {
         "mix" => files(&file_name, &mix::pods(pods, args.seed), &mix::types(), dir),
         "menu" => files(&file_name, &services(args.seed)?, &menu::types(args.seed), dir),
         "services" => {
-            let catalog = given_or_embedded(args, &file_name, dir)?;
+            let catalog = match &args.catalog {
+                Some(path) => path.clone(),
+                None => put(dir, &file_name, "catalog.json", &to_json(&general_purpose()?))?,
+            };
             let snapshot = put(dir, &file_name, "snapshot.json", &services(args.seed)?)?;
             Ok(Workload { name: file_name, snapshot, catalog, optimum: None })
         }
@@ -103,6 +106,19 @@ fn given_or_embedded(args: &Args, name: &str, dir: &Path) -> anyhow::Result<Path
     put(dir, name, "catalog.json", &catalog.to_json())
 }
 
+/// The embedded types of categories c, m and r and a generation above 2, as Stowage's and many a company's own `NodePool`
+/// has it. With every type on sale, Karpenter's scheduler fills machines of six terabytes, and a comparison says little.
+fn general_purpose() -> anyhow::Result<Vec<InstanceType>> {
+    let is = |t: &InstanceType| {
+        let label =
+            |key: &str| t.labels.get(&format!("karpenter.k8s.aws/instance-{key}")).map(String::as_str);
+        let generation = label("generation").and_then(|g| g.parse::<u32>().ok());
+        matches!(label("category"), Some("c" | "m" | "r")) && generation.is_some_and(|g| g > 2)
+    };
+    let catalog = Catalog::embedded(REGION, &Settings::default())?;
+    Ok(catalog.types.into_iter().filter(is).collect())
+}
+
 /// Writes one file of a workload.
 pub(crate) fn put(dir: &Path, name: &str, what: &str, text: &str) -> anyhow::Result<PathBuf> {
     let path = dir.join(format!("{name}.{what}"));
@@ -114,4 +130,24 @@ pub(crate) fn put(dir: &Path, name: &str, what: &str, text: &str) -> anyhow::Res
 fn stem(path: &Path) -> String {
     let name = path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     name.split('.').next().filter(|s| !s.is_empty()).unwrap_or("snapshot").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_without_their_endings() {
+        assert_eq!(stem(Path::new("a/b/services-500.json.gz")), "services-500");
+        assert_eq!(stem(Path::new("..")), "snapshot");
+    }
+
+    #[test]
+    fn services_buy_what_companies_buy() {
+        let types = general_purpose().unwrap();
+        let names: Vec<&str> = types.iter().map(|t| t.name.as_str()).collect();
+        assert!(names.contains(&"m7i.large") && names.contains(&"r6g.xlarge"));
+        let odd = ["u-6tb1.112xlarge", "t3.large", "p5.48xlarge", "c1.medium"];
+        assert!(odd.iter().all(|name| !names.contains(name)), "of {}", names.len());
+    }
 }
