@@ -1,6 +1,45 @@
 //! Packs pods onto priced nodes, with a proven lower bound, a verifier and explanations.
 //!
-//! Pure: no clock, no threads of its own, no environment, no Kubernetes, no AWS.
+//! Pure: no clock, no threads of its own, no environment, no Kubernetes, no AWS. `docs/designs/solver.md` tells how it
+//! works; this is how it is used:
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//! use stowage_solver::{
+//!     InstanceType, LabelSetId, Labels, NodePool, Offering, Options, Pod, PodSpec, Price, Problem, ResourceId,
+//!     Resources, SpecId, solve,
+//! };
+//!
+//! // One type of 2 cpu for ten cents an hour, and three pods of 600 milli-CPU.
+//! let cpu = |millis| Resources::from_amounts([(ResourceId(0), millis)]);
+//! let offering = Offering {
+//!     zone: "a".to_owned(),
+//!     capacity_type: "on-demand".to_owned(),
+//!     labels: Labels::new(),
+//!     price: Price::from_micros(100_000),
+//!     estimated: false,
+//! };
+//! let instance_type = InstanceType {
+//!     name: "small".to_owned(),
+//!     labels: Labels::new(),
+//!     capacity: cpu(2000),
+//!     allocatable: cpu(2000),
+//!     offerings: vec![offering],
+//! };
+//! let pod = |n| Pod { name: format!("default/web-{n}"), spec: SpecId(0), labels: LabelSetId(0) };
+//! let problem = Problem {
+//!     resources: vec!["cpu".to_owned()],
+//!     specs: vec![PodSpec { namespace: "default".to_owned(), requests: cpu(600), ..PodSpec::default() }],
+//!     label_sets: vec![Labels::new()],
+//!     pods: (0..3).map(pod).collect(),
+//!     pools: vec![NodePool { name: "default".to_owned(), ..NodePool::default() }],
+//!     types: vec![instance_type],
+//!     ..Problem::default()
+//! };
+//! let plan = solve(&problem, &Options::default(), &AtomicBool::new(false), &mut |_, _, _| {}).unwrap();
+//! assert_eq!((plan.new_nodes.len(), plan.cost), (1, Price::from_micros(100_000)));
+//! assert!(plan.bound > Price::ZERO && plan.bound <= plan.cost);
+//! ```
 
 mod bound;
 mod class;
