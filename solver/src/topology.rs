@@ -12,7 +12,9 @@
 //!
 //! The hostname key is not a label here: see `host_rule`.
 
-use std::cmp::Reverse;
+mod claims;
+mod sole_spread;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fixedbitset::FixedBitSet;
@@ -21,6 +23,10 @@ use crate::class::SelectorId;
 use crate::kind::untolerated;
 use crate::model::{Model, admits, copies, selects};
 use crate::problem::{Spread, TopologyKey};
+
+pub(crate) use sole_spread::SoleSpread;
+
+use claims::claim_zones;
 
 /// A value for each of some label keys; an absent label is `None`.
 pub(crate) type Domain = Vec<(String, Option<String>)>;
@@ -50,47 +56,6 @@ pub(crate) struct Dealt {
     pub(crate) stuck: Vec<Stuck>,
     /// By class: the one spread rule that decides how its pods are dealt, where there is just one.
     pub(crate) spread: BTreeMap<u32, SoleSpread>,
-}
-
-/// A spread rule that counts the pods of one class only, and is all that ties them to domains.
-#[derive(Clone, Debug)]
-pub(crate) struct SoleSpread {
-    pub(crate) key: String,
-    max_skew: u32,
-    /// By eligible domain: pods that run there already.
-    running: BTreeMap<String, u32>,
-    /// By domain: the kinds there that could hold one pod.
-    pub(crate) kinds: BTreeMap<String, FixedBitSet>,
-}
-
-impl SoleSpread {
-    /// How many of `count` new pods each domain holds at least, whoever deals them.
-    ///
-    /// If the least full domain ends with `m` pods, no domain that got one has more than `m + maxSkew`, so there is a
-    /// least `m` that makes room for all.
-    pub(crate) fn floors(&self, count: u32) -> Vec<(String, u32)> {
-        let (skew, all) = (u64::from(self.max_skew), u64::from(count));
-        let total = all + self.running.values().map(|n| u64::from(*n)).sum::<u64>();
-        let room = |least: u64| {
-            let full = self.running.values().map(|n| (least + skew).max(u64::from(*n))).sum::<u64>();
-            full.saturating_sub(skew)
-        };
-        let mut low = self.running.values().min().copied().map_or(0, u64::from);
-        let mut high = total;
-        while low < high {
-            let middle = low.midpoint(high);
-            if room(middle) >= total {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        let floors =
-            self.running.iter().map(|(value, n)| (value.clone(), low.saturating_sub(u64::from(*n)) as u32));
-        let floors: Vec<(String, u32)> = floors.filter(|(_, floor)| *floor > 0).collect();
-        let least: u64 = floors.iter().map(|(_, floor)| u64::from(*floor)).sum();
-        if least <= all { floors } else { Vec::new() }
-    }
 }
 
 /// At most this many pods of a class in a domain, learnt from an attempt that could not place more.
@@ -210,62 +175,6 @@ fn candidates(model: &mut Model<'_>, class: usize, keys: &BTreeSet<String>) -> V
     let mut out: Vec<(i64, Candidate)> = by_domain.into_values().collect();
     out.sort_by(|(pa, a), (pb, b)| (pa, &a.domain).cmp(&(pb, &b.domain)));
     out.into_iter().map(|(_, candidate)| candidate).collect()
-}
-
-/// The representative of a group in a union-find forest.
-fn root(group: &[usize], mut at: usize) -> usize {
-    while group[at] != at {
-        at = group[at];
-    }
-    at
-}
-
-/// For each class that uses a volume claim shared with other pods: the zone in which all its users can be.
-fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
-    let mut users = BTreeMap::<&str, Vec<usize>>::new();
-    for class in 0..model.classes.classes.len() {
-        for claim in &model.spec(class).unbound_claims {
-            users.entry(claim).or_default().push(class);
-        }
-    }
-    // Classes joined by claims, directly or in a chain, share a zone.
-    let mut group: Vec<usize> = (0..model.classes.classes.len()).collect();
-    let mut shared = BTreeSet::new();
-    for classes in users.values() {
-        let pods: u32 = classes.iter().map(|c| model.count(*c)).sum();
-        if pods > 1 {
-            for class in classes {
-                let (a, b) = (root(&group, classes[0]), root(&group, *class));
-                group[a.max(b)] = a.min(b);
-                shared.insert(*class);
-            }
-        }
-    }
-    let mut members = BTreeMap::<usize, Vec<usize>>::new();
-    for class in shared {
-        members.entry(root(&group, class)).or_default().push(class);
-    }
-    let keys = BTreeSet::from([model.problem.zone_key.clone()]);
-    let mut out = HashMap::new();
-    for classes in members.into_values() {
-        // By zone: pods that it can hold, those of them that cost nothing there, and how dear it is.
-        let mut votes = BTreeMap::<String, (u32, u32, Reverse<usize>)>::new();
-        for class in &classes {
-            for (rank, candidate) in candidates(model, *class, &keys).into_iter().enumerate() {
-                if let Some((_, Some(zone))) = candidate.domain.first().cloned() {
-                    let entry = votes.entry(zone).or_default();
-                    entry.0 += candidate.most.min(model.count(*class));
-                    entry.1 += candidate.free.min(model.count(*class));
-                    entry.2.0 += rank;
-                }
-            }
-        }
-        let best = votes.into_iter().max_by(|(za, a), (zb, b)| a.cmp(b).then_with(|| zb.cmp(za)));
-        if let Some((zone, _)) = best {
-            out.extend(classes.into_iter().map(|class| (class, zone.clone())));
-        }
-    }
-    out
 }
 
 /// What keeps the next pod out of a domain.
