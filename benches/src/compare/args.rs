@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-/// Workloads of a run that names none: one of each kind, each a matter of seconds but for Karpenter's mix.
-const DEFAULT_WORKLOADS: [&str; 8] = [
-    "mix:1000",
-    "services:2000",
-    "menu:1000",
+/// Workloads of a run that names none: some of each kind, a few minutes in all.
+const DEFAULT_WORKLOADS: [&str; 9] = [
+    "services:500",
+    "services:5000",
+    "menu:5000",
+    "mix:5000",
     "falkenauer-u:250",
     "falkenauer-t:249",
     "scholl-hard:200",

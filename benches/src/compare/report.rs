@@ -31,8 +31,11 @@ pub(crate) fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": ").map(|(_, m)| m));
     let threads = thread::available_parallelism().map_or(1, usize::from);
+    // What else ran shows in every timing.
+    let busy = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let busy = busy.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("unknown");
     format!(
-        "{threads} hardware threads of {}, {} {}\n",
+        "{threads} hardware threads of {}, {} {}, load average {busy}\n",
         model.unwrap_or("an unknown processor"),
         std::env::consts::OS,
         std::env::consts::ARCH
