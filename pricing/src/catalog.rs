@@ -7,10 +7,9 @@
 //! - Every price is finite and at least zero.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use stowage_api::Quantity;
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
+use stowage_api::{Operator, Quantity};
 
 use crate::share::Share;
 
@@ -106,53 +105,6 @@ pub struct Requirement {
     pub operator: Operator,
     /// Operands.
     pub values: Vec<String>,
-}
-
-/// How a requirement compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Operator {
-    /// One of the values.
-    In,
-    /// None of the values.
-    NotIn,
-    /// Any value.
-    Exists,
-    /// No such label.
-    DoesNotExist,
-    /// An integer above the one value.
-    Gt,
-    /// An integer below the one value.
-    Lt,
-    /// An integer of at least the one value.
-    Gte,
-    /// An integer of at most the one value.
-    Lte,
-}
-
-impl Operator {
-    /// All of them, in the order in which messages list them.
-    pub const ALL: [Self; 8] =
-        [Self::In, Self::NotIn, Self::Exists, Self::DoesNotExist, Self::Gt, Self::Lt, Self::Gte, Self::Lte];
-
-    /// The name in files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::In => "In",
-            Self::NotIn => "NotIn",
-            Self::Exists => "Exists",
-            Self::DoesNotExist => "DoesNotExist",
-            Self::Gt => "Gt",
-            Self::Lt => "Lt",
-            Self::Gte => "Gte",
-            Self::Lte => "Lte",
-        }
-    }
-}
-
-impl fmt::Display for Operator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 impl Catalog {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::DeserializeOwned;
 use stowage_api::well_known::{CAPACITY_TYPE, ON_DEMAND, SPOT, ZONE};
 
-use crate::catalog::{Catalog, CatalogSource, InstanceType, Offering, Operator, Requirement, Settings};
+use stowage_api::Operator;
+
+use crate::catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 use crate::error::Error;
 use crate::facts::{PriceFacts, TypeFacts, ZoneFacts, read_ranges};
 use crate::inflate::inflate;

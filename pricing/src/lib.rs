@@ -33,8 +33,9 @@ mod parse;
 mod render;
 mod share;
 
-pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Operator, Requirement, Settings};
+pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 pub use embedded::priced_regions;
 pub use error::Error;
 pub use render::to_json;
 pub use share::{Share, ShareError};
+pub use stowage_api::Operator;

@@ -8,7 +8,9 @@ use stowage_api::well_known::{CAPACITY_TYPE, CPU, MEMORY, PODS, ZONE};
 
 use super::Problem;
 use super::field::{self, Object};
-use crate::catalog::{InstanceType, Offering, Operator, Requirement};
+use stowage_api::Operator;
+
+use crate::catalog::{InstanceType, Offering, Requirement};
 
 /// Most offerings that one written offering may stand for, when its requirements list several values each.
 const MOST_COMBINATIONS: usize = 1000;
