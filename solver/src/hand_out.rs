@@ -9,7 +9,8 @@ use crate::pack::improve::load;
 use crate::pack::{Bins, Budget, Incumbent, Pattern};
 use crate::problem::{NodeId, PodId, TypeId};
 use crate::solution::{NewNode, NotHonoured, Placement, Solution, Unplaced};
-use crate::topology::{Dealt, Item};
+use crate::stock::Stock;
+use crate::topology::Dealt;
 
 /// At most this many alternatives a node: what one `CreateFleet` call of the peer takes, too.
 const ALTERNATIVES: usize = 60;
@@ -37,7 +38,7 @@ pub(crate) fn hand_out(
     for (node, pattern) in placed {
         let (_, pods) = on_node.entry(&problem.nodes[*node].name).or_insert_with(|| (*node, Vec::new()));
         for (item, count) in pattern {
-            take(dealt.items[*item as usize].class, *count, pods);
+            take(dealt.stock.items[*item as usize].class, *count, pods);
         }
     }
     for (node, mut pods) in on_node.into_values() {
@@ -47,11 +48,11 @@ pub(crate) fn hand_out(
     let shelves = Shelves::of(model);
     for bins in &incumbent.bins {
         let kind = &model.kinds.kinds[bins.kind as usize];
-        let alternatives = shelves.alternatives(model, &dealt.items, bins);
+        let alternatives = shelves.alternatives(model, &dealt.stock, bins);
         for _ in 0..bins.copies {
             let mut pods = Vec::new();
             for (item, count) in &bins.pattern {
-                take(dealt.items[*item as usize].class, *count, &mut pods);
+                take(dealt.stock.items[*item as usize].class, *count, &mut pods);
             }
             by_name(&mut pods);
             solution.new_nodes.push(NewNode {
@@ -132,14 +133,14 @@ impl<'m> Shelves<'m> {
     }
 
     /// Other types that hold the same pods, from the same pool, in the same zone and capacity type: cheapest first.
-    fn alternatives(&self, model: &'m Model<'_>, items: &[Item], bins: &Bins) -> Vec<TypeId> {
-        let load = load(model, items, &bins.pattern);
+    fn alternatives(&self, model: &'m Model<'_>, stock: &Stock, bins: &Bins) -> Vec<TypeId> {
+        let load = load(model, stock, &bins.pattern);
         let mut found: Vec<TypeId> = Vec::new();
         for at in self.0.get(&Self::shelf(model, bins.kind)).into_iter().flatten() {
             let kind = &model.kinds.kinds[*at as usize];
             let room = &model.kinds.shapes[kind.shape as usize].room;
             let holds = load.iter().zip(room).all(|(need, have)| need <= have)
-                && bins.pattern.iter().all(|(item, _)| items[*item as usize].kinds.contains(*at as usize));
+                && bins.pattern.iter().all(|(item, _)| stock.kinds(*item).contains(*at as usize));
             let own = model.kinds.kinds[bins.kind as usize].instance_type;
             if holds && kind.instance_type != own && !found.contains(&kind.instance_type) {
                 found.push(kind.instance_type);

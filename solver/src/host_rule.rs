@@ -22,6 +22,16 @@ pub(crate) enum Limit {
     AtMost(u32),
 }
 
+impl Limit {
+    /// How many pods that carry the rule and match it a node may have.
+    pub(crate) fn most(self) -> u32 {
+        match self {
+            Self::Alone => 1,
+            Self::AtMost(most) => most,
+        }
+    }
+}
+
 /// How a class takes part in a rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {

@@ -4,6 +4,7 @@
 //! fold into classes ─▶ deal over domains ─▶ fill what exists ─▶ bound ─▶ construct ─▶ improve ─▶ columns ─▶ hand out
 //! ```
 
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use crate::hand_out::hand_out;
@@ -66,16 +67,18 @@ pub(crate) fn climb(
 /// Whether there was any.
 fn learn(caps: &mut Caps, dealt: &Dealt, left: &[u32], final_attempt: bool) -> bool {
     let mut learnt = false;
-    for (item, left) in dealt.items.iter().zip(left) {
-        if item.domain.is_empty() || *left == 0 {
+    for (item, left) in dealt.stock.items.iter().zip(left) {
+        let domain = &dealt.stock.lots[item.lot as usize].domain;
+        if domain.is_empty() || *left == 0 {
             continue;
         }
         learnt = true;
-        caps.insert((item.class, item.domain.clone()), item.count - left);
+        caps.insert((item.class, Rc::clone(domain)), item.count - left);
         if final_attempt {
             // Nothing converges: better a pod unplaced, with a reason, than a rule broken.
-            for other in dealt.items.iter().filter(|other| other.class == item.class) {
-                caps.insert((other.class, other.domain.clone()), 0);
+            for other in dealt.stock.items.iter().filter(|other| other.class == item.class) {
+                let domain = &dealt.stock.lots[other.lot as usize].domain;
+                caps.insert((other.class, Rc::clone(domain)), 0);
             }
         }
     }

@@ -54,6 +54,7 @@ mod pack;
 mod problem;
 mod search;
 mod solution;
+mod stock;
 mod topology;
 mod verify;
 

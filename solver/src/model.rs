@@ -25,6 +25,8 @@ pub(crate) struct Model<'p> {
     pub(crate) gates: Vec<FixedBitSet>,
     /// The gate of each class.
     pub(crate) gate_of: Vec<GateId>,
+    /// By gate: the spec of a class that has it.
+    pub(crate) gate_specs: Vec<&'p PodSpec>,
     /// Requests of each class, by dimension.
     pub(crate) requests: Vec<Vec<i64>>,
     /// Free room of each existing node, by dimension; negative where overcommitted.
@@ -49,6 +51,7 @@ impl<'p> Model<'p> {
         let mut kinds = Kinds::build(problem, dims, &wanted);
         let mut ids = HashMap::<(&_, &_, &_), GateId>::new();
         let mut gates = Vec::new();
+        let mut gate_specs = Vec::new();
         let mut gate_of = Vec::with_capacity(classes.classes.len());
         for class in &classes.classes {
             let spec = pending(class);
@@ -56,6 +59,7 @@ impl<'p> Model<'p> {
             let id = *ids.entry((&spec.node, &spec.tolerations, &spec.host_ports)).or_insert(next);
             if id == next {
                 gates.push(kinds.admitting(spec));
+                gate_specs.push(spec);
             }
             gate_of.push(id);
         }
@@ -71,7 +75,7 @@ impl<'p> Model<'p> {
         let mut node_order: Vec<usize> = (0..problem.nodes.len()).collect();
         node_order.sort_unstable_by(|a, b| problem.nodes[*a].name.cmp(&problem.nodes[*b].name));
         let rules = HostRules::build(problem, &classes);
-        Self { problem, classes, kinds, rules, gates, gate_of, requests, node_room, node_order }
+        Self { problem, classes, kinds, rules, gates, gate_of, gate_specs, requests, node_room, node_order }
     }
 
     /// The spec of a class.

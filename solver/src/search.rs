@@ -1,6 +1,7 @@
 //! The search for a cheap packing of new bins, rung by rung.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fixedbitset::FixedBitSet;
@@ -13,9 +14,10 @@ use crate::pack::construct::{Thrift, construct, correct, first_values};
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
 use crate::pack::improve::{downsize, load, repack_worst};
-use crate::pack::useful::{Useful, useful};
-use crate::pack::{Bins, Budget, Incumbent, Pattern, add_to};
-use crate::topology::{Dealt, Item};
+use crate::pack::useful::{Asking, Useful, useful};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
+use crate::stock::{Domain, Lot, Stock};
+use crate::topology::Dealt;
 use crate::{Effort, Options, Progress};
 
 /// Passes of value correction over one construction.
@@ -30,10 +32,10 @@ const SHARES: [f64; 4] = [0.02, 0.05, 0.1, 0.3];
 /// Fractions of a bin above which rounding buys it.
 const THRESHOLDS: [f64; 4] = [1.0, 0.8, 0.6, 0.4];
 
-/// For each item, the kinds it may use; by tier of `NodePool` weight.
+/// For each lot, the kinds it may use; by tier of `NodePool` weight.
 pub(crate) struct Stages {
-    /// By item: its tiers, heaviest first, each with the kinds that could hold one of its pods.
-    pub(crate) tiers: Vec<Vec<(i32, FixedBitSet)>>,
+    /// By lot: its tiers, heaviest first, each with the kinds that could hold one of its pods.
+    pub(crate) tiers: Vec<Vec<(i32, Rc<FixedBitSet>)>>,
 }
 
 /// What a search found.
@@ -52,7 +54,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Search<'a> {
     model: &'a Model<'a>,
     dealt: &'a Dealt,
-    items: &'a [Item],
+    stock: &'a Stock,
     options: &'a Options,
     cancel: &'a AtomicBool,
     stages: Stages,
@@ -72,18 +74,18 @@ impl<'a> Search<'a> {
         options: &'a Options,
         cancel: &'a AtomicBool,
     ) -> Self {
-        let tiers = dealt.items.iter().map(|item| tiers(model, item)).collect();
+        let tiers = dealt.stock.lots.iter().map(|lot| tiers(model, lot)).collect();
         Self {
             model,
             dealt,
-            items: &dealt.items,
+            stock: &dealt.stock,
             options,
             cancel,
             stages: Stages { tiers },
             budget: Budget::of(model),
             filler: Filler::default(),
             placed: Vec::new(),
-            incumbent: Incumbent { bins: Vec::new(), left: dealt.items.iter().map(|i| i.count).collect() },
+            incumbent: Incumbent { bins: Vec::new(), left: dealt.stock.counts() },
             bound: 0,
             relaxed: None,
         }
@@ -91,22 +93,27 @@ impl<'a> Search<'a> {
 
     pub(crate) fn run(mut self, progress: Progress<'_>) -> Outcome {
         let first = self.allowed(0, None);
-        let start = useful(self.model, self.items, &first, &self.budget);
+        let start = self.useful(&first);
         let useful_kinds = start.len();
-        let values = first_values(self.model, self.items, &start);
+        let values = first_values(self.model, self.stock, &start);
         progress("filling existing nodes", 0, self.model.problem.nodes.len() as u64);
         let mut left = std::mem::take(&mut self.incumbent.left);
-        self.placed = fill_existing(self.model, self.items, &mut left, &values, &mut self.filler);
+        self.placed = fill_existing(self.model, self.stock, &mut left, &values, &mut self.filler);
         progress("bounding", 0, 1);
-        let all = hopeless(&left, &self.stages);
-        let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
+        let all = hopeless(self.stock, &left, &self.stages);
+        let mut relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages, &[]);
         self.bound = resource_bound(self.model, &relaxed);
+        let rules = relaxed.weighty_rules(self.model, self.bound);
+        if !rules.is_empty() {
+            relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages, &rules);
+            self.bound = self.bound.max(resource_bound(self.model, &relaxed));
+        }
         self.relaxed = Some(relaxed);
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
         self.stage(&first, &start, values, progress);
-        let misplaced = |this: &Self| this.incumbent.left != hopeless(&this.incumbent.left, &this.stages);
+        let misplaced = |this: &Self| this.incumbent.left != hopeless(this.stock, &this.incumbent.left, &this.stages);
         if whole.binds() && misplaced(&self) {
             self.budget = whole;
             self.incumbent = Incumbent { bins: Vec::new(), left };
@@ -114,7 +121,7 @@ impl<'a> Search<'a> {
         }
         if misplaced(&self) {
             let left = &self.incumbent.left;
-            let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages);
+            let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages, &[]);
             self.bound = resource_bound(self.model, &relaxed);
         }
         Outcome {
@@ -131,46 +138,53 @@ impl<'a> Search<'a> {
     fn by_priority(&mut self, progress: Progress<'_>) {
         let rounds = self.stages.tiers.iter().map(Vec::len).max().unwrap_or(0);
         let mut priorities: Vec<i32> =
-            self.items.iter().map(|i| self.model.spec(i.class as usize).priority).collect();
+            self.stock.lots.iter().map(|lot| lot.priority).collect();
         priorities.sort_unstable_by(|a, b| b.cmp(a));
         priorities.dedup();
         for priority in priorities {
             for round in 0..rounds {
                 let allowed = self.allowed(round, Some(priority));
-                let useful = useful(self.model, self.items, &allowed, &self.budget);
-                let values = first_values(self.model, self.items, &useful);
+                let useful = self.useful(&allowed);
+                let values = first_values(self.model, self.stock, &useful);
                 self.top_up(&allowed);
                 self.stage(&allowed, &useful, values, &mut *progress);
             }
         }
     }
 
-    /// By item: the kinds of its tier number `round`; none for items that have no such tier or another priority.
-    fn allowed(&self, round: usize, priority: Option<i32>) -> Vec<FixedBitSet> {
-        let none = FixedBitSet::with_capacity(self.model.kinds.kinds.len());
-        let pick = |(item, tiers): (&Item, &Vec<(i32, FixedBitSet)>)| {
-            let wanted = priority.is_none_or(|p| self.model.spec(item.class as usize).priority == p);
-            if wanted {
-                tiers.get(round).map_or_else(|| none.clone(), |(_, kinds)| kinds.clone())
-            } else {
-                none.clone()
-            }
+    /// By lot: the kinds of its tier number `round`; none for lots that have no such tier or another priority.
+    fn allowed(&self, round: usize, priority: Option<i32>) -> Vec<Rc<FixedBitSet>> {
+        let none = Rc::new(FixedBitSet::with_capacity(self.model.kinds.kinds.len()));
+        let pick = |(lot, tiers): (&Lot, &Vec<(i32, Rc<FixedBitSet>)>)| {
+            let wanted = priority.is_none_or(|p| lot.priority == p);
+            let tier = tiers.get(round).filter(|_| wanted);
+            Rc::clone(tier.map_or(&none, |(_, kinds)| kinds))
         };
-        self.items.iter().zip(&self.stages.tiers).map(pick).collect()
+        self.stock.lots.iter().zip(&self.stages.tiers).map(pick).collect()
+    }
+
+    /// The kinds worth a look where lots may use `allowed`.
+    fn useful(&self, allowed: &[Rc<FixedBitSet>]) -> Vec<Useful> {
+        let lots = self.stock.lots.iter().zip(allowed);
+        let asking: Vec<Asking<'_>> =
+            lots.map(|(lot, kinds)| Asking { need: &lot.need, kinds }).collect();
+        useful(self.model, &asking, &self.budget)
     }
 
     /// Buys bins for what is left of the items with allowed kinds.
     fn stage(
         &mut self,
-        allowed: &[FixedBitSet],
+        allowed: &[Rc<FixedBitSet>],
         useful: &[Useful],
         mut values: Vec<f64>,
         progress: Progress<'_>,
     ) {
-        let wanted: Vec<u32> = allowed
+        let wanted: Vec<u32> = self
+            .stock
+            .items
             .iter()
             .zip(&self.incumbent.left)
-            .map(|(kinds, left)| if kinds.is_clear() { 0 } else { *left })
+            .map(|(item, left)| if allowed[item.lot as usize].is_clear() { 0 } else { *left })
             .collect();
         if wanted.iter().all(|n| *n == 0) || useful.is_empty() {
             return;
@@ -222,7 +236,7 @@ impl<'a> Search<'a> {
             }
             progress("generating columns", u64::from(round), u64::from(ROUNDS));
             let Some(values) = columns.solve(self.model, wanted) else { return };
-            let more = columns.price(self.model, self.items, useful, wanted, &values, &mut self.filler);
+            let more = columns.price(self.model, self.stock, useful, wanted, &values, &mut self.filler);
             if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
                 continue;
             }
@@ -244,14 +258,15 @@ impl<'a> Search<'a> {
     /// Raises the bound with the dual prices of items. Whether patterns were found that the columns lacked.
     fn prove(&mut self, columns: &mut Columns, values: &[f64]) -> bool {
         let Some(relaxed) = &self.relaxed else { return false };
+        let of_class = self.by_class();
         let cheapest = |part: &Part| {
-            let of_part = self.items.iter().zip(values).filter(|(item, value)| {
-                **value > 0.0
-                    && item.class == part.class
-                    && part.domain.as_ref().is_none_or(|d| in_domain(item, d))
+            let of_classes = part.classes.iter().flat_map(|class| &of_class[*class as usize]);
+            let of_part = of_classes.filter(|item| {
+                let domain = &self.stock.lot(**item).domain;
+                part.domain.as_ref().is_none_or(|d| in_domain(domain, d))
             });
             // A part free to go anywhere is worth what it costs in its cheapest domain.
-            of_part.map(|(_, value)| *value).fold(f64::INFINITY, f64::min)
+            of_part.map(|item| values[*item as usize]).filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min)
         };
         let prices: Vec<f64> =
             relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
@@ -260,18 +275,19 @@ impl<'a> Search<'a> {
         self.bound = self.bound.max(proof.bound);
         let mut new = false;
         for (kind, pattern) in proof.missed {
-            // A pattern of parts is one of items where some item of each class may use the kind.
+            // A pattern of parts is one of items where items enough of its classes may use the kind.
             let mut items = Some(Pattern::new());
-            for (part, count) in pattern {
-                let part = &relaxed.parts[part as usize];
-                let mut fitting = (0..self.items.len()).filter(|at| {
-                    let item = &self.items[*at];
-                    item.class == part.class && item.kinds.contains(kind as usize)
-                });
-                match (&mut items, fitting.next()) {
-                    (Some(items), Some(at)) => add_to(items, at as u32, count),
-                    _ => items = None,
+            for (part, mut count) in pattern {
+                let of_classes =
+                    relaxed.parts[part as usize].classes.iter().flat_map(|class| &of_class[*class as usize]);
+                for at in of_classes.filter(|at| self.stock.kinds(**at).contains(kind as usize)) {
+                    let taken = count.min(self.stock.items[*at as usize].count);
+                    if let (Some(items), true) = (&mut items, taken > 0) {
+                        add_to(items, *at, taken);
+                    }
+                    count -= taken;
                 }
+                items = items.filter(|_| count == 0);
             }
             if let Some(items) = items.filter(|items| self.agree(items)) {
                 new |= columns.teach(kind, items);
@@ -280,11 +296,20 @@ impl<'a> Search<'a> {
         new
     }
 
+    /// The items of each class.
+    fn by_class(&self) -> Vec<Vec<u32>> {
+        let mut of_class = vec![Vec::new(); self.model.classes.classes.len()];
+        for (at, item) in self.stock.items.iter().enumerate() {
+            of_class[item.class as usize].push(at as u32);
+        }
+        of_class
+    }
+
     /// Whether the rules between pods of one host let a pattern be.
     fn agree(&self, pattern: &Pattern) -> bool {
         let mut state = HostState::default();
         pattern.iter().all(|(item, count)| {
-            let class = self.items[*item as usize].class;
+            let class = self.stock.items[*item as usize].class;
             let allowed = self.model.rules.allowance(class, &state) >= *count;
             self.model.rules.add(class, *count, &mut state);
             allowed
@@ -300,18 +325,18 @@ impl<'a> Search<'a> {
         values: &[f64],
         thrift: Thrift,
     ) -> (Incumbent, Budget) {
-        let (model, items) = (self.model, self.items);
+        let (model, stock) = (self.model, self.stock);
         let mut rest =
-            construct(model, items, useful, &begun.left, values, thrift, &mut budget, &mut self.filler);
+            construct(model, stock, useful, begun.left, values, thrift, &mut budget, &mut self.filler);
         begun.bins.append(&mut rest.bins);
         begun.left = rest.left;
-        downsize(model, items, useful, &mut budget, &mut begun);
+        downsize(model, stock, useful, &mut budget, &mut begun);
         begun.tidy();
         for share in SHARES {
             if begun.bins.is_empty() || self.stopped() {
                 break;
             }
-            repack_worst(model, items, useful, values, &mut budget, &mut begun, share, &mut self.filler);
+            repack_worst(model, stock, useful, values, &mut budget, &mut begun, share, &mut self.filler);
         }
         (begun, budget)
     }
@@ -334,31 +359,33 @@ impl<'a> Search<'a> {
     }
 
     /// Lets what is left into the holes of bins bought in earlier stages.
-    fn top_up(&mut self, allowed: &[FixedBitSet]) {
+    fn top_up(&mut self, allowed: &[Rc<FixedBitSet>]) {
         let mut single = Vec::new();
         for bins in self.incumbent.bins.drain(..) {
             single.extend((0..bins.copies).map(|_| Bins { copies: 1, ..bins.clone() }));
         }
+        let ones = vec![1.0; self.stock.items.len()];
+        let mut shelf = Shelf::new(self.stock, std::mem::take(&mut self.incumbent.left), &ones);
         for bins in &mut single {
             let kind = &self.model.kinds.kinds[bins.kind as usize];
-            let full = load(self.model, self.items, &bins.pattern);
+            let full = load(self.model, self.stock, &bins.pattern);
             let room = &self.model.kinds.shapes[kind.shape as usize].room;
             let room: Vec<i64> = room.iter().zip(full).map(|(have, used)| have - used).collect();
             let mut state = HostState::default();
             for (item, count) in &bins.pattern {
-                self.model.rules.add(self.items[*item as usize].class, *count, &mut state);
+                self.model.rules.add(self.stock.items[*item as usize].class, *count, &mut state);
             }
-            let usable: Vec<u32> = (0..self.items.len() as u32)
-                .filter(|i| allowed[*i as usize].contains(bins.kind as usize))
+            let usable: Vec<u32> = (0..self.stock.lots.len() as u32)
+                .filter(|lot| allowed[*lot as usize].contains(bins.kind as usize))
                 .collect();
-            let values = vec![1.0; self.items.len()];
-            let bin = Bin { room: &room, state: &state, items: &usable };
-            let filled = self.filler.best(self.model, self.items, bin, &self.incumbent.left, &values);
+            let bin = Bin { room: &room, state: &state, lots: &usable };
+            let filled = self.filler.best(self.model, self.stock, bin, &shelf, &ones);
             for (item, count) in filled.pattern {
-                self.incumbent.left[item as usize] -= count;
+                shelf.take(self.stock, item, count);
                 add_to(&mut bins.pattern, item, count);
             }
         }
+        self.incumbent.left = shelf.left;
         self.incumbent.bins = single;
         self.incumbent.tidy();
     }
@@ -368,12 +395,12 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The tiers of an item: its kinds by weight of their `NodePool`, where at least one could hold one of its pods.
-fn tiers(model: &Model<'_>, item: &Item) -> Vec<(i32, FixedBitSet)> {
-    let holds: Vec<bool> =
-        model.kinds.shapes.iter().map(|s| model.fits(item.class as usize, &s.room)).collect();
+/// The tiers of a lot: its kinds by weight of their `NodePool`, where at least one could hold one of its pods.
+fn tiers(model: &Model<'_>, lot: &Lot) -> Vec<(i32, Rc<FixedBitSet>)> {
+    let fits = |room: &[i64]| lot.need.iter().zip(room).all(|(need, have)| need <= have);
+    let holds: Vec<bool> = model.kinds.shapes.iter().map(|s| fits(&s.room)).collect();
     let mut by_weight = BTreeMap::<i32, (bool, FixedBitSet)>::new();
-    for at in item.kinds.ones() {
+    for at in lot.kinds.ones() {
         let kind = &model.kinds.kinds[at];
         let weight = model.problem.pools[kind.pool.index()].weight;
         let (any, set) = by_weight
@@ -382,15 +409,17 @@ fn tiers(model: &Model<'_>, item: &Item) -> Vec<(i32, FixedBitSet)> {
         *any |= holds[kind.shape as usize];
         set.insert(at);
     }
-    by_weight.into_iter().rev().filter(|(_, (any, _))| *any).map(|(weight, (_, set))| (weight, set)).collect()
+    let tiers = by_weight.into_iter().rev().filter(|(_, (any, _))| *any);
+    tiers.map(|(weight, (_, set))| (weight, Rc::new(set))).collect()
 }
 
 /// By item: the pods of `left` that no kind could ever hold.
-fn hopeless(left: &[u32], stages: &Stages) -> Vec<u32> {
-    left.iter().zip(&stages.tiers).map(|(left, tiers)| if tiers.is_empty() { *left } else { 0 }).collect()
+fn hopeless(stock: &Stock, left: &[u32], stages: &Stages) -> Vec<u32> {
+    let hopeless = |lot: u32| stages.tiers[lot as usize].is_empty();
+    stock.items.iter().zip(left).map(|(item, left)| if hopeless(item.lot) { *left } else { 0 }).collect()
 }
 
-/// Whether an item is tied to a domain.
-fn in_domain(item: &Item, (key, value): &(String, String)) -> bool {
-    item.domain.iter().any(|(k, v)| k == key && v.as_ref() == Some(value))
+/// Whether a domain has this value.
+fn in_domain(domain: &Domain, (key, value): &(String, String)) -> bool {
+    domain.iter().any(|(k, v)| k == key && v.as_ref() == Some(value))
 }

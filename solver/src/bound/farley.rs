@@ -12,8 +12,7 @@ use std::collections::HashMap;
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::{Thing, priced_bound, search, worth};
-use super::{Relaxation, kind, room, takes};
-use crate::host_rule::HostState;
+use super::{Relaxation, kind, takes};
 use crate::model::{Model, copies};
 
 /// Fixed point of values and of λ: a micro-dollar is 2^40.
@@ -39,12 +38,11 @@ pub(crate) struct Proof {
 pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64]) -> Proof {
     let mut proof = Proof { bound: 0, missed: Vec::new(), steps: 0 };
     let exact: Vec<i128> = values.iter().map(|v| fixed(*v)).collect();
-    let empty = HostState::default();
     let parts = &relaxed.parts;
-    let caps: Vec<u32> = parts.iter().map(|p| p.count.min(model.rules.allowance(p.class, &empty))).collect();
+    let caps: Vec<u32> = parts.iter().map(|p| p.count.min(p.together)).collect();
     let things = |inside: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
         let all = inside.map(|part| {
-            let need = model.requests[parts[part as usize].class as usize].as_slice();
+            let need = parts[part as usize].need.as_slice();
             Thing {
                 part,
                 value: exact[part as usize],
@@ -58,10 +56,10 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
     let mut cache = HashMap::<u32, usize>::new();
     // For each kind: its price, and what no pattern in it is worth more than.
     let mut verdicts: Vec<(i128, i128)> = Vec::new();
-    for (at, inside) in &relaxed.kinds {
-        let price = i128::from(kind(model, *at).price) * SCALE;
-        let room = room(model, *at);
-        let inside = things(&mut inside.iter().copied(), room);
+    for open in &relaxed.kinds {
+        let price = i128::from(kind(model, open.kind).price) * SCALE;
+        let room = open.room.as_slice();
+        let inside = things(&mut open.parts.iter().copied(), room);
         if inside.is_empty() {
             continue;
         }
@@ -69,7 +67,7 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
             // A free kind holds anything for nothing; one dearer than the arithmetic allows is left to the other bound.
             return proof;
         }
-        let shape = kind(model, *at).shape;
+        let shape = kind(model, open.kind).shape;
         let target = price + price / NEGLIGIBLE;
         // Neighbours' prices of room often do, and save an LP.
         let known = lambdas.iter().map(|l| priced_bound(&inside, room, l)).min();
@@ -83,7 +81,7 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
             let verdict = search(inside, room, &lambdas[lambda], target, NODES);
             proof.steps += verdict.steps;
             if let Some(pattern) = verdict.found {
-                proof.missed.push((*at, pattern));
+                proof.missed.push((open.kind, pattern));
             }
             verdict.bound
         };
@@ -91,11 +89,11 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
     }
     let mut sum: i128 = exact.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
     for (at, node) in model.problem.nodes.iter().enumerate() {
-        let room = &model.node_room[at];
+        let room = relaxed.node_room(model, at);
         let mut admitted = (0..exact.len() as u32).filter(|p| takes(model, node, &parts[*p as usize]));
-        let inside = things(&mut admitted, room);
+        let inside = things(&mut admitted, &room);
         let alone: i128 = inside.iter().map(|t| t.value * i128::from(t.most)).sum();
-        let priced = lambdas.iter().map(|l| priced_bound(&inside, room, l)).min();
+        let priced = lambdas.iter().map(|l| priced_bound(&inside, &room, l)).min();
         sum -= alone.min(priced.unwrap_or(alone));
     }
     // In whole micro-dollars, rounded down: then the product fits.

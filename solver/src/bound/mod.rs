@@ -15,30 +15,58 @@ mod farley;
 mod knapsack;
 mod resource;
 
+use std::collections::HashMap;
+
 use fixedbitset::FixedBitSet;
 
 pub(crate) use farley::farley_bound;
 pub(crate) use resource::resource_bound;
 
+use crate::host_rule::HostState;
 use crate::kind::Kind;
 use crate::ladder::tier_is_limited;
-use crate::model::{Model, admits};
-use crate::pack::useful::useful;
+use crate::model::{GateId, Model, admits};
+use crate::pack::useful::{Asking, useful};
 use crate::pack::{Budget, Pattern};
 use crate::problem::Node;
 use crate::search::Stages;
-use crate::topology::{Dealt, Item};
+use crate::stock::Stock;
+use crate::topology::Dealt;
 
 /// Up to this many parts, kinds tell parts apart by size as well as by labels.
 const MAX_FINE_PARTS: usize = 600;
+/// A host rule is worth a dimension of its own if the nodes that it asks for cost this part of the bound, at least: 5 %.
+const WEIGHTY: i64 = 20;
+/// At most this many of them.
+const MAX_RULES: usize = 8;
 
-/// Pods of one class that the relaxation may place alike.
+/// Pods that the relaxation may place alike: those of classes that need the same room in the same bins.
 pub(crate) struct Part {
-    pub(crate) class: u32,
+    pub(crate) classes: Vec<u32>,
     /// Pods that must be held, on existing nodes or new ones.
     pub(crate) count: u32,
     /// The domain that a spread rule ties them to, if any.
     pub(crate) domain: Option<(String, String)>,
+    /// What each needs, by dimension: the model's, then one for each host rule that is kept.
+    need: Vec<i64>,
+    /// At most so many share a node, by the rules of each class alone.
+    together: u32,
+}
+
+impl Part {
+    /// A class whose rules on nodes are those of all.
+    fn class(&self) -> usize {
+        self.classes[0] as usize
+    }
+}
+
+/// A bin of the relaxation.
+struct Open {
+    kind: u32,
+    /// By dimension, host rules included.
+    room: Vec<i64>,
+    /// The parts that it takes (their size aside, where there are many).
+    parts: Vec<u32>,
 }
 
 /// The problem with nearly every rule between bins dropped: parts of classes, and the kinds that take them.
@@ -46,75 +74,158 @@ pub(crate) struct Part {
 /// Of a spread over domains one thing is kept: how many pods each domain holds at least (see
 /// [`crate::topology::SoleSpread`]). Those are parts of their own, tied to kinds of the domain; the rest of the class
 /// may go anywhere.
+///
+/// Of the rules between pods of one host, those that ask for many nodes are kept as one more resource each, of which a
+/// node has as much as the rule allows pods that carry it and match it.
 pub(crate) struct Relaxation {
     pub(crate) parts: Vec<Part>,
-    /// Kinds that no other beats, each with the parts that it takes (their size aside, where there are many).
-    pub(crate) kinds: Vec<(u32, Vec<u32>)>,
+    /// Kinds that no other beats.
+    kinds: Vec<Open>,
+    /// What every node has of each host rule that is kept.
+    allowed: Vec<i64>,
 }
 
 impl Relaxation {
-    /// Of a plan that leaves `left` of each item out.
+    /// Of a plan that leaves `left` of each item out, with these host rules kept.
     pub(crate) fn of(
         model: &Model<'_>,
         dealt: &Dealt,
         placed: &[(usize, Pattern)],
         left: &[u32],
         stages: &Stages,
+        rules: &[u32],
     ) -> Self {
-        let held = held(model, &dealt.items, placed, left);
-        let mut parts = Vec::new();
-        for class in (0..held.len() as u32).filter(|c| held[*c as usize] > 0) {
-            let mut free = held[class as usize];
-            let sole = dealt.spread.get(&class);
-            for (value, count) in sole.map(|s| s.floors(free)).unwrap_or_default() {
-                free -= count;
-                let domain = sole.map(|s| (s.key.clone(), value));
-                parts.push(Part { class, count, domain });
-            }
-            if free > 0 {
-                parts.push(Part { class, count: free, domain: None });
+        let held = held(model, &dealt.stock, placed, left);
+        let mut lightest = vec![None; held.len()];
+        for item in &dealt.stock.items {
+            if let Some((weight, _)) = stages.tiers[item.lot as usize].first() {
+                let known: &mut Option<i32> = &mut lightest[item.class as usize];
+                *known = Some(known.map_or(*weight, |w| w.min(*weight)));
             }
         }
+        let parts = parts(model, dealt, &held, &lightest, rules);
         let fine = parts.len() <= MAX_FINE_PARTS;
-        let allowed: Vec<FixedBitSet> =
-            parts.iter().map(|p| kinds_of(model, dealt, p, stages, fine)).collect();
-        let whole: Vec<Item> = parts
-            .iter()
-            .zip(&allowed)
-            .map(|(p, set)| Item { class: p.class, count: p.count, domain: Vec::new(), kinds: set.clone() })
-            .collect();
-        let useful = useful(model, &whole, &allowed, &Budget::unlimited(model));
+        let kinds_of = |p: &Part| kinds_of(model, dealt, p, lightest[p.class()], fine);
+        let allowed: Vec<FixedBitSet> = parts.iter().map(kinds_of).collect();
+        let asking = |(p, kinds): (&Part, &FixedBitSet)| (p.need[..model.kinds.dims.len()].to_vec(), kinds.clone());
+        let asking: Vec<(Vec<i64>, FixedBitSet)> = parts.iter().zip(&allowed).map(asking).collect();
+        let asking: Vec<Asking<'_>> = asking.iter().map(|(need, kinds)| Asking { need, kinds }).collect();
+        let useful = useful(model, &asking, &Budget::unlimited(model));
         let takes = |kind: u32| {
             (0..parts.len() as u32).filter(|part| allowed[*part as usize].contains(kind as usize)).collect()
         };
-        let kinds = useful.iter().map(|u| (u.kind, takes(u.kind))).collect();
-        Self { parts, kinds }
+        let most = |rule: &u32| i64::from(model.rules.limits[*rule as usize].most());
+        let of_rules: Vec<i64> = rules.iter().map(most).collect();
+        let open = |kind: u32| Open {
+            kind,
+            room: room(model, kind).iter().chain(&of_rules).copied().collect(),
+            parts: takes(kind),
+        };
+        let kinds = useful.iter().map(|u| open(u.kind)).collect();
+        Self { parts, kinds, allowed: of_rules }
+    }
+
+    /// The host rules that ask for nodes worth a good part of `bound`, at the price of the cheapest kind.
+    pub(crate) fn weighty_rules(&self, model: &Model<'_>, bound: i64) -> Vec<u32> {
+        let cheapest = self.kinds.iter().map(|k| kind(model, k.kind).price).min().unwrap_or(0);
+        let mut pods = vec![0u64; model.rules.limits.len()];
+        for part in &self.parts {
+            for class in &part.classes {
+                for rule in model.rules.of_class[*class as usize].iter().filter(|r| r.carries && r.matches) {
+                    pods[rule.rule as usize] += u64::from(model.count(*class as usize));
+                }
+            }
+        }
+        let nodes = |rule: usize| pods[rule].div_ceil(u64::from(model.rules.limits[rule].most().max(1)));
+        let mut rules: Vec<(u64, u32)> = (0..pods.len()).map(|rule| (nodes(rule), rule as u32)).collect();
+        rules.retain(|(nodes, _)| {
+            let worth = i64::try_from(*nodes).unwrap_or(i64::MAX).saturating_mul(cheapest);
+            *nodes > 1 && worth.saturating_mul(WEIGHTY) >= bound
+        });
+        rules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        rules.truncate(MAX_RULES);
+        rules.into_iter().map(|(_, rule)| rule).collect()
+    }
+
+    /// Free room of an existing node, by dimension, host rules included.
+    fn node_room(&self, model: &Model<'_>, node: usize) -> Vec<i64> {
+        model.node_room[node].iter().chain(&self.allowed).copied().collect()
     }
 }
 
+/// Classes folded into parts.
+fn parts(
+    model: &Model<'_>,
+    dealt: &Dealt,
+    held: &[u32],
+    lightest: &[Option<i32>],
+    rules: &[u32],
+) -> Vec<Part> {
+    type Key = (Vec<i64>, GateId, Option<i32>, Option<(u32, String, String)>);
+    let empty = HostState::default();
+    let mut ids = HashMap::<Key, usize>::new();
+    let mut parts: Vec<Part> = Vec::new();
+    for class in (0..held.len() as u32).filter(|c| held[*c as usize] > 0) {
+        let takes_part = |rule: &u32| {
+            let of_class = &model.rules.of_class[class as usize];
+            i64::from(of_class.iter().any(|part| part.rule == *rule && part.carries && part.matches))
+        };
+        let need: Vec<i64> =
+            model.requests[class as usize].iter().copied().chain(rules.iter().map(takes_part)).collect();
+        let together = model.rules.allowance(class, &empty);
+        let mut add = |count: u32, domain: Option<(String, String)>| {
+            // A spread's domains are its own class's.
+            let own = domain.clone().map(|(key, value)| (class, key, value));
+            let key = (need.clone(), model.gate_of[class as usize], lightest[class as usize], own);
+            let at = *ids.entry(key).or_insert_with(|| {
+                let need = need.clone();
+                parts.push(Part { classes: Vec::new(), count: 0, domain, need, together: 0 });
+                parts.len() - 1
+            });
+            parts[at].classes.push(class);
+            parts[at].count += count;
+            parts[at].together = parts[at].together.saturating_add(together.min(count));
+        };
+        let mut free = held[class as usize];
+        let sole = dealt.spread.get(&class);
+        for (value, count) in sole.map(|s| s.floors(free)).unwrap_or_default() {
+            free -= count;
+            add(count, sole.map(|s| (s.key.clone(), value)));
+        }
+        if free > 0 {
+            add(free, None);
+        }
+    }
+    parts
+}
+
 /// By class: pods that the plan holds.
-fn held(model: &Model<'_>, items: &[Item], placed: &[(usize, Pattern)], left: &[u32]) -> Vec<u32> {
+fn held(model: &Model<'_>, stock: &Stock, placed: &[(usize, Pattern)], left: &[u32]) -> Vec<u32> {
     let mut held = vec![0u32; model.classes.classes.len()];
-    let mut on_nodes = vec![0u32; items.len()];
+    let mut on_nodes = vec![0u32; stock.items.len()];
     for (item, count) in placed.iter().flat_map(|(_, pattern)| pattern) {
         on_nodes[*item as usize] += count;
     }
-    for (at, item) in items.iter().enumerate() {
+    for (at, item) in stock.items.iter().enumerate() {
         held[item.class as usize] += item.count.saturating_sub(left[at]).max(on_nodes[at]);
     }
     held
 }
 
-/// The kinds that a part may use, whatever domain its class was dealt to.
-fn kinds_of(model: &Model<'_>, dealt: &Dealt, part: &Part, stages: &Stages, fine: bool) -> FixedBitSet {
-    let class = part.class as usize;
+/// The kinds that a part may use, whatever domain its classes were dealt to.
+fn kinds_of(
+    model: &Model<'_>,
+    dealt: &Dealt,
+    part: &Part,
+    lightest: Option<i32>,
+    fine: bool,
+) -> FixedBitSet {
+    let class = part.class();
     let mut set =
         if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };
-    let of_class = dealt.items.iter().zip(&stages.tiers).filter(|(item, _)| item.class == part.class);
-    let weights = of_class.filter_map(|(_, tiers)| tiers.first()).map(|(weight, _)| *weight);
     // A pod goes to the heaviest NodePools that can hold it, unless a limit may send it to lighter ones. Where the
     // heaviest tier differs between domains, the lightest of them is the safe one.
-    if let Some(weight) = weights.min().filter(|w| !tier_is_limited(model, *w)) {
+    if let Some(weight) = lightest.filter(|w| !tier_is_limited(model, *w)) {
         let weight_of = |at: usize| model.problem.pools[model.kinds.kinds[at].pool.index()].weight;
         let light: Vec<usize> = set.ones().filter(|at| weight_of(*at) < weight).collect();
         for at in light {
@@ -122,7 +233,7 @@ fn kinds_of(model: &Model<'_>, dealt: &Dealt, part: &Part, stages: &Stages, fine
         }
     }
     if let Some((_, value)) = &part.domain {
-        match dealt.spread.get(&part.class).and_then(|sole| sole.kinds.get(value)) {
+        match dealt.spread.get(&part.classes[0]).and_then(|sole| sole.kinds.get(value)) {
             Some(kinds) => set.intersect_with(kinds),
             None => set.clear(),
         }
@@ -133,7 +244,7 @@ fn kinds_of(model: &Model<'_>, dealt: &Dealt, part: &Part, stages: &Stages, fine
 /// Whether an existing node may take pods of a part.
 fn takes(model: &Model<'_>, node: &Node, part: &Part) -> bool {
     part.domain.as_ref().is_none_or(|(key, value)| node.labels.get(key) == Some(value))
-        && admits(node, model.spec(part.class as usize))
+        && admits(node, model.spec(part.class()))
 }
 
 fn kind<'m>(model: &'m Model<'_>, at: u32) -> &'m Kind {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::worth;
-use super::{Part, Relaxation, kind, room, takes};
+use super::{Open, Part, Relaxation, kind, takes};
 use crate::model::{Model, copies};
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
@@ -24,9 +24,8 @@ const SCALE: i128 = 1 << 40;
 const MAX_VARIABLES: usize = 3000;
 
 /// A group of kinds that take the same parts.
-struct Group {
-    /// Positions in `Model::kinds` of kinds that no other beats.
-    kinds: Vec<u32>,
+struct Group<'r> {
+    kinds: Vec<&'r Open>,
     parts: Vec<u32>,
 }
 
@@ -36,36 +35,41 @@ pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
         return 0;
     }
     let mut groups = groups(relaxed);
-    if groups.len() * model.kinds.dims.len() + relaxed.parts.len() > MAX_VARIABLES {
-        let kinds = groups.iter().flat_map(|g| g.kinds.iter().copied()).collect();
+    let dims = model.kinds.dims.len() + relaxed.allowed.len();
+    if groups.len() * dims + relaxed.parts.len() > MAX_VARIABLES {
+        let kinds = relaxed.kinds.iter().collect();
         groups = vec![Group { kinds, parts: (0..relaxed.parts.len() as u32).collect() }];
     }
-    let Some(prices) = propose(model, &groups, &relaxed.parts) else { return 0 };
+    let Some(prices) = propose(model, &groups, &relaxed.parts, dims) else { return 0 };
     let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
-    total(model, &groups, &exact, &relaxed.parts)
+    total(model, &groups, &exact, relaxed)
 }
 
 /// Kinds grouped by the parts that they take.
-fn groups(relaxed: &Relaxation) -> Vec<Group> {
-    let mut by_parts = BTreeMap::<&[u32], Vec<u32>>::new();
-    for (kind, parts) in &relaxed.kinds {
-        by_parts.entry(parts).or_default().push(*kind);
+fn groups(relaxed: &Relaxation) -> Vec<Group<'_>> {
+    let mut by_parts = BTreeMap::<&[u32], Vec<&Open>>::new();
+    for open in &relaxed.kinds {
+        by_parts.entry(&open.parts).or_default().push(open);
     }
     by_parts.into_iter().map(|(parts, kinds)| Group { kinds, parts: parts.to_vec() }).collect()
 }
 
 /// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
-fn propose(model: &Model<'_>, groups: &[Group], parts: &[Part]) -> Option<Vec<Vec<f64>>> {
-    let dims = model.kinds.dims.len();
+fn propose(
+    model: &Model<'_>,
+    groups: &[Group<'_>],
+    parts: &[Part],
+    dims: usize,
+) -> Option<Vec<Vec<f64>>> {
     // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
     let unit: Vec<f64> = (0..dims)
         .map(|d| {
-            let rooms = groups.iter().flat_map(|g| &g.kinds).map(|k| room(model, *k)[d]);
+            let rooms = groups.iter().flat_map(|g| &g.kinds).map(|k| k.room[d]);
             rooms.max().unwrap_or(1).max(1) as f64
         })
         .collect();
     let top =
-        groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, *k).price).max().unwrap_or(1).max(1) as f64;
+        groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, k.kind).price).max().unwrap_or(1).max(1) as f64;
     let pods: f64 = parts.iter().map(|p| f64::from(p.count)).sum();
     variables! { vars: }
     let lambda: Vec<Vec<_>> =
@@ -76,11 +80,11 @@ fn propose(model: &Model<'_>, groups: &[Group], parts: &[Part]) -> Option<Vec<Ve
     for (group, lambda) in groups.iter().zip(&lambda) {
         for k in &group.kinds {
             let value: Expression =
-                (0..dims).map(|d| lambda[d] * (room(model, *k)[d].max(0) as f64 / unit[d])).sum();
-            lp.add_constraint(constraint!(value <= kind(model, *k).price as f64 / top));
+                (0..dims).map(|d| lambda[d] * (k.room[d].max(0) as f64 / unit[d])).sum();
+            lp.add_constraint(constraint!(value <= kind(model, k.kind).price as f64 / top));
         }
         for part in &group.parts {
-            let need = &model.requests[parts[*part as usize].class as usize];
+            let need = &parts[*part as usize].need;
             let cost: Expression = (0..dims).map(|d| lambda[d] * (need[d] as f64 / unit[d])).sum();
             lp.add_constraint(constraint!(worth[*part as usize] <= cost));
         }
@@ -99,11 +103,11 @@ fn propose(model: &Model<'_>, groups: &[Group], parts: &[Part]) -> Option<Vec<Ve
 }
 
 /// λ as integers of 1 / [`SCALE`] micro-dollars, such that no kind of the group is worth more than its price.
-fn make_exact(model: &Model<'_>, group: &Group, prices: &[f64]) -> Vec<i128> {
+fn make_exact(model: &Model<'_>, group: &Group<'_>, prices: &[f64]) -> Vec<i128> {
     let mut exact: Vec<i128> = prices.iter().map(|p| (p * SCALE as f64).min(1e30) as i128).collect();
     for k in &group.kinds {
-        let limit = i128::from(kind(model, *k).price) * SCALE;
-        let value = worth(&exact, room(model, *k));
+        let limit = i128::from(kind(model, k.kind).price) * SCALE;
+        let value = worth(&exact, &k.room);
         if value > limit {
             for price in &mut exact {
                 // Rounds down, so the sum does too.
@@ -124,13 +128,13 @@ fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
 }
 
 /// Σ count · y − Σ what existing nodes can hold for nothing; in micro-dollars, rounded down.
-fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], parts: &[Part]) -> i64 {
+fn total(model: &Model<'_>, groups: &[Group<'_>], exact: &[Vec<i128>], relaxed: &Relaxation) -> i64 {
+    let parts = &relaxed.parts;
     let mut value: Vec<Option<i128>> = vec![None; parts.len()];
-    let dims = model.kinds.dims.len();
-    let mut highest = vec![0i128; dims];
+    let mut highest = vec![0i128; exact.first().map_or(0, Vec::len)];
     for (group, prices) in groups.iter().zip(exact) {
         for part in &group.parts {
-            let y = worth(prices, &model.requests[parts[*part as usize].class as usize]);
+            let y = worth(prices, &parts[*part as usize].need);
             let known = &mut value[*part as usize];
             *known = Some(known.map_or(y, |k| k.min(y)));
         }
@@ -142,15 +146,15 @@ fn total(model: &Model<'_>, groups: &[Group], exact: &[Vec<i128>], parts: &[Part
     let value: Vec<i128> = value.into_iter().map(|v| v.unwrap_or(0)).collect();
     let mut sum: i128 = parts.iter().zip(&value).map(|(p, y)| i128::from(p.count).saturating_mul(*y)).sum();
     for (at, node) in model.problem.nodes.iter().enumerate() {
-        let room = &model.node_room[at];
+        let room = relaxed.node_room(model, at);
         let mut alone = 0i128;
         for (part, value) in parts.iter().zip(&value).filter(|(_, value)| **value > 0) {
             if takes(model, node, part) {
-                let most = copies(&model.requests[part.class as usize], room).min(part.count);
+                let most = copies(&part.need, &room).min(part.count);
                 alone = alone.saturating_add(i128::from(most).saturating_mul(*value));
             }
         }
-        sum -= alone.min(worth(&highest, room));
+        sum -= alone.min(worth(&highest, &room));
     }
     i64::try_from((sum / SCALE).max(0)).unwrap_or(i64::MAX)
 }

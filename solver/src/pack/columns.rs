@@ -20,8 +20,8 @@ use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::fill::{Bin, Filler, ORDERS};
 use crate::pack::useful::Useful;
-use crate::pack::{Bins, Incumbent, Pattern};
-use crate::topology::Item;
+use crate::pack::{Bins, Incumbent, Pattern, Shelf};
+use crate::stock::Stock;
 
 /// A pattern in a kind; a column of the master.
 type Column = (u32, Pattern);
@@ -102,21 +102,22 @@ impl Columns {
     pub(crate) fn price(
         &mut self,
         model: &Model<'_>,
-        items: &[Item],
+        stock: &Stock,
         useful: &[Useful],
         demand: &[u32],
         values: &[f64],
         filler: &mut Filler,
     ) -> bool {
         let empty = HostState::default();
+        let shelf = Shelf::new(stock, demand.to_vec(), values);
         let mut found = false;
         for useful in useful {
             let kind = &model.kinds.kinds[useful.kind as usize];
             let room = &model.kinds.shapes[kind.shape as usize].room;
-            let bin = Bin { room, state: &empty, items: &useful.items };
+            let bin = Bin { room, state: &empty, lots: &useful.lots };
             let worthwhile = kind.price as f64 * WORTHWHILE;
             for order in ORDERS {
-                let filled = filler.fill(model, items, bin, demand, values, order);
+                let filled = filler.fill(model, stock, bin, &shelf, values, order);
                 if filled.value > worthwhile {
                     found |= self.add((useful.kind, filled.pattern));
                 }

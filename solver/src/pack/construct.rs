@@ -15,8 +15,8 @@ use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::fill::{Bin, Filled, Filler};
 use crate::pack::useful::Useful;
-use crate::pack::{Bins, Budget, Incumbent};
-use crate::topology::Item;
+use crate::pack::{Bins, Budget, Incumbent, Shelf};
+use crate::stock::Stock;
 
 /// A kind in the queue, by the value for money it gave when it was last filled.
 struct Entry {
@@ -60,15 +60,16 @@ pub(crate) enum Thrift {
 )]
 pub(crate) fn construct(
     model: &Model<'_>,
-    items: &[Item],
+    stock: &Stock,
     useful: &[Useful],
-    left: &[u32],
+    left: Vec<u32>,
     values: &[f64],
     thrift: Thrift,
     budget: &mut Budget,
     filler: &mut Filler,
 ) -> Incumbent {
-    let mut incumbent = Incumbent { bins: Vec::new(), left: left.to_vec() };
+    let mut bought = Vec::new();
+    let mut shelf = Shelf::new(stock, left, values);
     let empty = HostState::default();
     let mut version = 1;
     let mut heap: BinaryHeap<Entry> = (0..useful.len())
@@ -84,11 +85,11 @@ pub(crate) fn construct(
             // Filled before the last purchases: what it promised may be gone. Values for money mostly fall as demand
             // does, so a look at the best promise is nearly always enough.
             let still = entry.version > 0
-                && entry.filled.pattern.iter().all(|(item, count)| *count <= incumbent.left[*item as usize]);
+                && entry.filled.pattern.iter().all(|(item, count)| *count <= shelf.left[*item as usize]);
             if !still {
                 let room = &model.kinds.shapes[kind.shape as usize].room;
-                let bin = Bin { room, state: &empty, items: &useful[entry.at].items };
-                entry.filled = filler.best(model, items, bin, &incumbent.left, values);
+                let bin = Bin { room, state: &empty, lots: &useful[entry.at].lots };
+                entry.filled = filler.best(model, stock, bin, &shelf, values);
                 entry.ratio = entry.filled.value
                     / match thrift {
                         Thrift::Money => kind.price.max(1) as f64,
@@ -102,38 +103,37 @@ pub(crate) fn construct(
             continue;
         }
         let fits =
-            entry.filled.pattern.iter().map(|(item, count)| incumbent.left[*item as usize] / count).min();
+            entry.filled.pattern.iter().map(|(item, count)| shelf.left[*item as usize] / count).min();
         let copies = fits.unwrap_or(0).min(allowed);
         for (item, count) in &entry.filled.pattern {
-            incumbent.left[*item as usize] -= count * copies;
+            shelf.take(stock, *item, count * copies);
         }
         budget.take(model, kind, i64::from(copies));
-        let bought = Bins { kind: useful[entry.at].kind, pattern: entry.filled.pattern.clone(), copies };
-        incumbent.bins.push(bought);
+        bought.push(Bins { kind: useful[entry.at].kind, pattern: entry.filled.pattern.clone(), copies });
         version += 1;
         heap.push(entry);
     }
-    incumbent
+    Incumbent { bins: bought, left: shelf.left }
 }
 
 /// What one pod of each item costs in the bin that suits it best, its dominant share taken: micro-dollars an hour.
-pub(crate) fn first_values(model: &Model<'_>, items: &[Item], useful: &[Useful]) -> Vec<f64> {
-    let mut values = vec![f64::INFINITY; items.len()];
+pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) -> Vec<f64> {
+    let mut values = vec![f64::INFINITY; stock.lots.len()];
     for useful in useful {
         let kind = &model.kinds.kinds[useful.kind as usize];
         let room = &model.kinds.shapes[kind.shape as usize].room;
-        for &item in &useful.items {
-            let need = &model.requests[items[item as usize].class as usize];
+        for &lot in &useful.lots {
+            let need = &stock.lots[lot as usize].need;
             let share =
                 need.iter().zip(room).map(|(n, r)| *n as f64 / (*r).max(1) as f64).fold(0.0, f64::max);
-            let value = &mut values[item as usize];
+            let value = &mut values[lot as usize];
             *value = value.min(kind.price.max(1) as f64 * share);
         }
     }
     for value in &mut values {
         *value = if value.is_finite() { value.max(1e-3) } else { 1.0 };
     }
-    values
+    stock.items.iter().map(|item| values[item.lot as usize]).collect()
 }
 
 /// Moves values half-way towards what each item did cost, a bin's price shared out by value.

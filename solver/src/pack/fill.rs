@@ -2,11 +2,14 @@
 //!
 //! A small multi-dimensional knapsack, answered by a handful of greedy orders. Values are the dual prices of the items:
 //! what one more pod of each would cost. They are floats, and only rank; integers decide what fits.
+//!
+//! Orders rank lots, by their most valuable item: however many classes there are, they come in few sizes. Inside a lot
+//! items go by value, those that host rules keep out being passed over.
 
 use crate::host_rule::HostState;
 use crate::model::{Model, copies};
-use crate::pack::Pattern;
-use crate::topology::Item;
+use crate::pack::{Pattern, Shelf};
+use crate::stock::Stock;
 
 /// How densely an item's value sits in the room it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +34,33 @@ pub(crate) struct Filled {
     pub(crate) value: f64,
 }
 
+/// A bin to fill: its room, what its rules have counted, and the lots that its labels let in.
+#[derive(Clone, Copy)]
+pub(crate) struct Bin<'a> {
+    pub(crate) room: &'a [i64],
+    pub(crate) state: &'a HostState,
+    pub(crate) lots: &'a [u32],
+}
+
+/// A lot while a bin is filled.
+#[derive(Clone, Copy)]
+struct Ranked {
+    density: f64,
+    lot: u32,
+    /// Position on the lot's shelf of the item to take from next.
+    at: usize,
+    /// Pods of that item taken already.
+    taken: u32,
+}
+
 /// Scratch memory for filling, kept between bins.
 #[derive(Default)]
 pub(crate) struct Filler {
-    ranked: Vec<(f64, u32)>,
+    ranked: Vec<Ranked>,
+    open: Vec<u32>,
     room: Vec<i64>,
     state: HostState,
-    /// Looks at an item, for the step budget.
+    /// Looks at a lot or an item, for the step budget.
     pub(crate) steps: u64,
 }
 
@@ -46,14 +69,14 @@ impl Filler {
     pub(crate) fn best(
         &mut self,
         model: &Model<'_>,
-        items: &[Item],
+        stock: &Stock,
         bin: Bin<'_>,
-        left: &[u32],
+        shelf: &Shelf,
         values: &[f64],
     ) -> Filled {
         let mut best = Filled::default();
         for order in ORDERS {
-            let filled = self.fill(model, items, bin, left, values, order);
+            let filled = self.fill(model, stock, bin, shelf, values, order);
             if filled.value > best.value {
                 best = filled;
             }
@@ -61,13 +84,13 @@ impl Filler {
         best
     }
 
-    /// Fills `bin` in one order with at most `left` of each item.
+    /// Fills `bin` in one order with what is on the shelf.
     pub(crate) fn fill(
         &mut self,
         model: &Model<'_>,
-        items: &[Item],
+        stock: &Stock,
         bin: Bin<'_>,
-        left: &[u32],
+        shelf: &Shelf,
         values: &[f64],
         order: Order,
     ) -> Filled {
@@ -75,105 +98,110 @@ impl Filler {
         self.room.extend_from_slice(bin.room);
         self.state.clone_from(bin.state);
         self.ranked.clear();
-        let candidates =
-            bin.items.iter().copied().filter(|i| left[*i as usize] > 0 && values[*i as usize] > 0.0);
-        for item in candidates {
-            let need = &model.requests[items[item as usize].class as usize];
-            self.ranked.push((density(order, values[item as usize], need, bin.room), item));
+        for &lot in bin.lots {
+            if let Some(first) = shelf.of_lot(lot).first() {
+                let need = &stock.lots[lot as usize].need;
+                let density = density(order, values[*first as usize], need, bin.room);
+                self.ranked.push(Ranked { density, lot, at: 0, taken: 0 });
+            }
         }
         self.steps += self.ranked.len() as u64;
         let mut filled = Filled::default();
         if order == Order::Adaptive {
-            self.adapt(model, items, left, values, &mut filled);
+            self.adapt(model, stock, shelf, values, &mut filled);
         } else {
-            // Ties by item, so that the answer does not depend on the sort.
-            self.ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            // Ties by lot, so that the answer does not depend on the sort.
+            self.ranked.sort_unstable_by(|a, b| b.density.total_cmp(&a.density).then(a.lot.cmp(&b.lot)));
             for at in 0..self.ranked.len() {
-                let item = self.ranked[at].1;
-                let most = self.most(model, items, item, left[item as usize]);
-                self.put(model, items, item, most, values, &mut filled);
+                let fit = copies(&stock.lots[self.ranked[at].lot as usize].need, &self.room);
+                self.take(model, stock, shelf, values, at, fit, &mut filled);
             }
-        }
-        filled.pattern.sort_unstable();
-        filled
-    }
-
-    fn adapt(
-        &mut self,
-        model: &Model<'_>,
-        items: &[Item],
-        left: &[u32],
-        values: &[f64],
-        filled: &mut Filled,
-    ) {
-        let mut taken = vec![0u32; self.ranked.len()];
-        let mut open: Vec<u32> = (0..self.ranked.len() as u32).collect();
-        while !open.is_empty() {
-            let mut best: Option<(f64, usize, u32)> = None;
-            let mut keep = Vec::with_capacity(open.len());
-            for &at in &open {
-                let item = self.ranked[at as usize].1;
-                let most = self.most(model, items, item, left[item as usize] - taken[at as usize]);
-                if most == 0 {
-                    continue;
-                }
-                keep.push(at);
-                let need = &model.requests[items[item as usize].class as usize];
-                let score = density(Order::Sum, values[item as usize], need, &self.room);
-                if best.is_none_or(|(s, _, _)| score > s) {
-                    best = Some((score, at as usize, most));
-                }
-            }
-            self.steps += open.len() as u64;
-            open = keep;
-            let Some((_, at, most)) = best else { break };
-            // A third of what fits: fine enough to balance, few enough steps for bins of hundreds of pods.
-            let count = most.div_ceil(3);
-            taken[at] += count;
-            let item = self.ranked[at].1;
-            self.put(model, items, item, count, values, filled);
         }
         let mut merged = Pattern::new();
         for (item, count) in filled.pattern.drain(..) {
             crate::pack::add_to(&mut merged, item, count);
         }
         filled.pattern = merged;
+        filled
     }
 
-    fn most(&self, model: &Model<'_>, items: &[Item], item: u32, left: u32) -> u32 {
-        let class = items[item as usize].class;
-        let fit = copies(&model.requests[class as usize], &self.room).min(left);
-        if fit == 0 { 0 } else { fit.min(model.rules.allowance(class, &self.state)) }
-    }
-
-    fn put(
+    fn adapt(
         &mut self,
         model: &Model<'_>,
-        items: &[Item],
-        item: u32,
-        count: u32,
+        stock: &Stock,
+        shelf: &Shelf,
         values: &[f64],
         filled: &mut Filled,
     ) {
-        if count == 0 {
-            return;
+        let mut open = std::mem::take(&mut self.open);
+        open.clear();
+        open.extend(0..self.ranked.len() as u32);
+        while !open.is_empty() {
+            let mut best: Option<(f64, u32, u32)> = None;
+            self.steps += open.len() as u64;
+            open.retain(|&at| {
+                let Ranked { lot, at: position, .. } = self.ranked[at as usize];
+                let need = &stock.lots[lot as usize].need;
+                let Some(item) = shelf.of_lot(lot).get(position) else { return false };
+                let most = copies(need, &self.room);
+                if most == 0 {
+                    return false;
+                }
+                let score = density(Order::Sum, values[*item as usize], need, &self.room);
+                if best.is_none_or(|(s, _, _)| score > s) {
+                    best = Some((score, at, most));
+                }
+                true
+            });
+            let Some((_, at, most)) = best else { break };
+            // A third of what fits: fine enough to balance, few enough steps for bins of hundreds of pods.
+            let most = most.min(shelf.total(self.ranked[at as usize].lot));
+            self.take(model, stock, shelf, values, at as usize, most.div_ceil(3), filled);
         }
-        let class = items[item as usize].class;
-        for (room, need) in self.room.iter_mut().zip(&model.requests[class as usize]) {
-            *room -= need * i64::from(count);
-        }
-        model.rules.add(class, count, &mut self.state);
-        filled.pattern.push((item, count));
-        filled.value += values[item as usize] * f64::from(count);
+        self.open = open;
     }
-}
 
-/// A bin to fill: its room, what its rules have counted, and the items that its labels let in.
-#[derive(Clone, Copy)]
-pub(crate) struct Bin<'a> {
-    pub(crate) room: &'a [i64],
-    pub(crate) state: &'a HostState,
-    pub(crate) items: &'a [u32],
+    /// Takes up to `wanted` pods of a lot, item by item.
+    #[expect(clippy::too_many_arguments, reason = "the innermost step of packing")]
+    fn take(
+        &mut self,
+        model: &Model<'_>,
+        stock: &Stock,
+        shelf: &Shelf,
+        values: &[f64],
+        at: usize,
+        mut wanted: u32,
+        filled: &mut Filled,
+    ) {
+        let mut ranked = self.ranked[at];
+        let items = shelf.of_lot(ranked.lot);
+        while wanted > 0
+            && let Some(&item) = items.get(ranked.at)
+        {
+            self.steps += 1;
+            let class = stock.items[item as usize].class;
+            let left = shelf.left[item as usize] - ranked.taken;
+            // Rules only ever get tighter while a bin fills: what they keep out now stays out.
+            let allowed = model.rules.allowance(class, &self.state);
+            let count = wanted.min(left).min(allowed);
+            if count > 0 {
+                for (room, need) in self.room.iter_mut().zip(&stock.lots[ranked.lot as usize].need) {
+                    *room -= need * i64::from(count);
+                }
+                model.rules.add(class, count, &mut self.state);
+                filled.pattern.push((item, count));
+                filled.value += values[item as usize] * f64::from(count);
+                wanted -= count;
+            }
+            if count == left.min(allowed) {
+                ranked.at += 1;
+                ranked.taken = 0;
+            } else {
+                ranked.taken += count;
+            }
+        }
+        self.ranked[at] = ranked;
+    }
 }
 
 fn density(order: Order, value: f64, need: &[i64], room: &[i64]) -> f64 {

@@ -3,23 +3,23 @@
 use std::collections::HashMap;
 
 use crate::host_rule::HostState;
-use crate::model::Model;
+use crate::model::{Model, copies};
 use crate::pack::construct::{Thrift, construct};
 use crate::pack::fill::Filler;
 use crate::pack::useful::Useful;
-use crate::pack::{Bins, Budget, Incumbent, Pattern, add_to};
-use crate::topology::Item;
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
+use crate::stock::Stock;
 
 /// Puts each pattern in the cheapest useful kind that holds it.
 pub(crate) fn downsize(
     model: &Model<'_>,
-    items: &[Item],
+    stock: &Stock,
     useful: &[Useful],
     budget: &mut Budget,
     incumbent: &mut Incumbent,
 ) {
     for bins in &mut incumbent.bins {
-        let load = load(model, items, &bins.pattern);
+        let load = load(model, stock, &bins.pattern);
         let price = model.kinds.kinds[bins.kind as usize].price;
         // Useful kinds stand in order of price: the first that holds the pattern is the cheapest.
         let better =
@@ -27,7 +27,7 @@ pub(crate) fn downsize(
                 let kind = &model.kinds.kinds[u.kind as usize];
                 let room = &model.kinds.shapes[kind.shape as usize].room;
                 load.iter().zip(room).all(|(need, have)| need <= have)
-                    && bins.pattern.iter().all(|(item, _)| u.items.binary_search(item).is_ok())
+                    && bins.pattern.iter().all(|(item, _)| u.holds(stock.items[*item as usize].lot))
                     && budget.allows(model, kind) >= bins.copies
             });
         if let Some(better) = better {
@@ -43,7 +43,7 @@ pub(crate) fn downsize(
 #[expect(clippy::too_many_arguments, reason = "see construct")]
 pub(crate) fn repack_worst(
     model: &Model<'_>,
-    items: &[Item],
+    stock: &Stock,
     useful: &[Useful],
     values: &[f64],
     budget: &mut Budget,
@@ -83,10 +83,10 @@ pub(crate) fn repack_worst(
             trial.left[*item as usize] += count * bins.copies;
         }
     }
-    plug(model, items, useful, &mut trial);
+    plug(model, stock, useful, &mut trial);
     let left = std::mem::take(&mut trial.left);
-    let mut rest = construct(model, items, useful, &left, values, Thrift::Money, &mut trial_budget, filler);
-    downsize(model, items, useful, &mut trial_budget, &mut rest);
+    let mut rest = construct(model, stock, useful, left, values, Thrift::Money, &mut trial_budget, filler);
+    downsize(model, stock, useful, &mut trial_budget, &mut rest);
     if rest.unpacked() > incumbent.unpacked()
         || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed
     {
@@ -102,62 +102,73 @@ pub(crate) fn repack_worst(
 }
 
 /// Fills holes of bins with what is left, biggest pods first.
-fn plug(model: &Model<'_>, items: &[Item], useful: &[Useful], trial: &mut Incumbent) {
-    let mut order: Vec<u32> = (0..items.len() as u32).filter(|i| trial.left[*i as usize] > 0).collect();
-    let size = |item: u32| {
-        model.requests[items[item as usize].class as usize].iter().fold(0.0, |s, n| s + (*n as f64).ln_1p())
-    };
+fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbent) {
+    let ones = vec![1.0; stock.items.len()];
+    let mut shelf = Shelf::new(stock, std::mem::take(&mut trial.left), &ones);
+    let mut order: Vec<u32> = (0..stock.lots.len() as u32).filter(|lot| shelf.total(*lot) > 0).collect();
+    let size = |lot: u32| stock.lots[lot as usize].need.iter().fold(0.0, |s, n| s + (*n as f64).ln_1p());
     order.sort_by(|a, b| size(*b).total_cmp(&size(*a)).then(a.cmp(b)));
     let by_kind: HashMap<u32, &Useful> = useful.iter().map(|u| (u.kind, u)).collect();
-    let holds =
-        |kind: u32, item: u32| by_kind.get(&kind).is_some_and(|u| u.items.binary_search(&item).is_ok());
     // Equal bins are plugged alike as far as the pods last; the others of the group come round again.
     let mut waiting = std::mem::take(&mut trial.bins);
     waiting.reverse();
     while let Some(mut bins) = waiting.pop() {
         let kind = &model.kinds.kinds[bins.kind as usize];
-        let full = load(model, items, &bins.pattern);
+        let full = load(model, stock, &bins.pattern);
         let room = &model.kinds.shapes[kind.shape as usize].room;
         let mut room: Vec<i64> = room.iter().zip(full).map(|(have, used)| have - used).collect();
         let mut state: Option<HostState> = None;
-        for &item in &order {
-            let class = items[item as usize].class;
-            let left = trial.left[item as usize];
-            let most = crate::model::copies(&model.requests[class as usize], &room).min(left);
-            if most == 0 || !holds(bins.kind, item) {
+        for &lot in &order {
+            let need = &stock.lots[lot as usize].need;
+            let holds = |kind: u32| by_kind.get(&kind).is_some_and(|u| u.holds(lot));
+            if shelf.total(lot) == 0 || copies(need, &room) == 0 || !holds(bins.kind) {
                 continue;
             }
             let state = state.get_or_insert_with(|| {
                 let mut state = HostState::default();
                 for (item, count) in &bins.pattern {
-                    model.rules.add(items[*item as usize].class, *count, &mut state);
+                    model.rules.add(stock.items[*item as usize].class, *count, &mut state);
                 }
                 state
             });
-            let most = most.min(model.rules.allowance(class, state));
-            if let Some(alike) = left.checked_div(most) {
+            let mut at = 0;
+            while let Some(&item) = shelf.of_lot(lot).get(at) {
+                let class = stock.items[item as usize].class;
+                let left = shelf.left[item as usize];
+                let fit = copies(need, &room);
+                if fit == 0 {
+                    break;
+                }
+                let most = fit.min(left).min(model.rules.allowance(class, state));
+                let Some(alike) = left.checked_div(most) else {
+                    at += 1;
+                    continue;
+                };
                 let alike = alike.min(bins.copies);
                 if alike < bins.copies {
                     waiting.push(Bins { copies: bins.copies - alike, ..bins.clone() });
                     bins.copies = alike;
                 }
                 model.rules.add(class, most, state);
-                trial.left[item as usize] -= most * alike;
-                for (room, need) in room.iter_mut().zip(&model.requests[class as usize]) {
+                shelf.take(stock, item, most * alike);
+                for (room, need) in room.iter_mut().zip(need) {
                     *room -= need * i64::from(most);
                 }
                 add_to(&mut bins.pattern, item, most);
+                // An item used up has left the shelf, and the next stands in its place.
+                at += usize::from(shelf.left[item as usize] > 0);
             }
         }
         trial.bins.push(bins);
     }
+    trial.left = shelf.left;
 }
 
 /// What a pattern takes, by dimension.
-pub(crate) fn load(model: &Model<'_>, items: &[Item], pattern: &Pattern) -> Vec<i64> {
+pub(crate) fn load(model: &Model<'_>, stock: &Stock, pattern: &Pattern) -> Vec<i64> {
     let mut load = vec![0i64; model.kinds.dims.len()];
     for (item, count) in pattern {
-        for (load, need) in load.iter_mut().zip(&model.requests[items[*item as usize].class as usize]) {
+        for (load, need) in load.iter_mut().zip(stock.need(*item)) {
             *load += need * i64::from(*count);
         }
     }

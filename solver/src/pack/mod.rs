@@ -11,6 +11,7 @@ pub(crate) mod construct;
 pub(crate) mod existing;
 pub(crate) mod fill;
 pub(crate) mod improve;
+pub(crate) mod shelf;
 pub(crate) mod useful;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 use crate::kind::Kind;
 use crate::model::Model;
 use crate::problem::{PoolId, ResourceId};
+
+pub(crate) use shelf::Shelf;
 
 /// How many pods of each item one bin holds; sorted by item, no zeros.
 pub(crate) type Pattern = Vec<(u32, u32)>;

@@ -1,7 +1,7 @@
 //! The bin kinds worth a look: those that no other kind beats.
 //!
-//! A kind is beaten by one that is no dearer, has no less room of anything, and takes every item that it takes. Zones
-//! that no item tells apart fall together this way, and so do most of the 1,340 instance types.
+//! A kind is beaten by one that is no dearer, has no less room of anything, and takes every pod that it takes. Zones
+//! that no pod tells apart fall together this way, and so do most of the 1,340 instance types.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,29 +9,38 @@ use fixedbitset::FixedBitSet;
 
 use crate::model::Model;
 use crate::pack::Budget;
-use crate::topology::Item;
 
-/// A kind, and the items that it can hold.
+/// A kind, and the lots that it can hold.
 #[derive(Clone, Debug)]
 pub(crate) struct Useful {
     pub(crate) kind: u32,
-    pub(crate) items: Vec<u32>,
+    /// Positions of those that ask, ascending.
+    pub(crate) lots: Vec<u32>,
+}
+
+impl Useful {
+    /// Whether the kind can hold a lot.
+    pub(crate) fn holds(&self, lot: u32) -> bool {
+        self.lots.binary_search(&lot).is_ok()
+    }
+}
+
+/// What asks for a bin: pods of one size, and the kinds that they may use.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) need: &'a [i64],
+    pub(crate) kinds: &'a FixedBitSet,
 }
 
 /// Finds the kinds that are not beaten, cheapest first, among those with something to hold.
-pub(crate) fn useful(
-    model: &Model<'_>,
-    items: &[Item],
-    allowed: &[FixedBitSet],
-    budget: &Budget,
-) -> Vec<Useful> {
+pub(crate) fn useful(model: &Model<'_>, asking: &[Asking<'_>], budget: &Budget) -> Vec<Useful> {
     let total = model.kinds.kinds.len();
-    // Items with the same set of kinds are one gate: labels are looked at once for each.
+    // Those with the same set of kinds are one gate: labels are looked at once for each.
     let mut ids = HashMap::<&FixedBitSet, usize>::new();
     let mut gates = Vec::<(&FixedBitSet, Vec<u32>)>::new();
-    for (at, set) in allowed.iter().enumerate().filter(|(at, _)| items[*at].count > 0) {
-        let id = *ids.entry(set).or_insert_with(|| {
-            gates.push((set, Vec::new()));
+    for (at, lot) in asking.iter().enumerate() {
+        let id = *ids.entry(lot.kinds).or_insert_with(|| {
+            gates.push((lot.kinds, Vec::new()));
             gates.len() - 1
         });
         gates[id].1.push(at as u32);
@@ -72,19 +81,14 @@ pub(crate) fn useful(
                 continue;
             }
             let room = &model.kinds.shapes[model.kinds.kinds[*kind as usize].shape as usize].room;
-            let held: Vec<u32> = signature
-                .iter()
-                .flat_map(|g| &gates[*g as usize].1)
-                .copied()
-                .filter(|item| model.fits(items[*item as usize].class as usize, room))
-                .collect();
-            if !held.is_empty() {
-                out.push(Useful { kind: *kind, items: held });
+            let fits = |lot: &u32| asking[*lot as usize].need.iter().zip(room).all(|(n, r)| n <= r);
+            let mut lots: Vec<u32> =
+                signature.iter().flat_map(|g| &gates[*g as usize].1).copied().filter(fits).collect();
+            if !lots.is_empty() {
+                lots.sort_unstable();
+                out.push(Useful { kind: *kind, lots });
             }
         }
-    }
-    for useful in &mut out {
-        useful.items.sort_unstable();
     }
     out.sort_by_key(|u| (model.kinds.kinds[u.kind as usize].price, u.kind));
     out

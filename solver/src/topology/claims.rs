@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::candidates;
+use super::candidate::Grounds;
 use crate::model::Model;
 
 /// The representative of a group in a union-find forest.
@@ -15,7 +15,7 @@ fn root(group: &[usize], mut at: usize) -> usize {
 }
 
 /// For each class that uses a volume claim shared with other pods: the zone in which all its users can be.
-pub(super) fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
+pub(super) fn claim_zones(model: &mut Model<'_>, grounds: &mut Grounds) -> HashMap<usize, String> {
     let mut users = BTreeMap::<&str, Vec<usize>>::new();
     for class in 0..model.classes.classes.len() {
         for claim in &model.spec(class).unbound_claims {
@@ -45,7 +45,7 @@ pub(super) fn claim_zones(model: &mut Model<'_>) -> HashMap<usize, String> {
         // By zone: pods that it can hold, those of them that cost nothing there, and how dear it is.
         let mut votes = BTreeMap::<String, (u32, u32, Reverse<usize>)>::new();
         for class in &classes {
-            for (rank, candidate) in candidates(model, *class, &keys).into_iter().enumerate() {
+            for (rank, candidate) in grounds.candidates(model, *class, &keys).into_iter().enumerate() {
                 if let Some((_, Some(zone))) = candidate.domain.first().cloned() {
                     let entry = votes.entry(zone).or_default();
                     entry.0 += candidate.most.min(model.count(*class));

@@ -1,0 +1,92 @@
+//! What packing packs: items, and lots of them.
+//!
+//! - An *item* is the pods of one class that are tied to one domain (or to none): any of them will do.
+//! - A *lot* is the items that need the same room and may use the same bins. They differ in host rules only, so what
+//!   looks at sizes, labels and prices looks at lots: ten thousand kinds of pods seldom have a hundred sizes.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use fixedbitset::FixedBitSet;
+
+use crate::model::{GateId, Model};
+
+/// A value for each of some label keys; an absent label is `None`.
+pub(crate) type Domain = Rc<[(String, Option<String>)]>;
+
+/// Pods of one class that may use the same bins.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) class: u32,
+    pub(crate) count: u32,
+    /// Index into [`Stock::lots`].
+    pub(crate) lot: u32,
+}
+
+/// Items that only host rules tell apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Lot {
+    /// What one pod needs, by dimension.
+    pub(crate) need: Vec<i64>,
+    pub(crate) gate: GateId,
+    pub(crate) priority: i32,
+    /// The domain that it is tied to; empty for none.
+    pub(crate) domain: Domain,
+    /// Kinds that it may use, before room is looked at.
+    pub(crate) kinds: Rc<FixedBitSet>,
+    /// Ascending.
+    pub(crate) items: Vec<u32>,
+}
+
+/// Everything there is to pack.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stock {
+    /// By class and domain.
+    pub(crate) items: Vec<Item>,
+    pub(crate) lots: Vec<Lot>,
+}
+
+/// Pods of a class as they were dealt to a domain: class, count, domain, the kinds there.
+pub(crate) type Dealing = (u32, u32, Domain, Rc<FixedBitSet>);
+
+impl Stock {
+    pub(crate) fn of(model: &Model<'_>, mut dealings: Vec<Dealing>) -> Self {
+        dealings.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
+        let mut ids = HashMap::<(&[i64], GateId, i32, Domain), u32>::new();
+        let mut this = Self::default();
+        for (class, count, domain, kinds) in dealings {
+            let need = model.requests[class as usize].as_slice();
+            let gate = model.gate_of[class as usize];
+            let priority = model.spec(class as usize).priority;
+            let next = this.lots.len() as u32;
+            let lot = *ids.entry((need, gate, priority, Rc::clone(&domain))).or_insert(next);
+            if lot == next {
+                let need = need.to_vec();
+                this.lots.push(Lot { need, gate, priority, domain, kinds, items: Vec::new() });
+            }
+            this.lots[lot as usize].items.push(this.items.len() as u32);
+            this.items.push(Item { class, count, lot });
+        }
+        this
+    }
+
+    /// The lot of an item.
+    pub(crate) fn lot(&self, item: u32) -> &Lot {
+        &self.lots[self.items[item as usize].lot as usize]
+    }
+
+    /// The kinds that an item may use, before room is looked at.
+    pub(crate) fn kinds(&self, item: u32) -> &FixedBitSet {
+        &self.lot(item).kinds
+    }
+
+    /// What one pod of an item needs, by dimension.
+    pub(crate) fn need(&self, item: u32) -> &[i64] {
+        &self.lot(item).need
+    }
+
+    /// By item: how many pods there are.
+    pub(crate) fn counts(&self) -> Vec<u32> {
+        self.items.iter().map(|i| i.count).collect()
+    }
+}

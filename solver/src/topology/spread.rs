@@ -1,0 +1,162 @@
+//! A spread rule while a class is dealt: how many matching pods each domain has, and whether one more may join.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::candidate::Candidate;
+use super::value_of;
+use crate::class::SelectorId;
+use crate::kind::untolerated;
+use crate::model::{GateId, Model, selects};
+use crate::problem::{PodSpec, Spread, TopologyKey};
+
+/// One spread rule while a class is dealt.
+pub(super) struct SpreadCount {
+    pub(super) key: String,
+    pub(super) selector: SelectorId,
+    pub(super) max_skew: u32,
+    pub(super) always_empty: bool,
+    pub(super) counts_itself: bool,
+    /// By candidate: matching pods in its domain.
+    pub(super) counts: Vec<u32>,
+    values: Vec<Option<String>>,
+    /// By eligible domain.
+    pub(super) eligible: BTreeMap<String, u32>,
+}
+
+/// What decides which domains a spread rule counts: gate, key, and what its policies honour.
+type View = (GateId, String, bool, bool);
+
+/// Matching pods by domain, running and dealt.
+#[derive(Default)]
+pub(super) struct SpreadTally {
+    /// For each existing node: how many of its pods each selector picks, terminating ones aside.
+    pub(super) live: Vec<HashMap<SelectorId, u32>>,
+    /// By selector and key, label value: pending pods dealt so far.
+    planned: HashMap<(SelectorId, String), BTreeMap<String, u32>>,
+    /// The values that `NodePool`s offer.
+    offered: HashMap<View, Vec<String>>,
+}
+
+impl SpreadTally {
+    /// The counts of a spread rule as one class sees them.
+    pub(super) fn count(
+        &mut self,
+        model: &mut Model<'_>,
+        class: usize,
+        spread: &Spread,
+        key: &str,
+        candidates: &[Candidate],
+    ) -> SpreadCount {
+        let spec = model.spec(class);
+        let selector = model.classes.selector_id(&spread.selector);
+        let keys: Vec<&str> = label_spreads(spec).map(|(_, key)| key).collect();
+        let mut counts = BTreeMap::<String, u32>::new();
+        for (node, live) in model.problem.nodes.iter().zip(&self.live) {
+            let counted = keys.iter().all(|k| node.labels.contains_key(*k))
+                && (!spread.honor_node_affinity || selects(spec, &node.labels))
+                && (!spread.honor_taints || untolerated(&node.taints, &spec.tolerations).is_none());
+            if let (true, Some(value)) = (counted, node.labels.get(key)) {
+                *counts.entry(value.clone()).or_default() += live.get(&selector).copied().unwrap_or(0);
+            }
+        }
+        let view =
+            (model.gate_of[class], key.to_owned(), spread.honor_node_affinity, spread.honor_taints);
+        for value in self.offered.entry(view).or_insert_with(|| offered(model, class, spread, key)) {
+            counts.entry(value.clone()).or_default();
+        }
+        if let Some(planned) = self.planned.get(&(selector, key.to_owned())) {
+            for (value, count) in planned {
+                if let Some(entry) = counts.get_mut(value) {
+                    *entry += count;
+                }
+            }
+        }
+        SpreadCount {
+            key: key.to_owned(),
+            selector,
+            max_skew: spread.max_skew,
+            always_empty: counts.len() < spread.min_domains as usize,
+            counts_itself: model.classes.classes[class].matched.contains(&selector),
+            counts: candidates
+                .iter()
+                .map(|c| value_of(&c.domain, key).and_then(|v| counts.get(v)).copied().unwrap_or(0))
+                .collect(),
+            values: candidates.iter().map(|c| value_of(&c.domain, key).map(str::to_owned)).collect(),
+            eligible: counts,
+        }
+    }
+
+    /// Notes what a class was dealt.
+    pub(super) fn note(&mut self, spread: &SpreadCount, candidates: &[Candidate], counts: &[u32]) {
+        if !spread.counts_itself {
+            return;
+        }
+        let table = self.planned.entry((spread.selector, spread.key.clone())).or_default();
+        for (candidate, count) in candidates.iter().zip(counts) {
+            if let Some(value) = value_of(&candidate.domain, &spread.key) {
+                *table.entry(value.to_owned()).or_default() += count;
+            }
+        }
+    }
+}
+
+impl SpreadCount {
+    fn least(&self) -> u32 {
+        if self.always_empty { 0 } else { self.eligible.values().copied().min().unwrap_or(0) }
+    }
+
+    pub(super) fn allows(&self, at: usize) -> bool {
+        self.values[at].is_some()
+            && self.counts[at] + u32::from(self.counts_itself) <= self.least().saturating_add(self.max_skew)
+    }
+
+    pub(super) fn add(&mut self, at: usize) {
+        if !self.counts_itself {
+            return;
+        }
+        if let Some(value) = self.values[at].clone() {
+            if let Some(count) = self.eligible.get_mut(&value) {
+                *count += 1;
+            }
+            for (count, other) in self.counts.iter_mut().zip(&self.values) {
+                if other.as_ref() == Some(&value) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    pub(super) fn words(&self) -> String {
+        format!(
+            "topology spread over {} allows a skew of {}, and the least full of {} domains ({}) takes no more pods",
+            self.key,
+            self.max_skew,
+            self.eligible.len(),
+            self.eligible.iter().min_by_key(|(_, n)| **n).map_or("none", |(v, _)| v.as_str()),
+        )
+    }
+}
+
+/// The values of a spread key that some `NodePool` offers to a class, whether or not its pods fit there.
+fn offered(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> Vec<String> {
+    let spec = model.spec(class);
+    let mut kinds =
+        if spread.honor_taints { model.kinds.tolerated_by(&spec.tolerations) } else { model.kinds.every() };
+    if spread.honor_node_affinity {
+        for constraint in &spec.node {
+            kinds.intersect_with(&model.kinds.meeting(constraint));
+        }
+    }
+    let (values, of_kind) = model.kinds.values_of(key);
+    let mut seen = vec![false; values.len() + 1];
+    kinds.ones().for_each(|at| seen[of_kind[at] as usize] = true);
+    values.iter().zip(&seen[1..]).filter(|(_, seen)| **seen).map(|(value, _)| value.clone()).collect()
+}
+
+/// The spread rules of a spec that are over a label.
+pub(super) fn label_spreads(spec: &PodSpec) -> impl Iterator<Item = (&Spread, &str)> {
+    spec.spread.iter().filter_map(|s| match &s.key {
+        TopologyKey::Label(key) => Some((s, key.as_str())),
+        TopologyKey::Host => None,
+    })
+}
