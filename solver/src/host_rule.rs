@@ -13,6 +13,11 @@ use std::collections::HashMap;
 use crate::class::{Class, Classes, SelectorId};
 use crate::problem::{HostPort, PodSpec, Problem, TopologyKey};
 
+/// A rule is weighty if it asks for a node for this many pods of the problem, or fewer.
+const WEIGHTY: u64 = 20;
+/// At most this many of them.
+const MAX_WEIGHTY: usize = 8;
+
 /// What a rule forbids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Limit {
@@ -137,6 +142,33 @@ impl HostRules {
             least = least.min(allowed);
         }
         least
+    }
+
+    /// Whether a class carries a rule and matches it: then the rule limits how many of its pods share a node.
+    pub(crate) fn scatters(&self, class: usize, rule: u32) -> bool {
+        self.of_class[class].iter().any(|part| part.rule == rule && part.carries && part.matches)
+    }
+
+    /// The rules that ask for most nodes, if they ask for one node for every twenty pods or more: such a rule shapes the
+    /// whole plan, and is looked at wherever sizes are.
+    pub(crate) fn weighty(&self, classes: &Classes<'_>) -> Vec<u32> {
+        let mut pods = vec![0u64; self.limits.len()];
+        let mut total = 0u64;
+        for (class, parts) in classes.classes.iter().zip(&self.of_class) {
+            let count = class.pods.len() as u64;
+            total += count;
+            for part in parts.iter().filter(|part| part.carries && part.matches) {
+                pods[part.rule as usize] += count;
+            }
+        }
+        let nodes = |rule: usize| pods[rule].div_ceil(u64::from(self.limits[rule].most().max(1)));
+        let mut rules: Vec<(u64, u32)> = (0..pods.len()).map(|rule| (nodes(rule), rule as u32)).collect();
+        rules.retain(|(nodes, _)| *nodes > 1 && nodes * WEIGHTY >= total);
+        rules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        rules.truncate(MAX_WEIGHTY);
+        let mut rules: Vec<u32> = rules.into_iter().map(|(_, rule)| rule).collect();
+        rules.sort_unstable();
+        rules
     }
 
     /// Counts `copies` pods of a class on a node.

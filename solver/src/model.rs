@@ -27,6 +27,10 @@ pub(crate) struct Model<'p> {
     pub(crate) gate_of: Vec<GateId>,
     /// By gate: the spec of a class that has it.
     pub(crate) gate_specs: Vec<&'p PodSpec>,
+    /// Host rules that ask for many nodes.
+    pub(crate) weighty: Vec<u32>,
+    /// By class: those of them that it carries and matches.
+    pub(crate) scattered: Vec<Vec<u32>>,
     /// Requests of each class, by dimension.
     pub(crate) requests: Vec<Vec<i64>>,
     /// Free room of each existing node, by dimension; negative where overcommitted.
@@ -75,7 +79,11 @@ impl<'p> Model<'p> {
         let mut node_order: Vec<usize> = (0..problem.nodes.len()).collect();
         node_order.sort_unstable_by(|a, b| problem.nodes[*a].name.cmp(&problem.nodes[*b].name));
         let rules = HostRules::build(problem, &classes);
-        Self { problem, classes, kinds, rules, gates, gate_of, gate_specs, requests, node_room, node_order }
+        let weighty = rules.weighty(&classes);
+        let scattered = (0..classes.classes.len())
+            .map(|class| weighty.iter().copied().filter(|rule| rules.scatters(class, *rule)).collect())
+            .collect();
+        Self { weighty, scattered, problem, classes, kinds, rules, gates, gate_of, gate_specs, requests, node_room, node_order }
     }
 
     /// The spec of a class.

@@ -101,13 +101,8 @@ impl<'a> Search<'a> {
         self.placed = fill_existing(self.model, self.stock, &mut left, &values, &mut self.filler);
         progress("bounding", 0, 1);
         let all = hopeless(self.stock, &left, &self.stages);
-        let mut relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages, &[]);
+        let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
         self.bound = resource_bound(self.model, &relaxed);
-        let rules = relaxed.weighty_rules(self.model, self.bound);
-        if !rules.is_empty() {
-            relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages, &rules);
-            self.bound = self.bound.max(resource_bound(self.model, &relaxed));
-        }
         self.relaxed = Some(relaxed);
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
@@ -121,7 +116,7 @@ impl<'a> Search<'a> {
         }
         if misplaced(&self) {
             let left = &self.incumbent.left;
-            let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages, &[]);
+            let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages);
             self.bound = resource_bound(self.model, &relaxed);
         }
         Outcome {
@@ -199,8 +194,8 @@ impl<'a> Search<'a> {
             let begun = Incumbent { bins: Vec::new(), left: wanted.clone() };
             let budget = self.budget.clone();
             let found = self.complete(begun, budget, useful, &values, thrift);
-            correct(self.model, &found.0, &mut values);
-            columns.get_or_insert_with(|| Columns::new(&found.0)).learn(&found.0);
+            correct(self.model, self.stock, &found.0, &mut values);
+            columns.get_or_insert_with(Columns::default).learn(self.stock, &found.0);
             self.keep(&mut best, found);
             let hurried = self.options.effort == Effort::Quick && self.filler.steps >= QUICK_STEPS;
             if hurried || self.stopped() || self.good_enough(best.as_ref()) {
@@ -230,21 +225,22 @@ impl<'a> Search<'a> {
         best: &mut Option<(Incumbent, Budget)>,
         progress: Progress<'_>,
     ) {
+        let demand = self.stock.by_lot(wanted);
         for round in 1..=ROUNDS {
             if self.stopped() || self.good_enough(best.as_ref()) {
                 return;
             }
             progress("generating columns", u64::from(round), u64::from(ROUNDS));
-            let Some(values) = columns.solve(self.model, wanted) else { return };
+            let Some(values) = columns.solve(self.model, &demand) else { return };
             let more = columns.price(self.model, self.stock, useful, wanted, &values, &mut self.filler);
             if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
                 continue;
             }
             for threshold in THRESHOLDS {
-                let begun = columns.round(wanted, threshold);
+                let begun = columns.round(self.model, self.stock, wanted, threshold);
                 if let Some(budget) = self.budget.after(self.model, &begun) {
                     let found = self.complete(begun, budget, useful, &values, Thrift::Money);
-                    columns.learn(&found.0);
+                    columns.learn(self.stock, &found.0);
                     self.keep(best, found);
                 }
             }
@@ -261,12 +257,13 @@ impl<'a> Search<'a> {
         let of_class = self.by_class();
         let cheapest = |part: &Part| {
             let of_classes = part.classes.iter().flat_map(|class| &of_class[*class as usize]);
-            let of_part = of_classes.filter(|item| {
-                let domain = &self.stock.lot(**item).domain;
+            let lots = of_classes.map(|item| self.stock.items[*item as usize].lot);
+            let of_part = lots.filter(|lot| {
+                let domain = &self.stock.lots[*lot as usize].domain;
                 part.domain.as_ref().is_none_or(|d| in_domain(domain, d))
             });
             // A part free to go anywhere is worth what it costs in its cheapest domain.
-            of_part.map(|item| values[*item as usize]).filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min)
+            of_part.map(|lot| values[lot as usize]).filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min)
         };
         let prices: Vec<f64> =
             relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
@@ -290,7 +287,7 @@ impl<'a> Search<'a> {
                 items = items.filter(|_| count == 0);
             }
             if let Some(items) = items.filter(|items| self.agree(items)) {
-                new |= columns.teach(kind, items);
+                new |= columns.teach(self.stock, kind, &items);
             }
         }
         new
@@ -364,8 +361,8 @@ impl<'a> Search<'a> {
         for bins in self.incumbent.bins.drain(..) {
             single.extend((0..bins.copies).map(|_| Bins { copies: 1, ..bins.clone() }));
         }
-        let ones = vec![1.0; self.stock.items.len()];
-        let mut shelf = Shelf::new(self.stock, std::mem::take(&mut self.incumbent.left), &ones);
+        let ones = vec![1.0; self.stock.lots.len()];
+        let mut shelf = Shelf::new(self.stock, std::mem::take(&mut self.incumbent.left));
         for bins in &mut single {
             let kind = &self.model.kinds.kinds[bins.kind as usize];
             let full = load(self.model, self.stock, &bins.pattern);

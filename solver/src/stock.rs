@@ -1,14 +1,16 @@
 //! What packing packs: items, and lots of them.
 //!
 //! - An *item* is the pods of one class that are tied to one domain (or to none): any of them will do.
-//! - A *lot* is the items that need the same room and may use the same bins. They differ in host rules only, so what
-//!   looks at sizes, labels and prices looks at lots: ten thousand kinds of pods seldom have a hundred sizes.
+//! - A *lot* is the items that need the same room and may use the same bins. They differ in host rules only, and in none
+//!   that asks for many nodes ([`HostRules::weighty`]). So whatever looks at sizes, labels, prices and values looks at
+//!   lots: ten thousand kinds of pods seldom have a hundred sizes.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use fixedbitset::FixedBitSet;
 
+use crate::host_rule::HostState;
 use crate::model::{GateId, Model};
 
 /// A value for each of some label keys; an absent label is `None`.
@@ -28,13 +30,15 @@ pub(crate) struct Item {
 pub(crate) struct Lot {
     /// What one pod needs, by dimension.
     pub(crate) need: Vec<i64>,
+    /// The same in floating point, for ranking.
+    pub(crate) size: Vec<f64>,
     pub(crate) gate: GateId,
     pub(crate) priority: i32,
     /// The domain that it is tied to; empty for none.
     pub(crate) domain: Domain,
     /// Kinds that it may use, before room is looked at.
     pub(crate) kinds: Rc<FixedBitSet>,
-    /// Ascending.
+    /// Those that host rules scatter over most nodes first: they are the hardest to place.
     pub(crate) items: Vec<u32>,
 }
 
@@ -52,20 +56,29 @@ pub(crate) type Dealing = (u32, u32, Domain, Rc<FixedBitSet>);
 impl Stock {
     pub(crate) fn of(model: &Model<'_>, mut dealings: Vec<Dealing>) -> Self {
         dealings.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
-        let mut ids = HashMap::<(&[i64], GateId, i32, Domain), u32>::new();
+        let empty = HostState::default();
+        let mut ids = HashMap::<(&[i64], &[u32], GateId, i32, Domain), u32>::new();
         let mut this = Self::default();
         for (class, count, domain, kinds) in dealings {
             let need = model.requests[class as usize].as_slice();
             let gate = model.gate_of[class as usize];
             let priority = model.spec(class as usize).priority;
+            let rules = model.scattered[class as usize].as_slice();
             let next = this.lots.len() as u32;
-            let lot = *ids.entry((need, gate, priority, Rc::clone(&domain))).or_insert(next);
+            let lot = *ids.entry((need, rules, gate, priority, Rc::clone(&domain))).or_insert(next);
             if lot == next {
-                let need = need.to_vec();
-                this.lots.push(Lot { need, gate, priority, domain, kinds, items: Vec::new() });
+                let (need, size) = (need.to_vec(), need.iter().map(|n| *n as f64).collect());
+                this.lots.push(Lot { need, size, gate, priority, domain, kinds, items: Vec::new() });
             }
             this.lots[lot as usize].items.push(this.items.len() as u32);
             this.items.push(Item { class, count, lot });
+        }
+        for lot in &mut this.lots {
+            let nodes = |at: &u32| {
+                let item = &this.items[*at as usize];
+                item.count.div_ceil(model.rules.allowance(item.class, &empty).max(1))
+            };
+            lot.items.sort_by(|a, b| nodes(b).cmp(&nodes(a)).then(a.cmp(b)));
         }
         this
     }
@@ -83,6 +96,20 @@ impl Stock {
     /// What one pod of an item needs, by dimension.
     pub(crate) fn need(&self, item: u32) -> &[i64] {
         &self.lot(item).need
+    }
+
+    /// What a pattern of items is worth, by the values of lots.
+    pub(crate) fn worth(&self, pattern: &[(u32, u32)], values: &[f64]) -> f64 {
+        pattern.iter().map(|(item, n)| values[self.items[*item as usize].lot as usize] * f64::from(*n)).sum()
+    }
+
+    /// By lot: the sum of what there is by item.
+    pub(crate) fn by_lot(&self, of_items: &[u32]) -> Vec<u32> {
+        let mut sums = vec![0; self.lots.len()];
+        for (item, count) in self.items.iter().zip(of_items) {
+            sums[item.lot as usize] += count;
+        }
+        sums
     }
 
     /// By item: how many pods there are.

@@ -35,11 +35,6 @@ use crate::topology::Dealt;
 
 /// Up to this many parts, kinds tell parts apart by size as well as by labels.
 const MAX_FINE_PARTS: usize = 600;
-/// A host rule is worth a dimension of its own if the nodes that it asks for cost this part of the bound, at least: 5 %.
-const WEIGHTY: i64 = 20;
-/// At most this many of them.
-const MAX_RULES: usize = 8;
-
 /// Pods that the relaxation may place alike: those of classes that need the same room in the same bins.
 pub(crate) struct Part {
     pub(crate) classes: Vec<u32>,
@@ -86,14 +81,13 @@ pub(crate) struct Relaxation {
 }
 
 impl Relaxation {
-    /// Of a plan that leaves `left` of each item out, with these host rules kept.
+    /// Of a plan that leaves `left` of each item out.
     pub(crate) fn of(
         model: &Model<'_>,
         dealt: &Dealt,
         placed: &[(usize, Pattern)],
         left: &[u32],
         stages: &Stages,
-        rules: &[u32],
     ) -> Self {
         let held = held(model, &dealt.stock, placed, left);
         let mut lightest = vec![None; held.len()];
@@ -103,7 +97,7 @@ impl Relaxation {
                 *known = Some(known.map_or(*weight, |w| w.min(*weight)));
             }
         }
-        let parts = parts(model, dealt, &held, &lightest, rules);
+        let parts = parts(model, dealt, &held, &lightest);
         let fine = parts.len() <= MAX_FINE_PARTS;
         let kinds_of = |p: &Part| kinds_of(model, dealt, p, lightest[p.class()], fine);
         let allowed: Vec<FixedBitSet> = parts.iter().map(kinds_of).collect();
@@ -115,7 +109,7 @@ impl Relaxation {
             (0..parts.len() as u32).filter(|part| allowed[*part as usize].contains(kind as usize)).collect()
         };
         let most = |rule: &u32| i64::from(model.rules.limits[*rule as usize].most());
-        let of_rules: Vec<i64> = rules.iter().map(most).collect();
+        let of_rules: Vec<i64> = model.weighty.iter().map(most).collect();
         let open = |kind: u32| Open {
             kind,
             room: room(model, kind).iter().chain(&of_rules).copied().collect(),
@@ -123,28 +117,6 @@ impl Relaxation {
         };
         let kinds = useful.iter().map(|u| open(u.kind)).collect();
         Self { parts, kinds, allowed: of_rules }
-    }
-
-    /// The host rules that ask for nodes worth a good part of `bound`, at the price of the cheapest kind.
-    pub(crate) fn weighty_rules(&self, model: &Model<'_>, bound: i64) -> Vec<u32> {
-        let cheapest = self.kinds.iter().map(|k| kind(model, k.kind).price).min().unwrap_or(0);
-        let mut pods = vec![0u64; model.rules.limits.len()];
-        for part in &self.parts {
-            for class in &part.classes {
-                for rule in model.rules.of_class[*class as usize].iter().filter(|r| r.carries && r.matches) {
-                    pods[rule.rule as usize] += u64::from(model.count(*class as usize));
-                }
-            }
-        }
-        let nodes = |rule: usize| pods[rule].div_ceil(u64::from(model.rules.limits[rule].most().max(1)));
-        let mut rules: Vec<(u64, u32)> = (0..pods.len()).map(|rule| (nodes(rule), rule as u32)).collect();
-        rules.retain(|(nodes, _)| {
-            let worth = i64::try_from(*nodes).unwrap_or(i64::MAX).saturating_mul(cheapest);
-            *nodes > 1 && worth.saturating_mul(WEIGHTY) >= bound
-        });
-        rules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        rules.truncate(MAX_RULES);
-        rules.into_iter().map(|(_, rule)| rule).collect()
     }
 
     /// Free room of an existing node, by dimension, host rules included.
@@ -159,19 +131,15 @@ fn parts(
     dealt: &Dealt,
     held: &[u32],
     lightest: &[Option<i32>],
-    rules: &[u32],
 ) -> Vec<Part> {
     type Key = (Vec<i64>, GateId, Option<i32>, Option<(u32, String, String)>);
     let empty = HostState::default();
     let mut ids = HashMap::<Key, usize>::new();
     let mut parts: Vec<Part> = Vec::new();
     for class in (0..held.len() as u32).filter(|c| held[*c as usize] > 0) {
-        let takes_part = |rule: &u32| {
-            let of_class = &model.rules.of_class[class as usize];
-            i64::from(of_class.iter().any(|part| part.rule == *rule && part.carries && part.matches))
-        };
-        let need: Vec<i64> =
-            model.requests[class as usize].iter().copied().chain(rules.iter().map(takes_part)).collect();
+        let takes_part = |rule: &u32| i64::from(model.rules.scatters(class as usize, *rule));
+        let of_rules = model.weighty.iter().map(takes_part);
+        let need: Vec<i64> = model.requests[class as usize].iter().copied().chain(of_rules).collect();
         let together = model.rules.allowance(class, &empty);
         let mut add = |count: u32, domain: Option<(String, String)>| {
             // A spread's domains are its own class's.

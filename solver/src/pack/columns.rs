@@ -1,17 +1,17 @@
 //! Column generation: the linear relaxation over patterns, and a packing rounded from it.
 //!
 //! ```text
-//! min Σ price_p · x_p   such that   Σ_p pods of item i in p · x_p ≥ demand_i,  x ≥ 0
+//! min Σ price_p · x_p   such that   Σ_p pods of lot l in p · x_p ≥ demand_l,  x ≥ 0
 //! ```
 //!
-//! The master LP holds the patterns found so far and says what one more pod of each item would cost (its dual price).
+//! The master LP holds the patterns found so far and says what one more pod of each lot would cost (its dual price).
 //! Pricing fills every useful kind for the most value at those prices; patterns worth more than their kind costs join.
 //! The duals come from an interior-point method at a loose tolerance: they are central, which damps the zig-zag of
 //! column generation by itself (Gondzio, González-Brevis and Munari 2013).
 //!
 //! Nothing here is a proof: pricing is greedy and the LP is in floating point. The bound stands in `bound`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use good_lp::solvers::{DualValues, SolutionWithDual};
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
@@ -20,20 +20,19 @@ use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::fill::{Bin, Filler, ORDERS};
 use crate::pack::useful::Useful;
-use crate::pack::{Bins, Incumbent, Pattern, Shelf};
+use crate::pack::{Bins, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::Stock;
 
-/// A pattern in a kind; a column of the master.
+/// How many pods of each lot a bin of a kind holds; a column of the master.
 type Column = (u32, Pattern);
 
 /// The master LP's columns and what it last said.
+#[derive(Default)]
 pub(crate) struct Columns {
     columns: Vec<Column>,
     known: BTreeSet<Column>,
     /// How often each column is used, in whole and part bins.
     usage: Vec<f64>,
-    /// The LP's value, in micro-dollars an hour.
-    pub(crate) value: f64,
 }
 
 /// A pattern joins when it is worth this much more than it costs.
@@ -42,19 +41,20 @@ const WORTHWHILE: f64 = 1.0 + 1e-6;
 const MAX_COLUMNS: usize = 4000;
 
 impl Columns {
-    /// Starts from the patterns of a packing, which must cover the demand.
-    pub(crate) fn new(start: &Incumbent) -> Self {
-        let mut this =
-            Self { columns: Vec::new(), known: BTreeSet::new(), usage: Vec::new(), value: f64::INFINITY };
-        this.learn(start);
-        this
+    /// Adds the patterns of a packing.
+    pub(crate) fn learn(&mut self, stock: &Stock, packing: &Incumbent) {
+        for bins in &packing.bins {
+            self.teach(stock, bins.kind, &bins.pattern);
+        }
     }
 
-    /// Adds the patterns of a packing.
-    pub(crate) fn learn(&mut self, packing: &Incumbent) {
-        for bins in &packing.bins {
-            self.add((bins.kind, bins.pattern.clone()));
+    /// Adds one pattern of items of a kind. Whether it is new.
+    pub(crate) fn teach(&mut self, stock: &Stock, kind: u32, pattern: &[(u32, u32)]) -> bool {
+        let mut lots = Pattern::new();
+        for (item, count) in pattern {
+            add_to(&mut lots, stock.items[*item as usize].lot, *count);
         }
+        self.add((kind, lots))
     }
 
     fn add(&mut self, column: Column) -> bool {
@@ -65,7 +65,7 @@ impl Columns {
         new
     }
 
-    /// Solves the master; the dual price of each item, or `None` where the LP solver gives up.
+    /// Solves the master; the dual price of each lot, or `None` where the LP solver gives up.
     pub(crate) fn solve(&mut self, model: &Model<'_>, demand: &[u32]) -> Option<Vec<f64>> {
         let price = |kind: u32| model.kinds.kinds[kind as usize].price as f64;
         let top = self.columns.iter().map(|(k, _)| price(*k)).fold(1.0, f64::max);
@@ -75,8 +75,8 @@ impl Columns {
         let mut cost = Expression::default();
         for ((kind, pattern), x) in self.columns.iter().zip(&uses) {
             cost += *x * (price(*kind) / top);
-            for (item, count) in pattern {
-                rows[*item as usize] += *x * f64::from(*count);
+            for (lot, count) in pattern {
+                rows[*lot as usize] += *x * f64::from(*count);
             }
         }
         let mut lp = vars.minimise(cost).using(clarabel);
@@ -91,7 +91,6 @@ impl Columns {
             .collect();
         let mut solved = lp.solve().ok()?;
         self.usage = uses.iter().map(|x| solved.value(*x).max(0.0)).collect();
-        self.value = self.columns.iter().zip(&self.usage).map(|((k, _), x)| price(*k) * x).sum();
         let duals = solved.compute_dual();
         let prices =
             references.iter().map(|r| r.as_ref().map_or(0.0, |r| duals.dual(r.clone()).max(0.0) * top));
@@ -104,12 +103,12 @@ impl Columns {
         model: &Model<'_>,
         stock: &Stock,
         useful: &[Useful],
-        demand: &[u32],
+        wanted: &[u32],
         values: &[f64],
         filler: &mut Filler,
     ) -> bool {
         let empty = HostState::default();
-        let shelf = Shelf::new(stock, demand.to_vec(), values);
+        let shelf = Shelf::new(stock, wanted.to_vec());
         let mut found = false;
         for useful in useful {
             let kind = &model.kinds.kinds[useful.kind as usize];
@@ -119,18 +118,12 @@ impl Columns {
             for order in ORDERS {
                 let filled = filler.fill(model, stock, bin, &shelf, values, order);
                 if filled.value > worthwhile {
-                    found |= self.add((useful.kind, filled.pattern));
+                    found |= self.teach(stock, useful.kind, &filled.pattern);
                 }
             }
         }
         self.prune();
         found
-    }
-
-    /// Adds one pattern of a kind.
-    pub(crate) fn teach(&mut self, kind: u32, mut pattern: Pattern) -> bool {
-        pattern.sort_unstable();
-        self.add((kind, pattern))
     }
 
     /// Forgets columns that the last solution did not use, once there are too many.
@@ -148,23 +141,28 @@ impl Columns {
     }
 
     /// Whole bins of the last solution, fractions above `threshold` rounded up where demand remains; what they leave.
-    pub(crate) fn round(&self, demand: &[u32], threshold: f64) -> Incumbent {
-        let mut left = demand.to_vec();
-        let mut bins = BTreeMap::<usize, u32>::new();
+    pub(crate) fn round(&self, model: &Model<'_>, stock: &Stock, wanted: &[u32], threshold: f64) -> Incumbent {
+        let mut shelf = Shelf::new(stock, wanted.to_vec());
+        let mut bins = Vec::new();
         let mut order: Vec<usize> = (0..self.columns.len().min(self.usage.len())).collect();
         // The surest columns first: the largest fraction, then by column.
         let fraction = |at: usize| self.usage[at] - (self.usage[at] + 1e-6).floor();
         order.sort_by(|a, b| {
             fraction(*b).total_cmp(&fraction(*a)).then_with(|| self.columns[*a].cmp(&self.columns[*b]))
         });
-        let mut buy = |at: usize, wanted: u32| {
-            let (_, pattern) = &self.columns[at];
-            let fits = pattern.iter().map(|(item, count)| left[*item as usize] / count).min().unwrap_or(0);
-            let copies = fits.min(wanted);
-            for (item, count) in pattern {
-                left[*item as usize] -= count * copies;
+        let mut buy = |at: usize, mut copies: u32| {
+            let (kind, lots) = &self.columns[at];
+            while copies > 0
+                && let Some(pattern) = instance(model, stock, &shelf, lots)
+            {
+                let fits = pattern.iter().map(|(item, count)| shelf.left[*item as usize] / count).min();
+                let alike = fits.unwrap_or(0).min(copies);
+                for (item, count) in &pattern {
+                    shelf.take(stock, *item, count * alike);
+                }
+                bins.push(Bins { kind: *kind, pattern, copies: alike });
+                copies -= alike;
             }
-            *bins.entry(at).or_default() += copies;
         };
         for at in &order {
             buy(*at, (self.usage[*at] + 1e-6).floor() as u32);
@@ -172,10 +170,34 @@ impl Columns {
         for at in order.iter().filter(|at| fraction(**at) > threshold) {
             buy(*at, 1);
         }
-        let bins = bins.into_iter().filter(|(_, copies)| *copies > 0).map(|(at, copies)| {
-            let (kind, pattern) = self.columns[at].clone();
-            Bins { kind, pattern, copies }
-        });
-        Incumbent { bins: bins.collect(), left }
+        Incumbent { bins, left: shelf.left }
     }
+}
+
+/// Items for a pattern of lots, or `None` where there are not enough that the rules let share a host.
+fn instance(model: &Model<'_>, stock: &Stock, shelf: &Shelf, lots: &Pattern) -> Option<Pattern> {
+    let mut state = HostState::default();
+    let mut pattern = Pattern::new();
+    for (lot, wanted) in lots {
+        let mut wanted = *wanted;
+        if shelf.total(*lot) < wanted {
+            return None;
+        }
+        for item in shelf.of_lot(*lot) {
+            let class = stock.items[*item as usize].class;
+            let count = wanted.min(shelf.left[*item as usize]).min(model.rules.allowance(class, &state));
+            if count > 0 {
+                model.rules.add(class, count, &mut state);
+                add_to(&mut pattern, *item, count);
+                wanted -= count;
+            }
+            if wanted == 0 {
+                break;
+            }
+        }
+        if wanted > 0 {
+            return None;
+        }
+    }
+    Some(pattern)
 }

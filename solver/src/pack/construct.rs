@@ -69,7 +69,7 @@ pub(crate) fn construct(
     filler: &mut Filler,
 ) -> Incumbent {
     let mut bought = Vec::new();
-    let mut shelf = Shelf::new(stock, left, values);
+    let mut shelf = Shelf::new(stock, left);
     let empty = HostState::default();
     let mut version = 1;
     let mut heap: BinaryHeap<Entry> = (0..useful.len())
@@ -116,7 +116,7 @@ pub(crate) fn construct(
     Incumbent { bins: bought, left: shelf.left }
 }
 
-/// What one pod of each item costs in the bin that suits it best, its dominant share taken: micro-dollars an hour.
+/// What one pod of each lot costs in the bin that suits it best, its dominant share taken: micro-dollars an hour.
 pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) -> Vec<f64> {
     let mut values = vec![f64::INFINITY; stock.lots.len()];
     for useful in useful {
@@ -133,20 +133,21 @@ pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) 
     for value in &mut values {
         *value = if value.is_finite() { value.max(1e-3) } else { 1.0 };
     }
-    stock.items.iter().map(|item| values[item.lot as usize]).collect()
+    values
 }
 
-/// Moves values half-way towards what each item did cost, a bin's price shared out by value.
-pub(crate) fn correct(model: &Model<'_>, incumbent: &Incumbent, values: &mut [f64]) {
+/// Moves values half-way towards what each lot did cost, a bin's price shared out by value.
+pub(crate) fn correct(model: &Model<'_>, stock: &Stock, incumbent: &Incumbent, values: &mut [f64]) {
     let mut paid = vec![0.0; values.len()];
     let mut pods = vec![0.0; values.len()];
     for bins in &incumbent.bins {
         let price = model.kinds.kinds[bins.kind as usize].price.max(1) as f64;
-        let worth: f64 = bins.pattern.iter().map(|(i, n)| values[*i as usize] * f64::from(*n)).sum();
+        let worth: f64 = stock.worth(&bins.pattern, values);
         for (item, count) in &bins.pattern {
+            let lot = stock.items[*item as usize].lot as usize;
             let number = f64::from(*count) * f64::from(bins.copies);
-            paid[*item as usize] += values[*item as usize] * number * price / worth.max(1e-9);
-            pods[*item as usize] += number;
+            paid[lot] += values[lot] * number * price / worth.max(1e-9);
+            pods[lot] += number;
         }
     }
     for ((value, paid), pods) in values.iter_mut().zip(paid).zip(pods) {

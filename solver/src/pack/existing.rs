@@ -18,7 +18,7 @@ pub(crate) fn fill_existing(
     if model.node_order.is_empty() {
         return out;
     }
-    let mut shelf = Shelf::new(stock, std::mem::take(left), values);
+    let mut shelf = Shelf::new(stock, std::mem::take(left));
     let mut room = model.node_room.clone();
     let mut states = model.rules.of_node.clone();
     // Higher priorities first: kube-scheduler's queue does the same.

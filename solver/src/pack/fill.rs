@@ -3,8 +3,8 @@
 //! A small multi-dimensional knapsack, answered by a handful of greedy orders. Values are the dual prices of the items:
 //! what one more pod of each would cost. They are floats, and only rank; integers decide what fits.
 //!
-//! Orders rank lots, by their most valuable item: however many classes there are, they come in few sizes. Inside a lot
-//! items go by value, those that host rules keep out being passed over.
+//! Orders rank lots: however many classes there are, they come in few sizes. Inside a lot the items that are hardest to
+//! place go first, those that host rules keep out being passed over.
 
 use crate::host_rule::HostState;
 use crate::model::{Model, copies};
@@ -59,6 +59,7 @@ pub(crate) struct Filler {
     ranked: Vec<Ranked>,
     open: Vec<u32>,
     room: Vec<i64>,
+    part_of: Vec<f64>,
     state: HostState,
     /// Looks at a lot or an item, for the step budget.
     pub(crate) steps: u64,
@@ -98,10 +99,11 @@ impl Filler {
         self.room.extend_from_slice(bin.room);
         self.state.clone_from(bin.state);
         self.ranked.clear();
+        invert(bin.room, &mut self.part_of);
         for &lot in bin.lots {
-            if let Some(first) = shelf.of_lot(lot).first() {
-                let need = &stock.lots[lot as usize].need;
-                let density = density(order, values[*first as usize], need, bin.room);
+            let value = values[lot as usize];
+            if value > 0.0 && shelf.total(lot) > 0 {
+                let density = density(order, value, &stock.lots[lot as usize].size, &self.part_of);
                 self.ranked.push(Ranked { density, lot, at: 0, taken: 0 });
             }
         }
@@ -113,8 +115,11 @@ impl Filler {
             // Ties by lot, so that the answer does not depend on the sort.
             self.ranked.sort_unstable_by(|a, b| b.density.total_cmp(&a.density).then(a.lot.cmp(&b.lot)));
             for at in 0..self.ranked.len() {
-                let fit = copies(&stock.lots[self.ranked[at].lot as usize].need, &self.room);
-                self.take(model, stock, shelf, values, at, fit, &mut filled);
+                let need = &stock.lots[self.ranked[at].lot as usize].need;
+                if need.iter().zip(&self.room).all(|(need, have)| need <= have) {
+                    let fit = copies(need, &self.room);
+                    self.take(model, stock, shelf, values, at, fit, &mut filled);
+                }
             }
         }
         let mut merged = Pattern::new();
@@ -137,26 +142,28 @@ impl Filler {
         open.clear();
         open.extend(0..self.ranked.len() as u32);
         while !open.is_empty() {
-            let mut best: Option<(f64, u32, u32)> = None;
+            let mut best: Option<(f64, u32)> = None;
             self.steps += open.len() as u64;
+            invert(&self.room, &mut self.part_of);
             open.retain(|&at| {
                 let Ranked { lot, at: position, .. } = self.ranked[at as usize];
-                let need = &stock.lots[lot as usize].need;
-                let Some(item) = shelf.of_lot(lot).get(position) else { return false };
-                let most = copies(need, &self.room);
-                if most == 0 {
+                let of_lot = &stock.lots[lot as usize];
+                if shelf.of_lot(lot).len() <= position {
                     return false;
                 }
-                let score = density(Order::Sum, values[*item as usize], need, &self.room);
-                if best.is_none_or(|(s, _, _)| score > s) {
-                    best = Some((score, at, most));
+                if of_lot.need.iter().zip(&self.room).any(|(need, have)| need > have) {
+                    return false;
+                }
+                let score = density(Order::Sum, values[lot as usize], &of_lot.size, &self.part_of);
+                if best.is_none_or(|(s, _)| score > s) {
+                    best = Some((score, at));
                 }
                 true
             });
-            let Some((_, at, most)) = best else { break };
+            let Some((_, at)) = best else { break };
             // A third of what fits: fine enough to balance, few enough steps for bins of hundreds of pods.
-            let most = most.min(shelf.total(self.ranked[at as usize].lot));
-            self.take(model, stock, shelf, values, at as usize, most.div_ceil(3), filled);
+            let fit = copies(&stock.lots[self.ranked[at as usize].lot as usize].need, &self.room);
+            self.take(model, stock, shelf, values, at as usize, fit.div_ceil(3), filled);
         }
         self.open = open;
     }
@@ -190,7 +197,7 @@ impl Filler {
                 }
                 model.rules.add(class, count, &mut self.state);
                 filled.pattern.push((item, count));
-                filled.value += values[item as usize] * f64::from(count);
+                filled.value += values[ranked.lot as usize] * f64::from(count);
                 wanted -= count;
             }
             if count == left.min(allowed) {
@@ -204,16 +211,19 @@ impl Filler {
     }
 }
 
-fn density(order: Order, value: f64, need: &[i64], room: &[i64]) -> f64 {
-    if order == Order::Value {
-        return value;
-    }
-    let mut size = 0.0f64;
-    for (need, have) in need.iter().zip(room) {
-        if *need > 0 {
-            let share = *need as f64 / (*have).max(1) as f64;
-            size = if order == Order::Dominant { size.max(share) } else { size + share };
-        }
-    }
+/// One over each amount of a room, for shares of it.
+fn invert(room: &[i64], into: &mut Vec<f64>) {
+    into.clear();
+    into.extend(room.iter().map(|have| 1.0 / (*have).max(1) as f64));
+}
+
+/// Value by the room it takes: `part_of` is one over the room.
+fn density(order: Order, value: f64, size: &[f64], part_of: &[f64]) -> f64 {
+    let shares = size.iter().zip(part_of).map(|(need, part)| need * part);
+    let size = match order {
+        Order::Value => return value,
+        Order::Dominant => shares.fold(0.0, f64::max),
+        Order::Sum | Order::Adaptive => shares.sum(),
+    };
     value / size.max(1e-12)
 }

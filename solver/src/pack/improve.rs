@@ -52,8 +52,7 @@ pub(crate) fn repack_worst(
     filler: &mut Filler,
 ) -> bool {
     let worth = |bins: &Bins| {
-        let value: f64 = bins.pattern.iter().map(|(i, n)| values[*i as usize] * f64::from(*n)).sum();
-        value / model.kinds.kinds[bins.kind as usize].price.max(1) as f64
+        stock.worth(&bins.pattern, values) / model.kinds.kinds[bins.kind as usize].price.max(1) as f64
     };
     let mut kept = std::mem::take(&mut incumbent.bins);
     let before = kept.clone();
@@ -103,8 +102,7 @@ pub(crate) fn repack_worst(
 
 /// Fills holes of bins with what is left, biggest pods first.
 fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbent) {
-    let ones = vec![1.0; stock.items.len()];
-    let mut shelf = Shelf::new(stock, std::mem::take(&mut trial.left), &ones);
+    let mut shelf = Shelf::new(stock, std::mem::take(&mut trial.left));
     let mut order: Vec<u32> = (0..stock.lots.len() as u32).filter(|lot| shelf.total(*lot) > 0).collect();
     let size = |lot: u32| stock.lots[lot as usize].need.iter().fold(0.0, |s, n| s + (*n as f64).ln_1p());
     order.sort_by(|a, b| size(*b).total_cmp(&size(*a)).then(a.cmp(b)));
