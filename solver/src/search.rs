@@ -14,7 +14,7 @@ use crate::pack::construct::{Thrift, construct, correct, first_values};
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
 use crate::pack::improve::{downsize, load, repack_worst};
-use crate::pack::useful::{Asking, Useful, useful};
+use crate::pack::useful::{Asking, Menu, Useful, thinned, useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::{Domain, Lot, Stock};
 use crate::topology::Dealt;
@@ -184,6 +184,8 @@ impl<'a> Search<'a> {
         if wanted.iter().all(|n| *n == 0) || useful.is_empty() {
             return;
         }
+        let thin = thinned(self.model, useful);
+        let menu = Menu { whole: useful, thin: thin.as_deref().unwrap_or(useful) };
         let mut best: Option<(Incumbent, Budget)> = None;
         let mut columns: Option<Columns> = None;
         for pass in 0..PASSES {
@@ -193,7 +195,7 @@ impl<'a> Search<'a> {
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
             let begun = Incumbent { bins: Vec::new(), left: wanted.clone() };
             let budget = self.budget.clone();
-            let found = self.complete(begun, budget, useful, &values, thrift);
+            let found = self.complete(begun, budget, menu, &values, thrift);
             correct(self.model, self.stock, &found.0, &mut values);
             columns.get_or_insert_with(Columns::default).learn(self.stock, &found.0);
             self.keep(&mut best, found);
@@ -204,7 +206,7 @@ impl<'a> Search<'a> {
         }
         let all_packed = best.as_ref().is_some_and(|(b, _)| b.unpacked() == 0);
         if let (Some(columns), true, true) = (columns, all_packed, self.options.effort > Effort::Quick) {
-            self.generate(columns, &wanted, useful, &mut best, progress);
+            self.generate(columns, &wanted, menu, &mut best, progress);
         }
         if let Some((mut found, budget)) = best {
             self.incumbent.bins.append(&mut found.bins);
@@ -221,7 +223,7 @@ impl<'a> Search<'a> {
         &mut self,
         mut columns: Columns,
         wanted: &[u32],
-        useful: &[Useful],
+        menu: Menu<'_>,
         best: &mut Option<(Incumbent, Budget)>,
         progress: Progress<'_>,
     ) {
@@ -232,14 +234,14 @@ impl<'a> Search<'a> {
             }
             progress("generating columns", u64::from(round), u64::from(ROUNDS));
             let Some(values) = columns.solve(self.model, &demand) else { return };
-            let more = columns.price(self.model, self.stock, useful, wanted, &values, &mut self.filler);
+            let more = columns.price(self.model, self.stock, menu.thin, wanted, &values, &mut self.filler);
             if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
                 continue;
             }
             for threshold in THRESHOLDS {
                 let begun = columns.round(self.model, self.stock, wanted, threshold);
                 if let Some(budget) = self.budget.after(self.model, &begun) {
-                    let found = self.complete(begun, budget, useful, &values, Thrift::Money);
+                    let found = self.complete(begun, budget, menu, &values, Thrift::Money);
                     columns.learn(self.stock, &found.0);
                     self.keep(best, found);
                 }
@@ -318,22 +320,22 @@ impl<'a> Search<'a> {
         &mut self,
         mut begun: Incumbent,
         mut budget: Budget,
-        useful: &[Useful],
+        menu: Menu<'_>,
         values: &[f64],
         thrift: Thrift,
     ) -> (Incumbent, Budget) {
         let (model, stock) = (self.model, self.stock);
         let mut rest =
-            construct(model, stock, useful, begun.left, values, thrift, &mut budget, &mut self.filler);
+            construct(model, stock, menu.thin, begun.left, values, thrift, &mut budget, &mut self.filler);
         begun.bins.append(&mut rest.bins);
         begun.left = rest.left;
-        downsize(model, stock, useful, &mut budget, &mut begun);
+        downsize(model, stock, menu.whole, &mut budget, &mut begun);
         begun.tidy();
         for share in SHARES {
             if begun.bins.is_empty() || self.stopped() {
                 break;
             }
-            repack_worst(model, stock, useful, values, &mut budget, &mut begun, share, &mut self.filler);
+            repack_worst(model, stock, menu, values, &mut budget, &mut begun, share, &mut self.filler);
         }
         (begun, budget)
     }

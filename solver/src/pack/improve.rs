@@ -6,7 +6,7 @@ use crate::host_rule::HostState;
 use crate::model::{Model, copies};
 use crate::pack::construct::{Thrift, construct};
 use crate::pack::fill::Filler;
-use crate::pack::useful::Useful;
+use crate::pack::useful::{Menu, Useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::Stock;
 
@@ -44,7 +44,7 @@ pub(crate) fn downsize(
 pub(crate) fn repack_worst(
     model: &Model<'_>,
     stock: &Stock,
-    useful: &[Useful],
+    menu: Menu<'_>,
     values: &[f64],
     budget: &mut Budget,
     incumbent: &mut Incumbent,
@@ -82,10 +82,10 @@ pub(crate) fn repack_worst(
             trial.left[*item as usize] += count * bins.copies;
         }
     }
-    plug(model, stock, useful, &mut trial);
+    plug(model, stock, menu.whole, &mut trial);
     let left = std::mem::take(&mut trial.left);
-    let mut rest = construct(model, stock, useful, left, values, Thrift::Money, &mut trial_budget, filler);
-    downsize(model, stock, useful, &mut trial_budget, &mut rest);
+    let mut rest = construct(model, stock, menu.thin, left, values, Thrift::Money, &mut trial_budget, filler);
+    downsize(model, stock, menu.whole, &mut trial_budget, &mut rest);
     if rest.unpacked() > incumbent.unpacked()
         || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed
     {

@@ -94,6 +94,47 @@ pub(crate) fn useful(model: &Model<'_>, asking: &[Asking<'_>], budget: &Budget) 
     out
 }
 
+/// What can be bought.
+#[derive(Clone, Copy)]
+pub(crate) struct Menu<'a> {
+    /// Every useful kind, cheapest first.
+    pub(crate) whole: &'a [Useful],
+    /// Those to build from.
+    pub(crate) thin: &'a [Useful],
+}
+
+/// A menu this long is worth thinning.
+const LONG_MENU: usize = 300;
+/// Kinds nearer to each other than this, in price and in what a dollar buys, are near enough alike: 6 %.
+const NEAR: f64 = 1.06;
+
+/// Of a long menu, kinds that differ by more than a few percent: enough to build from, as whatever was built moves to the
+/// cheapest kind of the whole menu that holds it. `None` where the menu is short.
+pub(crate) fn thinned(model: &Model<'_>, menu: &[Useful]) -> Option<Vec<Useful>> {
+    if menu.len() <= LONG_MENU {
+        return None;
+    }
+    let near = |a: f64, b: f64| a <= b * NEAR && b <= a * NEAR;
+    let alike = |a: &Useful, b: &Useful| {
+        let (ka, kb) = (&model.kinds.kinds[a.kind as usize], &model.kinds.kinds[b.kind as usize]);
+        let (pa, pb) = (ka.price.max(1) as f64, kb.price.max(1) as f64);
+        let rooms = model.kinds.shapes[ka.shape as usize].room.iter();
+        let mut rooms = rooms.zip(&model.kinds.shapes[kb.shape as usize].room);
+        near(pa, pb) && rooms.all(|(a, b)| near(*a as f64 / pa, *b as f64 / pb))
+    };
+    let mut last = HashMap::<&[u32], Vec<usize>>::new();
+    let mut thin = Vec::new();
+    for (at, useful) in menu.iter().enumerate() {
+        // The menu stands by price: only kinds kept lately can be near.
+        let kept = last.entry(&useful.lots).or_default();
+        if !kept.iter().rev().take(8).any(|other| alike(&menu[*other], useful)) {
+            kept.push(at);
+            thin.push(useful.clone());
+        }
+    }
+    Some(thin)
+}
+
 fn subset(a: &[u32], b: &[u32]) -> bool {
     a.iter().all(|x| b.binary_search(x).is_ok())
 }
