@@ -13,6 +13,7 @@ mod ec2_node_class;
 mod meta;
 mod node_claim;
 mod node_pool;
+mod node_settings;
 mod quantity;
 mod requirement;
 mod resources;
@@ -25,6 +26,7 @@ pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus};
 pub use node_pool::{
     NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate, NodePoolTemplateMeta, NodePoolTemplateSpec,
 };
+pub use node_settings::{Dollars, DollarsError, NodeSettings, SettingError};
 pub use quantity::{Quantity, QuantityError};
 pub use requirement::{Operator, Requirement};
 pub use resources::ResourceList;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Longest list that [`short_list`] reads.
@@ -22,6 +22,9 @@ pub struct ObjectMeta {
     /// Labels.
     #[serde(deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
+    /// Annotations of our own domain; all others are passed by.
+    #[serde(deserialize_with = "own_annotations")]
+    pub annotations: BTreeMap<String, String>,
     /// When the object was asked to go; `Some` while it is being deleted.
     pub deletion_timestamp: Option<String>,
     /// The objects that it belongs to.
@@ -52,6 +55,36 @@ where
     T: Deserialize<'de> + Default,
 {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Reads annotations and keeps those of [`crate::well_known::OWN_DOMAIN`]: others may be large, and are nobody's
+/// business here.
+fn own_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Own;
+    impl<'de> Visitor<'de> for Own {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut own = BTreeMap::new();
+            while let Some(key) = map.next_key::<String>()? {
+                if key.starts_with(crate::well_known::OWN_DOMAIN) {
+                    own.insert(key, map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(own)
+        }
+    }
+    deserializer.deserialize_any(Own)
 }
 
 /// Reads a list that is compared with other lists item by item, for `#[serde(deserialize_with)]`: at most a thousand

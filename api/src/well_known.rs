@@ -118,6 +118,19 @@ pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// Annotation: hash of the `NodePool` template that a `NodeClaim` was made from.
 pub const NODE_POOL_HASH: &str = "karpenter.sh/nodepool-hash";
 
+/// Domain of annotations of our own, on `NodePools`.
+pub const OWN_DOMAIN: &str = "stowage.dev/";
+/// Annotation: dollars an hour that a node costs beside its instance.
+pub const NODE_COST: &str = "stowage.dev/node-cost";
+/// Annotation: the least vCPUs of a node.
+pub const MIN_NODE_CPU: &str = "stowage.dev/min-node-cpu";
+/// Annotation: the most vCPUs of a node.
+pub const MAX_NODE_CPU: &str = "stowage.dev/max-node-cpu";
+/// Annotation: the least advertised memory of a node.
+pub const MIN_NODE_MEMORY: &str = "stowage.dev/min-node-memory";
+/// Annotation: the most advertised memory of a node.
+pub const MAX_NODE_MEMORY: &str = "stowage.dev/max-node-memory";
+
 /// Taint: the node is about to be removed.
 pub const TAINT_DISRUPTED: &str = "karpenter.sh/disrupted";
 /// Taint: the node has joined, and its labels and taints are not set yet.
