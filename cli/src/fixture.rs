@@ -59,6 +59,7 @@ fn new_node(pool: u32, kind: u32, offering: usize, micros: i64, pods: &[PodId]) 
         offering,
         chosen_labels: Vec::new(),
         price: Price::from_micros(micros),
+        fixed_cost: Price::ZERO,
         pods: pods.to_vec(),
         daemons: vec![DaemonId(0)],
         alternatives: vec![TypeId(1)],

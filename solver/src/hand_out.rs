@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::explain::reasons;
 use crate::model::Model;
-use crate::money::Price;
 use crate::pack::improve::load;
 use crate::pack::{Bins, Budget, Incumbent, Pattern};
 use crate::problem::{NodeId, PodId, TypeId};
@@ -64,7 +63,8 @@ pub(crate) fn hand_out(
                     .clone()
                     .into_iter()
                     .collect(),
-                price: Price::from_micros(kind.price),
+                price: problem.types[kind.instance_type.index()].offerings[kind.offering as usize].price,
+                fixed_cost: problem.pools[kind.pool.index()].node_cost,
                 pods,
                 daemons: model.kinds.shapes[kind.shape as usize].daemons.clone(),
                 alternatives: alternatives.clone(),

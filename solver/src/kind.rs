@@ -30,7 +30,7 @@ pub(crate) struct Kind {
     pub(crate) pool: PoolId,
     pub(crate) instance_type: TypeId,
     pub(crate) offering: u32,
-    /// Micro-dollars an hour.
+    /// Micro-dollars an hour, as weighed: the offering's price and the pool's fixed cost of a node.
     pub(crate) price: i64,
     /// Index into [`Kinds::shapes`].
     pub(crate) shape: u32,
@@ -257,7 +257,7 @@ impl<'p> Kinds<'p> {
                             pool: variant.pool,
                             instance_type: TypeId::of(at),
                             offering: offering as u32,
-                            price: of_type.offerings[offering].price.micros(),
+                            price: (of_type.offerings[offering].price + pool.node_cost).micros(),
                             shape: 0,
                         });
                     }

@@ -44,6 +44,7 @@
 mod bound;
 mod class;
 mod explain;
+mod fixed_cost;
 mod hand_out;
 mod host_rule;
 mod kind;
@@ -107,7 +108,8 @@ pub fn solve(
     cancel: &AtomicBool,
     progress: Progress<'_>,
 ) -> Result<Solution, Vec<Violation>> {
-    let solution = ladder::climb(problem, options, cancel, progress);
+    let mut solution = ladder::climb(problem, options, cancel, progress);
+    solution.instance_bound = fixed_cost::instance_bound(problem, &solution, options, cancel);
     let violations = verify(problem, &solution);
     if violations.is_empty() { Ok(solution) } else { Err(violations) }
 }

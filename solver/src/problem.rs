@@ -439,6 +439,10 @@ pub struct NodePool {
     pub node_limit: Option<u32>,
     /// Number of nodes that exist or are being launched.
     pub node_count: u32,
+    /// What each of its nodes costs beside its instance: root volume, public address, licences of agents. Plans weigh
+    /// prices with this on top.
+    #[serde(default)]
+    pub node_cost: Price,
 }
 
 /// A `DaemonSet`: runs one pod on every node that it selects and tolerates.
@@ -474,10 +478,10 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether every id points somewhere: to be asked of a problem that was read from outside before it is solved.
+    /// Whether every id points somewhere and no fixed cost is negative: to be asked of a problem that was read from outside before it is solved.
     ///
     /// # Errors
-    /// Names the first object whose id does not.
+    /// Names the first object of which that is not so.
     ///
     /// ```
     /// use stowage_solver::{LabelSetId, Pod, Problem, SpecId};
@@ -525,6 +529,9 @@ impl Problem {
         for pool in &self.pools {
             let of = format!("NodePool {}", pool.name);
             amounts(&of, &pool.used)?;
+            if pool.node_cost < Price::ZERO {
+                return Err(format!("{of}: its node cost is below zero"));
+            }
             pool.limits.iter().try_for_each(|(id, _)| resource(&of, *id))?;
         }
         for of_type in &self.types {

@@ -26,8 +26,10 @@ pub struct NewNode {
     pub offering: usize,
     /// Values chosen for the pool's open labels.
     pub chosen_labels: Vec<(String, String)>,
-    /// Price.
+    /// Price of its instance.
     pub price: Price,
+    /// What it costs beside its instance: [`crate::NodePool::node_cost`].
+    pub fixed_cost: Price,
     /// Pods, ascending.
     pub pods: Vec<PodId>,
     /// `DaemonSets` that will run there, ascending.
@@ -125,10 +127,14 @@ pub struct Solution {
     pub placements: Vec<Placement>,
     /// Pods that fit nowhere, by pod.
     pub unplaced: Vec<Unplaced>,
-    /// What the new nodes cost.
+    /// What the new nodes cost, as weighed: prices of instances and fixed costs of nodes. Without fixed costs this is
+    /// the bill for the instances.
     pub cost: Price,
-    /// No set of new nodes that holds the same pods costs less.
+    /// No set of new nodes that holds the same pods costs less, weighed likewise.
     pub bound: Price,
+    /// No set of new nodes that holds the same pods has a lower bill for its instances alone. Without fixed costs this
+    /// is `bound`; with them it is found with quick effort, and not what the plan aimed for.
+    pub instance_bound: Price,
     /// How the solve ended.
     pub status: Status,
     /// Rules that the plan may break.
@@ -151,14 +157,29 @@ pub struct Stats {
 }
 
 impl Solution {
-    /// `cost / bound - 1`; zero where nothing is bought, infinite where the bound is zero.
+    /// How far the weighed cost is above its bound, `cost / bound - 1`; zero where nothing is bought, infinite where the
+    /// bound is zero.
     pub fn gap(&self) -> f64 {
-        if self.cost == Price::ZERO {
-            0.0
-        } else if self.bound == Price::ZERO {
-            f64::INFINITY
-        } else {
-            self.cost.dollars() / self.bound.dollars() - 1.0
-        }
+        distance(self.cost, self.bound)
+    }
+
+    /// What the instances of the new nodes cost, fixed costs aside: the sum of their prices.
+    pub fn instance_cost(&self) -> Price {
+        self.new_nodes.iter().map(|node| node.price).sum()
+    }
+
+    /// How far the bill for the instances alone is above its own bound; like [`Self::gap`].
+    pub fn instance_gap(&self) -> f64 {
+        distance(self.instance_cost(), self.instance_bound)
+    }
+}
+
+fn distance(cost: Price, bound: Price) -> f64 {
+    if cost == Price::ZERO {
+        0.0
+    } else if bound == Price::ZERO {
+        f64::INFINITY
+    } else {
+        cost.dollars() / bound.dollars() - 1.0
     }
 }

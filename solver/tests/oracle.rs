@@ -101,6 +101,7 @@ fn kinds(problem: &Problem) -> Vec<NewNode> {
                         offering,
                         chosen_labels,
                         price: offered.price,
+                        fixed_cost: Price::ZERO,
                         pods: Vec::new(),
                         daemons: (0..daemons).map(DaemonId::of).collect(),
                         alternatives: Vec::new(),

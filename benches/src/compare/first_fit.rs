@@ -251,6 +251,7 @@ impl<'p> Packing<'p> {
                         offering: kind.offering,
                         chosen_labels: self.market.chosen[kind.pool.index()].clone(),
                         price: kind.price,
+                        fixed_cost: Price::ZERO,
                         pods: bin.pods,
                         daemons: kind.daemons.clone(),
                         alternatives: Vec::new(),

@@ -44,18 +44,31 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
             }
             Some(_) => {}
         }
-        if node.pool.index() >= problem.pools.len() {
-            violation(found, format!("new node {at}: no such NodePool"));
+        match problem.pools.get(node.pool.index()) {
+            None => violation(found, format!("new node {at}: no such NodePool")),
+            Some(pool) if pool.node_cost != node.fixed_cost => {
+                let (stated, due) = (node.fixed_cost, pool.node_cost);
+                violation(found, format!("new node {at}: its fixed cost is stated as {stated}, it is {due}"));
+            }
+            Some(_) => {}
         }
         if node.daemons.iter().any(|d| d.index() >= problem.daemons.len()) {
             violation(found, format!("new node {at}: no such DaemonSet"));
         }
     }
-    let cost: Price = solution.new_nodes.iter().map(|n| n.price).sum();
+    let cost: Price = solution.new_nodes.iter().map(|n| n.price + n.fixed_cost).sum();
     if cost != solution.cost {
         violation(found, format!("the cost is stated as {}, the nodes add up to {cost}", solution.cost));
     }
     if solution.bound > solution.cost {
         violation(found, format!("the lower bound {} is above the cost {}", solution.bound, solution.cost));
+    }
+    let instances: Price = solution.new_nodes.iter().map(|n| n.price).sum();
+    if solution.instance_bound > instances {
+        let bound = solution.instance_bound;
+        violation(
+            found,
+            format!("the lower bound {bound} of the instances' bill is above that bill, {instances}"),
+        );
     }
 }

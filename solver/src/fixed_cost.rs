@@ -1,0 +1,39 @@
+//! Fixed costs of nodes, beside the prices of their instances.
+//!
+//! What a node costs however big it is (root volume, public address, an agent's licence) is one number for each
+//! `NodePool`. Every kind's price is *weighed* with it, so packing, both bounds and the gap are about the weighed cost:
+//! bigger nodes become more attractive by exactly what they save.
+//!
+//! The bill for the instances alone is what a reader of prices expects to add up, and nothing above is a bound of it: a
+//! plan may well buy dearer instances to save nodes. So it gets a bound of its own, from the same problem without fixed
+//! costs.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::money::Price;
+use crate::problem::{PodId, Problem};
+use crate::solution::Solution;
+use crate::{Effort, Options, ladder};
+
+/// A lower bound on the bill for the instances of any plan that holds the same pods as `solution`.
+pub(crate) fn instance_bound(
+    problem: &Problem,
+    solution: &Solution,
+    options: &Options,
+    cancel: &AtomicBool,
+) -> Price {
+    if problem.pools.iter().all(|pool| pool.node_cost == Price::ZERO) {
+        return solution.bound;
+    }
+    let mut bare = problem.clone();
+    for pool in &mut bare.pools {
+        pool.node_cost = Price::ZERO;
+    }
+    let quick = Options { effort: Effort::Quick, ..options.clone() };
+    let other = ladder::climb(&bare, &quick, cancel, &mut |_, _, _| {});
+    let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
+    // A bound for holding other pods says nothing about these. Nothing is always true.
+    let bound = if unplaced(&other) == unplaced(solution) { other.bound } else { Price::ZERO };
+    // The other plan may have been the dearer one, and its bound capped by its own cost only.
+    bound.min(solution.instance_cost())
+}
