@@ -22,7 +22,7 @@ use crate::{Quantity, QuantityError};
 /// assert!("-1".parse::<Dollars>().is_err());
 /// # Ok::<(), stowage_api::DollarsError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dollars {
     micros: u32,
 }

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use stowage_pricing::Share;
 
 use crate::catalog::{CatalogArgs, Source};
+use crate::node_args::NodeArgs;
 use crate::terminal::ColorChoice;
 
 /// Plan, explain and price the nodes of a captured Kubernetes cluster on AWS.
@@ -57,6 +58,10 @@ pub(crate) struct PlanArgs {
     /// Where instance types and prices come from.
     #[command(flatten)]
     pub(crate) source: Source,
+
+    /// What holds for new nodes.
+    #[command(flatten)]
+    pub(crate) nodes: NodeArgs,
 
     /// Stop searching at this distance to the proven lower bound: 0.02 or 2%
     #[arg(long, value_name = "SHARE", default_value = "2%")]

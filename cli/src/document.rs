@@ -1,13 +1,14 @@
 //! The plan as a document, `stowage.dev/plan/v1`: what `-o json` and `-o yaml` print.
 //!
-//! Other programs read it, so names, order and meaning of the fields are stable; see `docs/plan.md`. Two fields exist
-//! only where there is something to say: `estimated` on a node, and `notes` at the end.
+//! Other programs read it, so names, order and meaning of the fields are stable; see `docs/plan.md`. Some fields
+//! exist only where there is something to say: `weighed` in the summary, `fixedCost` and `estimated` on a node, and `notes`
+//! at the end.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
-use stowage_solver::{Resources, Status};
+use stowage_solver::{Price, Resources, Status};
 
 use crate::answer::{Answer, Quantities};
 use crate::{amount, reason, text};
@@ -35,8 +36,19 @@ struct Summary {
     hourly_cost: f64,
     lower_bound: f64,
     gap: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weighed: Option<Weighed>,
     status: &'static str,
     solve_seconds: f64,
+}
+
+/// The bill with the fixed costs of nodes in it: what was planned for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Weighed {
+    hourly_cost: f64,
+    lower_bound: f64,
+    gap: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -48,6 +60,8 @@ struct New<'a> {
     zone: &'a str,
     capacity_type: &'a str,
     price: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed_cost: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     estimated: bool,
     alternatives: Vec<&'a str>,
@@ -81,6 +95,7 @@ pub(crate) fn of(answer: &Answer) -> Document<'_> {
             zone: &offering.zone,
             capacity_type: &offering.capacity_type,
             price: node.price.dollars(),
+            fixed_cost: (node.fixed_cost > Price::ZERO).then(|| node.fixed_cost.dollars()),
             estimated: offering.estimated,
             alternatives: node
                 .alternatives
@@ -124,16 +139,23 @@ pub(crate) fn of(answer: &Answer) -> Document<'_> {
 
 fn summary(answer: &Answer) -> Summary {
     let solution = &answer.solution;
-    let gap = solution.gap();
+    let shown = |gap: f64| gap.is_finite().then(|| (gap * 1e6).round() / 1e6);
+    let weighed = (solution.fixed_cost() > Price::ZERO).then(|| Weighed {
+        hourly_cost: solution.cost.dollars(),
+        lower_bound: solution.bound.dollars(),
+        gap: shown(solution.gap()),
+    });
     Summary {
         pending_pods: answer.problem.pods.len(),
         new_nodes: solution.new_nodes.len(),
-        hourly_cost: solution.cost.dollars(),
-        lower_bound: solution.bound.dollars(),
-        gap: gap.is_finite().then(|| (gap * 1e6).round() / 1e6),
+        hourly_cost: solution.instance_cost().dollars(),
+        lower_bound: solution.instance_bound.dollars(),
+        gap: shown(solution.instance_gap()),
+        weighed,
         status: match solution.status {
-            Status::Optimal => "optimal",
-            Status::WithinGap => "within-gap",
+            // The best plan with fixed costs need not be that without.
+            Status::Optimal if solution.instance_gap() <= 1e-6 => "optimal",
+            Status::Optimal | Status::WithinGap => "within-gap",
             Status::BudgetSpent => "budget-spent",
         },
         solve_seconds: (answer.solve_seconds * 1e3).round() / 1e3,
@@ -249,6 +271,9 @@ mod tests {
         }
         answer.solution.placements.truncate(1);
         answer.solution.unplaced.drain(..2);
+        answer.solution.cost = answer.solution.instance_cost();
+        answer.solution.bound = Price::from_micros(440_000);
+        answer.solution.instance_bound = answer.solution.bound;
         answer
     }
 
@@ -280,9 +305,21 @@ mod tests {
     }
 
     #[test]
+    fn fixed_costs_stand_beside_the_bill_for_instances() {
+        let value = |answer: &Answer| serde_json::from_str::<serde_json::Value>(&json(answer)).unwrap();
+        let (plain, weighed) = (value(&fixture::rich()), value(&fixture::weighed()));
+        assert_eq!(plain["summary"]["weighed"], serde_json::Value::Null);
+        assert_eq!(plain["summary"]["hourlyCost"], weighed["summary"]["hourlyCost"]);
+        assert_eq!(weighed["summary"]["weighed"]["hourlyCost"], 5.897_505);
+        assert_eq!(weighed["summary"]["weighed"]["lowerBound"], 5.738);
+        assert_eq!(weighed["newNodes"][0]["fixedCost"], 0.01);
+        assert!(weighed["newNodes"][4].get("fixedCost").is_none());
+    }
+
+    #[test]
     fn an_unknown_gap_is_null() {
         let mut answer = fixture::rich();
-        answer.solution.bound = stowage_solver::Price::ZERO;
+        answer.solution.instance_bound = Price::ZERO;
         let value: serde_json::Value = serde_json::from_str(&json(&answer)).unwrap();
         assert_eq!(value["summary"]["gap"], serde_json::Value::Null);
     }

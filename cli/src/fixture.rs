@@ -164,6 +164,7 @@ pub(crate) fn rich() -> Answer {
         unplaced,
         cost,
         bound: Price::from_micros(5_700_000),
+        instance_bound: Price::from_micros(5_700_000),
         status: Status::WithinGap,
         ..Solution::default()
     };
@@ -182,6 +183,18 @@ pub(crate) fn rich() -> Answer {
         asked_gap: 0.05,
         solve_seconds: 0.012_345,
     }
+}
+
+/// The rich plan with a fixed cost of a cent on each node of the first `NodePool`.
+pub(crate) fn weighed() -> Answer {
+    let mut answer = rich();
+    answer.problem.pools[0].node_cost = Price::from_micros(10_000);
+    for node in answer.solution.new_nodes.iter_mut().filter(|node| node.pool == PoolId(0)) {
+        node.fixed_cost = Price::from_micros(10_000);
+        answer.solution.cost += node.fixed_cost;
+    }
+    answer.solution.bound = Price::from_micros(5_738_000);
+    answer
 }
 
 /// The plan for a cluster in which nothing waits.

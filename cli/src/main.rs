@@ -18,6 +18,7 @@ mod fixture;
 mod input;
 mod interrupt;
 mod money;
+mod node_args;
 mod plan;
 mod progress;
 mod reason;

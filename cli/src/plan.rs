@@ -34,7 +34,8 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     let snapshot = capture(args)?;
     progress.tell("preparing", 0, 0);
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
-    let lowered = lower(&snapshot, &catalog, &LowerOptions::default()).map_err(Failure::new)?;
+    let options = LowerOptions { nodes: args.nodes.settings(), ..LowerOptions::default() };
+    let lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
 
     if let Some(path) = &args.dump_problem {
         replay::write(path, &lowered.problem)?;
@@ -43,8 +44,8 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);
-    let solved =
-        solve(&lowered.problem, &options(args.gap.as_f64(), args.effort), interrupt.flag(), &mut tell);
+    let options = solve_options(args.gap.as_f64(), args.effort);
+    let solved = solve(&lowered.problem, &options, interrupt.flag(), &mut tell);
     let solve_seconds = started.elapsed().as_secs_f64();
     let interrupted = interrupt.finish();
     drop(progress);
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 }
 
 /// The solver's options.
-pub(crate) fn options(gap: f64, effort: Effort) -> Options {
+pub(crate) fn solve_options(gap: f64, effort: Effort) -> Options {
     let effort = match effort {
         Effort::Quick => stowage_solver::Effort::Quick,
         Effort::Balanced => stowage_solver::Effort::Balanced,

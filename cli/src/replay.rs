@@ -7,14 +7,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use stowage_solver::{Problem, solve};
+use stowage_solver::{Price, Problem, solve};
 
 use crate::args::ReplayArgs;
 use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::interrupt::Interrupt;
 use crate::money::hourly;
-use crate::plan::options;
+use crate::plan::solve_options;
 use crate::progress::Progress;
 use crate::terminal;
 use crate::text::thousands;
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);
-    let solved = solve(&problem, &options(args.gap.as_f64(), args.effort), interrupt.flag(), &mut tell);
+    let solved = solve(&problem, &solve_options(args.gap.as_f64(), args.effort), interrupt.flag(), &mut tell);
     let seconds = started.elapsed().as_secs_f64();
     let interrupted = interrupt.finish();
     drop(progress);
@@ -54,12 +54,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         Failure::defect(format!("the plan breaks {} rules:\n{}", lines.len(), lines.join("\n")))
     })?;
     let text = format!(
-        "{} pods on {} new nodes, {} unschedulable; {} an hour, bound {}, gap {:.2}%\n\
+        "{} pods on {} new nodes, {} unschedulable; {} an hour{}, bound {}, gap {:.2}%\n\
          {} classes, {} bin kinds of which {} are useful, {} steps, {seconds:.3} s; every rule holds\n",
         thousands(problem.pods.len() as u64),
         thousands(solution.new_nodes.len() as u64),
         thousands(solution.unplaced.len() as u64),
         hourly(solution.cost),
+        if solution.fixed_cost() > Price::ZERO { " with the fixed costs of nodes" } else { "" },
         hourly(solution.bound),
         solution.gap() * 100.0,
         thousands(solution.stats.classes as u64),

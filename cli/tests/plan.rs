@@ -269,6 +269,46 @@ fn completions_and_version() {
     assert_eq!(run(&["--version"]).stdout, format!("stowage {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+#[test]
+fn fixed_costs_make_fewer_nodes_and_stand_beside_the_bill() {
+    let pods: Vec<_> = (0..12).map(|n| pod(&format!("web-{n}"), "3Gi")).collect();
+    let input = format!(r#"{{"kind": "List", "apiVersion": "v1", "items": [{}]}}"#, pods.join(","));
+    let plan = |args: &[&str]| -> Value {
+        let ran = run_with_input(&[&["plan", "-", "-o", "json"], args].concat(), input.as_bytes());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr))
+    };
+    let (plain, weighed) = (plan(&[]), plan(&["--node-cost", "0.5"]));
+    let nodes = |plan: &Value| list(plan, "newNodes").len();
+    assert!(nodes(&weighed) < nodes(&plain), "{} and {}", nodes(&weighed), nodes(&plain));
+    assert!(plain["summary"].get("weighed").is_none());
+    let (bill, all) = (&weighed["summary"], &weighed["summary"]["weighed"]);
+    let fixed = all["hourlyCost"].as_f64().unwrap() - bill["hourlyCost"].as_f64().unwrap();
+    assert!((fixed - 0.5 * nodes(&weighed) as f64).abs() < 1e-9, "{fixed}");
+    assert!(bill["lowerBound"].as_f64().unwrap() <= bill["hourlyCost"].as_f64().unwrap());
+    assert!(all["lowerBound"].as_f64().unwrap() <= all["hourlyCost"].as_f64().unwrap());
+    assert!(list(&weighed, "newNodes").iter().all(|n| n["fixedCost"] == 0.5));
+    let notes = weighed["notes"].to_string();
+    assert!(notes.contains("costs $0.50 an hour beside its instance"), "{notes}");
+    assert_eq!(run(&["plan", &path("analytics"), "--node-cost", "-1"]).code, Some(2));
+}
+
+#[test]
+fn sizes_of_nodes_are_kept_to() {
+    let plan =
+        json(&["plan", &path("web-shop"), "--min-node-cpu", "4", "--max-node-memory", "16Gi", "-o", "json"]);
+    for node in list(&plan, "newNodes") {
+        let size = node["instanceType"].as_str().unwrap().split_once('.').unwrap().1;
+        assert!(!["nano", "micro", "small", "medium", "large"].contains(&size), "{node}");
+    }
+    assert!(!list(&plan, "newNodes").is_empty());
+    let none = run(&["plan", &path("web-shop"), "--min-node-cpu", "4096"]);
+    assert!(
+        none.stdout.contains("12 unschedulable") && none.stdout.contains("0 instance types of that size"),
+        "{}",
+        none.stdout
+    );
+}
+
 /// Every command of the README's console blocks prints what stands below it. `STOWAGE_UPDATE_README=1` writes it anew.
 #[test]
 fn the_readme_shows_what_happens() {

@@ -19,6 +19,7 @@ mod offer;
 mod pool;
 mod resource;
 mod selector;
+mod size;
 mod spec;
 mod volume;
 mod world;
@@ -26,7 +27,7 @@ mod world;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use stowage_api::well_known;
+use stowage_api::{NodeSettings, well_known};
 use stowage_pricing::Catalog;
 use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
@@ -47,6 +48,8 @@ pub struct LowerOptions {
     /// Take machines that are being launched (`NodeClaims` without a Node) as nodes that pods may be placed on. Off, they
     /// only count against their `NodePools`' limits: a plan then names none but Nodes of the snapshot.
     pub in_flight: bool,
+    /// Fixed cost and size of nodes, for `NodePools` whose annotations do not say.
+    pub nodes: NodeSettings,
 }
 
 /// A problem, and what to know about it.
@@ -120,8 +123,11 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         .collect();
     let nodes =
         node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut remarks);
-    let pools = pool::lower(snapshot, catalog, &pools, &resources, &mut remarks);
-    let types = offer::types(catalog, &resources, &world, &pools);
+    let settings: Vec<NodeSettings> =
+        pools.iter().map(|p| size::settings(p, options, &mut remarks)).collect();
+    let mut pools = pool::lower(snapshot, catalog, &pools, &resources, &mut remarks);
+    let mut types = offer::types(catalog, &resources, &world, &pools);
+    size::apply(&settings, catalog, &mut pools, &mut types, &mut remarks);
     remarks.of_prices(catalog, &pools);
     remarks.of_node_classes(snapshot, catalog);
 

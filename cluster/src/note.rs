@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use stowage_api::Dollars;
+
 use crate::snapshot::LeftOut;
 
 /// Something to know about a lowered snapshot.
@@ -58,6 +60,29 @@ pub enum Note {
         name: String,
         /// Whether it is being deleted; otherwise it is static.
         deleting: bool,
+    },
+    /// A fixed cost of nodes, which prices are weighed with.
+    NodeCost {
+        /// The `NodePool`.
+        pool: String,
+        /// What a node costs beside its instance.
+        dollars: Dollars,
+    },
+    /// Nodes may only be of some sizes.
+    NodeSize {
+        /// The `NodePool`.
+        pool: String,
+        /// The sizes, in words.
+        sizes: String,
+        /// How many of the catalogue's types are of that size.
+        types: usize,
+    },
+    /// An annotation of our own domain that means nothing.
+    UnknownSetting {
+        /// The `NodePool`.
+        pool: String,
+        /// The annotation's key.
+        key: String,
     },
     /// Machines that are being launched.
     InFlight {
@@ -179,6 +204,18 @@ impl fmt::Display for Note {
                 let why = if *deleting { "being deleted" } else { "static (it has replicas)" };
                 write!(f, "NodePool {name} launches nothing for pods: it is {why}")
             }
+            Self::NodeCost { pool, dollars } => {
+                write!(f, "a node of NodePool {pool} costs ${dollars} an hour beside its instance")
+            }
+            Self::NodeSize { pool, sizes, types } => {
+                let types = Counted(*types, "instance type");
+                write!(f, "nodes of NodePool {pool} have {sizes}: {types} of that size in the catalogue")
+            }
+            Self::UnknownSetting { pool, key } => write!(
+                f,
+                "annotation {key} of NodePool {pool} means nothing: there are node-cost, min-node-cpu, max-node-cpu, \
+                 min-node-memory and max-node-memory"
+            ),
             Self::InFlight { count, example, open } => {
                 let claims = Counted(*count, "NodeClaim");
                 let use_ = if *open { "pods may be placed on them" } else { "they count against limits only" };

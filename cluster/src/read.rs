@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use stowage_api::ObjectMeta;
+use stowage_api::{NodePool, NodeSettings, ObjectMeta};
 
 use crate::document::{self, Envelope, JsonDocuments, message};
 use crate::error::{ObjectError, Position, ReadError, Shown};
@@ -254,7 +254,14 @@ impl<'o> Reader<'o> {
             Kind::PriorityClass => {
                 self.keep(kind, raw, position, |s| &mut s.priority_classes, |o| &o.metadata)?;
             }
-            Kind::NodePool => self.keep(kind, raw, position, |s| &mut s.node_pools, |o| &o.metadata)?,
+            Kind::NodePool => {
+                let pool: NodePool = parse(raw)?;
+                // Read again when lowered; here the error can still say where it stands.
+                NodeSettings::of(&pool.metadata.annotations)
+                    .map_err(|e| Fault::new(&format!("metadata.annotations[{}]", e.key), e.problem))?;
+                self.admit(kind, &pool.metadata, position)?;
+                self.snapshot.node_pools.push(pool);
+            }
             Kind::NodeClaim => self.keep(kind, raw, position, |s| &mut s.node_claims, |o| &o.metadata)?,
             Kind::Ec2NodeClass => self.keep(kind, raw, position, |s| &mut s.node_classes, |o| &o.metadata)?,
         }

@@ -311,3 +311,25 @@ fn repeated_fields_are_an_error() {
     let error = spec_error(r#"{"priority": 1, "priority": 2}"#);
     assert!(error.contains("duplicate field `priority`"), "{error}");
 }
+
+#[test]
+fn annotations_of_our_own_are_read_when_the_file_is() {
+    let pool = |key: &str, value: &str| {
+        object_error(&format!(
+            r#"{{"kind": "NodePool", "metadata": {{"name": "p", "annotations": {{"{key}": {value}}}}}}}"#
+        ))
+    };
+    assert_eq!(
+        pool("stowage.dev/node-cost", r#""-1""#),
+        "in.json: items[0], NodePool p: metadata.annotations[stowage.dev/node-cost]: \"-1\" is no amount of dollars an \
+         hour: write a number from 0 to 1000 with at most six decimals, as in 0.005"
+    );
+    assert!(pool("stowage.dev/max-node-cpu", r#""big""#).contains("is not a quantity"));
+    assert!(pool("stowage.dev/max-node-cpu", "64").contains("put it in quotes"));
+    assert!(
+        read_bytes(
+            list(r#"{"kind": "NodePool", "metadata": {"name": "p", "annotations": {"x": null}}}"#).as_bytes()
+        )
+        .is_ok()
+    );
+}

@@ -543,7 +543,8 @@ fn nodes_have_their_room_taints_and_limits() {
 
 #[test]
 fn machines_being_launched_are_nodes_where_asked() {
-    let Lowered { problem, notes } = lowered_with(NODES, &LowerOptions { in_flight: true });
+    let Lowered { problem, notes } =
+        lowered_with(NODES, &LowerOptions { in_flight: true, ..LowerOptions::default() });
     let claim = problem.nodes.iter().find(|n| n.name == "p-x").expect("is a node");
     assert_eq!(amounts(&problem, &claim.allocatable), map(&[("cpu", 7000), ("pods", 50)]));
     assert_eq!(claim.labels["topology.ebs.csi.aws.com/zone"], "us-east-1a");
@@ -653,4 +654,53 @@ fn sums_that_cannot_be_counted_are_an_error() {
         error,
         LowerError::TooMuch { resource: "memory".to_owned(), example: "default/web-7".to_owned() }
     );
+}
+
+/// A pool with these annotations.
+fn pool_with(annotations: &str) -> String {
+    format!(r#"{{"kind": "NodePool", "metadata": {{"name": "general", "annotations": {{{annotations}}}}}}}"#)
+}
+
+#[test]
+fn a_nodepool_may_say_what_its_nodes_cost_beside_their_instances() {
+    let told = pool_with(r#""stowage.dev/node-cost": "0.0125", "other.io/node-cost": "7""#);
+    let options = LowerOptions {
+        nodes: stowage_api::NodeSettings { cost: "0.5".parse().ok(), ..Default::default() },
+        ..LowerOptions::default()
+    };
+    let other = r#"{"kind": "NodePool", "metadata": {"name": "other"}}"#;
+    let Lowered { problem, notes } = lowered_with(&format!("{told},{other}"), &options);
+    let costs: Vec<i64> = problem.pools.iter().map(|p| p.node_cost.micros()).collect();
+    assert_eq!(costs, [12_500, 500_000], "an annotation goes before the option");
+    let shown: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    assert!(
+        shown.contains(&"a node of NodePool general costs $0.0125 an hour beside its instance".to_owned()),
+        "{shown:?}"
+    );
+}
+
+#[test]
+fn sizes_of_nodes_are_requirements_on_types() {
+    let plain = lowered(&pool_with("")).problem;
+    assert!(plain.types.iter().all(|t| t.labels.keys().all(|k| !k.starts_with("stowage.dev/"))));
+    let Lowered { problem, notes } = lowered(&pool_with(
+        r#""stowage.dev/min-node-cpu": "3", "stowage.dev/max-node-memory": "64Gi", "stowage.dev/max-cpu": "1""#,
+    ));
+    let admitted: Vec<&str> = problem
+        .types
+        .iter()
+        .filter(|t| {
+            problem.pools[0].requirements.iter().all(|r| r.allows(t.labels.get(&r.key).map(String::as_str)))
+        })
+        .map(|t| t.name.as_str())
+        .collect();
+    assert_eq!(admitted, ["g5.xlarge"]);
+    let shown: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown[0],
+        "nodes of NodePool general have at least 3 vCPUs and at most 64Gi memory: 1 instance type of that size in the catalogue"
+    );
+    assert!(shown[1].starts_with(
+        "annotation stowage.dev/max-cpu of NodePool general means nothing: there are node-cost"
+    ));
 }

@@ -40,7 +40,11 @@ fn try_it(bytes: &[u8]) -> Result<Option<Lowered>, TestCaseError> {
         let options = ReadOptions { skip_invalid, max_unpacked: 1 << 20 };
         let Ok(snapshot) = read(&[Source { name: "in", bytes }], &options) else { continue };
         for in_flight in [false, true] {
-            let Ok(lowered) = lower(&snapshot, catalog(), &LowerOptions { in_flight }) else { continue };
+            let Ok(lowered) =
+                lower(&snapshot, catalog(), &LowerOptions { in_flight, ..LowerOptions::default() })
+            else {
+                continue;
+            };
             let problem = &lowered.problem;
             for pod in &problem.pods {
                 prop_assert!(
@@ -50,7 +54,8 @@ fn try_it(bytes: &[u8]) -> Result<Option<Lowered>, TestCaseError> {
             for id in problem.specs.iter().flat_map(|s| s.requests.iter()).map(|(id, _)| id) {
                 prop_assert!(id.index() < problem.resources.len());
             }
-            let again = lower(&snapshot, catalog(), &LowerOptions { in_flight }).map(|l| l.problem);
+            let again = lower(&snapshot, catalog(), &LowerOptions { in_flight, ..LowerOptions::default() })
+                .map(|l| l.problem);
             prop_assert_eq!(again.as_ref(), Ok(problem));
             for note in &lowered.notes {
                 prop_assert!(!note.to_string().is_empty());

@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
     let strict = ReadOptions { skip_invalid: false, max_unpacked: 1 << 22 };
     let lenient = ReadOptions { skip_invalid: true, ..strict.clone() };
     let Ok(snapshot) = read(&source, &strict).or_else(|_| read(&source, &lenient)) else { return };
-    let options = LowerOptions { in_flight: mode & 4 == 0 };
+    let options = LowerOptions { in_flight: mode & 4 == 0, ..LowerOptions::default() };
     let once = lower(&snapshot, &CATALOG, &options).map(|l| (l.problem, l.notes));
     let twice = lower(&snapshot, &CATALOG, &options).map(|l| (l.problem, l.notes));
     assert_eq!(once, twice);

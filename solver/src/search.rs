@@ -108,7 +108,8 @@ impl<'a> Search<'a> {
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
         self.stage(&first, &start, values, progress);
-        let misplaced = |this: &Self| this.incumbent.left != hopeless(this.stock, &this.incumbent.left, &this.stages);
+        let misplaced =
+            |this: &Self| this.incumbent.left != hopeless(this.stock, &this.incumbent.left, &this.stages);
         if whole.binds() && misplaced(&self) {
             self.budget = whole;
             self.incumbent = Incumbent { bins: Vec::new(), left };
@@ -132,8 +133,7 @@ impl<'a> Search<'a> {
     /// Where limits bind, higher priorities go first, and what a tier has no room for falls to the next.
     fn by_priority(&mut self, progress: Progress<'_>) {
         let rounds = self.stages.tiers.iter().map(Vec::len).max().unwrap_or(0);
-        let mut priorities: Vec<i32> =
-            self.stock.lots.iter().map(|lot| lot.priority).collect();
+        let mut priorities: Vec<i32> = self.stock.lots.iter().map(|lot| lot.priority).collect();
         priorities.sort_unstable_by(|a, b| b.cmp(a));
         priorities.dedup();
         for priority in priorities {
@@ -161,8 +161,7 @@ impl<'a> Search<'a> {
     /// The kinds worth a look where lots may use `allowed`.
     fn useful(&self, allowed: &[Rc<FixedBitSet>]) -> Vec<Useful> {
         let lots = self.stock.lots.iter().zip(allowed);
-        let asking: Vec<Asking<'_>> =
-            lots.map(|(lot, kinds)| Asking { need: &lot.need, kinds }).collect();
+        let asking: Vec<Asking<'_>> = lots.map(|(lot, kinds)| Asking { need: &lot.need, kinds }).collect();
         useful(self.model, &asking, &self.budget)
     }
 

@@ -168,6 +168,11 @@ impl Solution {
         self.new_nodes.iter().map(|node| node.price).sum()
     }
 
+    /// What the new nodes cost beside their instances.
+    pub fn fixed_cost(&self) -> Price {
+        self.new_nodes.iter().map(|node| node.fixed_cost).sum()
+    }
+
     /// How far the bill for the instances alone is above its own bound; like [`Self::gap`].
     pub fn instance_gap(&self) -> f64 {
         distance(self.instance_cost(), self.instance_bound)

@@ -73,6 +73,9 @@ proptest! {
         for offering in dear.types.iter_mut().flat_map(|t| &mut t.offerings) {
             offering.price = offering.price * 4;
         }
+        for pool in &mut dear.pools {
+            pool.node_cost = pool.node_cost * 4;
+        }
         let (one, four) = (plan(&problem), plan(&dear));
         // Four, because floats scale exactly by powers of two: ties break the same way.
         prop_assert_eq!(one.cost * 4, four.cost);

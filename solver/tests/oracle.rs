@@ -39,8 +39,10 @@ fn place_next(
     places: &mut Vec<(Place, Vec<PodId>)>,
     best: &mut Option<Price>,
 ) {
-    let cost: Price =
-        places.iter().map(|(p, _)| if let Place::New(n) = p { n.price } else { Price::ZERO }).sum();
+    let cost: Price = places
+        .iter()
+        .map(|(p, _)| if let Place::New(n) = p { n.price + n.fixed_cost } else { Price::ZERO })
+        .sum();
     if best.is_some_and(|best| cost >= best) {
         return;
     }
@@ -101,7 +103,7 @@ fn kinds(problem: &Problem) -> Vec<NewNode> {
                         offering,
                         chosen_labels,
                         price: offered.price,
-                        fixed_cost: Price::ZERO,
+                        fixed_cost: pool.node_cost,
                         pods: Vec::new(),
                         daemons: (0..daemons).map(DaemonId::of).collect(),
                         alternatives: Vec::new(),
@@ -137,6 +139,7 @@ fn tiny(mut draft: Draft) -> World {
 fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
     let mut runner = TestRunner::deterministic();
     let (mut gaps, mut bounds) = (Vec::new(), Vec::new());
+    let mut bare_bounds = 0;
     for _ in 0..400 {
         let draft = draft().new_tree(&mut runner).unwrap().current();
         let World(problem) = tiny(draft);
@@ -148,12 +151,21 @@ fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
             .unwrap_or_else(|| panic!("the oracle cannot hold {held:?}:\n{problem:#?}"));
         assert!(solution.bound <= optimum, "bound {} above optimum {optimum}:\n{problem:#?}", solution.bound);
         assert!(solution.cost >= optimum, "plan {} below optimum {optimum}:\n{problem:#?}", solution.cost);
+        if solution.instance_bound != solution.bound {
+            let mut bare = problem.clone();
+            bare.pools.iter_mut().for_each(|pool| pool.node_cost = Price::ZERO);
+            let least = cheapest(&bare, &held).unwrap();
+            let bound = solution.instance_bound;
+            assert!(bound <= least, "bound {bound} of the instances' bill above {least}:\n{problem:#?}");
+            bare_bounds += 1;
+        }
         if optimum > Price::ZERO {
             gaps.push(solution.cost.dollars() / optimum.dollars() - 1.0);
             bounds.push(1.0 - solution.bound.dollars() / optimum.dollars());
         }
     }
     assert!(gaps.len() > 200, "too few clusters buy anything: {}", gaps.len());
+    assert!(bare_bounds > 50, "too few clusters have fixed costs: {bare_bounds}");
     gaps.sort_by(f64::total_cmp);
     bounds.sort_by(f64::total_cmp);
     let at = |sorted: &[f64], part: f64| sorted[(sorted.len() as f64 * part) as usize] * 100.0;

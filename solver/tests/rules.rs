@@ -10,7 +10,7 @@ use common::{
 };
 use stowage_solver::{
     Obstacle, OpenLabel, Operator, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources,
-    Solution, Status, TopologyKey,
+    Solution, Status, TopologyKey, verify,
 };
 
 /// `small` holds 2 cpu and 4 GiB for $1, `big` 8 cpu and 16 GiB for $4, `ram` 2 cpu and 16 GiB for $1.5.
@@ -412,4 +412,51 @@ fn the_bound_knows_that_a_spread_fills_every_zone() {
     // Eight pods fill a node in each zone; without the rule two cheap nodes would do.
     assert_eq!(solution.cost, Price::from_dollars(4.0).unwrap());
     assert!(solution.bound > Price::from_dollars(3.99).unwrap(), "{}", solution.bound);
+}
+
+#[test]
+fn a_fixed_cost_of_nodes_makes_fewer_and_bigger_ones() {
+    let mut world = shop();
+    world.pods("web", 8, spec(1000, 1024));
+    let plain = world.solve();
+    assert_eq!(
+        (plain.cost, plain.instance_cost(), plain.instance_bound),
+        (plain.cost, plain.cost, plain.bound)
+    );
+    world.0.pools[0].node_cost = Price::from_micros(100_000);
+    let weighed = world.solve();
+    // Eight cpu are one `big` or four `small` at the same price: the fixed cost is paid once instead of four times.
+    assert_eq!(nodes(&world.0, &weighed), ["big@a"]);
+    assert_eq!(weighed.instance_cost(), Price::from_micros(4_000_000));
+    assert_eq!(weighed.cost, Price::from_micros(4_100_000));
+    assert_eq!(weighed.new_nodes[0].fixed_cost, Price::from_micros(100_000));
+    assert!(weighed.bound > Price::from_micros(4_000_000), "the bound is weighed too: {}", weighed.bound);
+    assert!(weighed.instance_bound >= Price::from_micros(3_999_990), "{}", weighed.instance_bound);
+
+    // Dear instances that save nodes: the bill for instances is above its own bound, and says so.
+    let mut dear = World::new();
+    dear.instance("small", amounts(2000, 4096, 0, 20), 1.0).instance("big", amounts(8000, 16384, 0, 80), 5.0);
+    dear.pods("web", 8, spec(1000, 1024)).0.pools[0].node_cost = Price::from_micros(1_000_000);
+    let plan = dear.solve();
+    assert_eq!((nodes(&dear.0, &plan), plan.cost), (vec!["big@a".to_owned()], Price::from_micros(6_000_000)));
+    assert!((plan.instance_gap() - 0.25).abs() < 1e-4 && plan.gap() < 0.02, "{}", plan.gap());
+}
+
+#[test]
+fn the_verifier_recomputes_weighed_costs() {
+    let mut world = shop();
+    world.pods("web", 2, spec(1000, 1024)).0.pools[0].node_cost = Price::from_micros(100_000);
+    let good = world.solve();
+    let broken = |change: &dyn Fn(&mut Solution)| {
+        let mut plan = good.clone();
+        change(&mut plan);
+        verify(&world.0, &plan).into_iter().map(|v| v.what).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(broken(&|_| {}), "");
+    assert!(
+        broken(&|p| p.new_nodes[0].fixed_cost = Price::ZERO)
+            .contains("fixed cost is stated as $0.00, it is $0.10")
+    );
+    assert!(broken(&|p| p.cost = p.instance_cost()).contains("add up to $1.10"));
+    assert!(broken(&|p| p.instance_bound = p.cost).contains("instances' bill"));
 }

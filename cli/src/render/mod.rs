@@ -5,6 +5,7 @@
 pub(crate) mod grid;
 pub(crate) mod look;
 
+mod cost;
 mod existing;
 mod fill;
 mod groups;
@@ -13,12 +14,11 @@ mod pods;
 mod tests;
 mod unplaced;
 
-use stowage_solver::{Price, Status};
+use stowage_solver::Price;
 
 use crate::answer::Answer;
-use crate::text::{self, count, percent};
+use crate::text::{self, count};
 use crate::{money, reason};
-use grid::{Align, Cell, Grid};
 use look::{Look, Style};
 
 /// What to show beyond the usual.
@@ -43,7 +43,7 @@ pub(crate) fn report(answer: &Answer, show: Show, look: &Look) -> String {
     }
     if !answer.solution.new_nodes.is_empty() {
         section("Cost", Style::Bold, look, &mut out);
-        cost(answer, look, &mut out);
+        cost::render(answer, look, &mut out);
     }
     if show.pods {
         pods::render(answer, look, &mut out);
@@ -110,48 +110,8 @@ fn where_to(answer: &Answer) -> String {
         parts.push(format!("{} unschedulable", thousands(solution.unplaced.len())));
     }
     let line = format!("{}: {}", count(answer.problem.pods.len(), "pending pod"), parts.join(", "));
-    if solution.cost > Price::ZERO {
-        format!("{line}; {} an hour", money::hourly(solution.cost))
-    } else {
-        line
-    }
-}
-
-/// The bill, the proven floor under it, and what could at most still be saved.
-fn cost(answer: &Answer, look: &Look, out: &mut String) {
-    let solution = &answer.solution;
-    let mut grid = Grid::new(2);
-    grid.column("", Align::Left).column("PER HOUR", Align::Right).column("PER MONTH", Align::Right);
-    let bill = |title: &str, price: Price, style| {
-        vec![
-            Cell::new(title, style),
-            Cell::new(&money::hourly(price), style),
-            Cell::new(&money::monthly(price), style),
-        ]
-    };
-    let (plan, bound) = match answer.estimated_nodes() {
-        0 => ("this plan", "proven lower bound"),
-        _ => ("this plan (estimated)", "lower bound at these prices"),
-    };
-    grid.row(bill(plan, solution.cost, Style::Bold));
-    grid.row(bill(bound, solution.bound, Style::Plain));
-    grid.render(look, out);
-    let gap = solution.gap();
-    let asked = percent(answer.asked_gap, 2);
-    let verdict = match solution.status {
-        Status::Optimal => "optimal: no nodes that hold these pods under the same rules cost less".to_owned(),
-        _ if !gap.is_finite() => "gap unknown: no lower bound above zero is proven".to_owned(),
-        Status::WithinGap => format!("gap {}: within the {asked} asked for", percent(gap, 2)),
-        Status::BudgetSpent => {
-            let left = money::monthly(solution.cost - solution.bound);
-            format!(
-                "gap {}: at most {left} a month could still be saved ({asked} was asked for)",
-                percent(gap, 2)
-            )
-        }
-    };
-    text::wrap(out, &verdict, look.width, "  ", "  ");
-    text::wrap(out, &text::safe(&answer.prices), look.width, "  ", "  ");
+    let bill = solution.instance_cost();
+    if bill > Price::ZERO { format!("{line}; {} an hour", money::hourly(bill)) } else { line }
 }
 
 /// The hint of the reason that keeps most pods away.

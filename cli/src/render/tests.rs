@@ -38,6 +38,22 @@ fn at_200_columns_with_bars() {
 }
 
 #[test]
+fn with_fixed_costs() {
+    let text = report(&fixture::weighed(), Show::default(), &Look { width: 80, color: false, bars: false });
+    let cost = text.split("\nCost\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    insta::assert_snapshot!(cost, @"
+                                 PER HOUR  PER MONTH
+    instances                     $5.8575  $4,275.98
+    fixed costs of nodes          $0.0400     $29.20
+    this plan (estimated)         $5.8975  $4,305.18
+    lower bound at these prices   $5.7380  $4,188.74
+    gap 2.78%: within the 5% asked for
+    plan, bound and gap are with the fixed costs; the table above is without
+    on-demand prices of us-east-1, 2026-07-20
+    ");
+}
+
+#[test]
 fn with_every_pod() {
     insta::assert_snapshot!(rich(100, true));
 }

@@ -101,7 +101,8 @@ impl Relaxation {
         let fine = parts.len() <= MAX_FINE_PARTS;
         let kinds_of = |p: &Part| kinds_of(model, dealt, p, lightest[p.class()], fine);
         let allowed: Vec<FixedBitSet> = parts.iter().map(kinds_of).collect();
-        let asking = |(p, kinds): (&Part, &FixedBitSet)| (p.need[..model.kinds.dims.len()].to_vec(), kinds.clone());
+        let asking =
+            |(p, kinds): (&Part, &FixedBitSet)| (p.need[..model.kinds.dims.len()].to_vec(), kinds.clone());
         let asking: Vec<(Vec<i64>, FixedBitSet)> = parts.iter().zip(&allowed).map(asking).collect();
         let asking: Vec<Asking<'_>> = asking.iter().map(|(need, kinds)| Asking { need, kinds }).collect();
         let useful = useful(model, &asking, &Budget::unlimited(model));
@@ -181,13 +182,7 @@ fn held(model: &Model<'_>, stock: &Stock, placed: &[(usize, Pattern)], left: &[u
 }
 
 /// The kinds that a part may use, whatever domain its classes were dealt to.
-fn kinds_of(
-    model: &Model<'_>,
-    dealt: &Dealt,
-    part: &Part,
-    lightest: Option<i32>,
-    fine: bool,
-) -> FixedBitSet {
+fn kinds_of(model: &Model<'_>, dealt: &Dealt, part: &Part, lightest: Option<i32>, fine: bool) -> FixedBitSet {
     let class = part.class();
     let mut set =
         if fine { model.feasible(class) } else { model.gates[model.gate_of[class] as usize].clone() };

@@ -55,12 +55,7 @@ fn groups(relaxed: &Relaxation) -> Vec<Group<'_>> {
 }
 
 /// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
-fn propose(
-    model: &Model<'_>,
-    groups: &[Group<'_>],
-    parts: &[Part],
-    dims: usize,
-) -> Option<Vec<Vec<f64>>> {
+fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize) -> Option<Vec<Vec<f64>>> {
     // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
     let unit: Vec<f64> = (0..dims)
         .map(|d| {
@@ -69,7 +64,8 @@ fn propose(
         })
         .collect();
     let top =
-        groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, k.kind).price).max().unwrap_or(1).max(1) as f64;
+        groups.iter().flat_map(|g| &g.kinds).map(|k| kind(model, k.kind).price).max().unwrap_or(1).max(1)
+            as f64;
     let pods: f64 = parts.iter().map(|p| f64::from(p.count)).sum();
     variables! { vars: }
     let lambda: Vec<Vec<_>> =
@@ -79,8 +75,7 @@ fn propose(
     let mut lp = vars.maximise(objective).using(clarabel);
     for (group, lambda) in groups.iter().zip(&lambda) {
         for k in &group.kinds {
-            let value: Expression =
-                (0..dims).map(|d| lambda[d] * (k.room[d].max(0) as f64 / unit[d])).sum();
+            let value: Expression = (0..dims).map(|d| lambda[d] * (k.room[d].max(0) as f64 / unit[d])).sum();
             lp.add_constraint(constraint!(value <= kind(model, k.kind).price as f64 / top));
         }
         for part in &group.parts {

@@ -102,8 +102,7 @@ pub(crate) fn construct(
             }
             continue;
         }
-        let fits =
-            entry.filled.pattern.iter().map(|(item, count)| shelf.left[*item as usize] / count).min();
+        let fits = entry.filled.pattern.iter().map(|(item, count)| shelf.left[*item as usize] / count).min();
         let copies = fits.unwrap_or(0).min(allowed);
         for (item, count) in &entry.filled.pattern {
             shelf.take(stock, *item, count * copies);

@@ -124,11 +124,7 @@ impl Nears {
     }
 
     /// Gives a group the domain that can hold most of its pods.
-    pub(super) fn settle<'c>(
-        &mut self,
-        near: NearId,
-        members: impl Iterator<Item = (u32, &'c [Candidate])>,
-    ) {
+    pub(super) fn settle<'c>(&mut self, near: NearId, members: impl Iterator<Item = (u32, &'c [Candidate])>) {
         let rule = &mut self.rules[near];
         // By domain: pods that it can hold, those of them that cost nothing there, and how dear it is.
         let mut votes = BTreeMap::<Vec<String>, (u32, u32, Reverse<usize>)>::new();
@@ -193,7 +189,10 @@ impl Nears {
     /// What a class wants to be near over, in words.
     pub(super) fn words(&self, class: usize) -> String {
         let keys = self.own[class].map_or(&[][..], |near| &self.rules[near].keys);
-        format!("pod affinity over {}: no pod that it selects is in a domain that it can use", keys.join(" and "))
+        format!(
+            "pod affinity over {}: no pod that it selects is in a domain that it can use",
+            keys.join(" and ")
+        )
     }
 }
 

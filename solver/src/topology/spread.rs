@@ -59,8 +59,7 @@ impl SpreadTally {
                 *counts.entry(value.clone()).or_default() += live.get(&selector).copied().unwrap_or(0);
             }
         }
-        let view =
-            (model.gate_of[class], key.to_owned(), spread.honor_node_affinity, spread.honor_taints);
+        let view = (model.gate_of[class], key.to_owned(), spread.honor_node_affinity, spread.honor_taints);
         for value in self.offered.entry(view).or_insert_with(|| offered(model, class, spread, key)) {
             counts.entry(value.clone()).or_default();
         }

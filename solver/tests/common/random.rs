@@ -1,7 +1,7 @@
 //! Small random clusters that mix every rule.
 
 use proptest::prelude::*;
-use stowage_solver::{OpenLabel, PodSpec, ResourceId, TopologyKey};
+use stowage_solver::{OpenLabel, PodSpec, Price, ResourceId, TopologyKey};
 
 use super::{
     World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate, zone_spread,
@@ -120,6 +120,11 @@ impl Draft {
         }
         if self.pools & 0x30 == 0x30 {
             world.0.pools[0].node_limit = Some(3);
+        }
+        for (at, pool) in world.0.pools.iter_mut().enumerate() {
+            if self.pools & (0x40 << at) != 0 {
+                pool.node_cost = Price::from_micros(20_000 * (1 + at as i64));
+            }
         }
         if self.daemon {
             world.daemon("agent", spec(100, 64));
