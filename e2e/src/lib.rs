@@ -1,0 +1,16 @@
+//! The real control plane, and what is tried on it.
+//!
+//! ```text
+//! components ─▶ process ─▶ control_plane ─▶ client ─▶ the suites
+//! build once    ends with   etcd, API server,
+//!               us          scheduler, controllers
+//! ```
+
+mod client;
+mod components;
+mod control_plane;
+mod process;
+
+pub use client::{Answer, Client};
+pub use components::Components;
+pub use control_plane::{ControlPlane, Options};
