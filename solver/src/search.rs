@@ -227,13 +227,19 @@ impl<'a> Search<'a> {
         progress: Progress<'_>,
     ) {
         let demand = self.stock.by_lot(wanted);
+        let mut offer = menu.thin;
         for round in 1..=ROUNDS {
             if self.stopped() || self.good_enough(best.as_ref()) {
                 return;
             }
             progress("generating columns", u64::from(round), u64::from(ROUNDS));
             let Some(values) = columns.solve(self.model, &demand) else { return };
-            let more = columns.price(self.model, self.stock, menu.thin, wanted, &values, &mut self.filler);
+            let mut more = columns.price(self.model, self.stock, offer, wanted, &values, &mut self.filler);
+            if !more && offer.len() < menu.whole.len() {
+                // What a thinned menu had to teach is learnt.
+                offer = menu.whole;
+                more = columns.price(self.model, self.stock, offer, wanted, &values, &mut self.filler);
+            }
             if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
                 continue;
             }
@@ -268,7 +274,7 @@ impl<'a> Search<'a> {
         };
         let prices: Vec<f64> =
             relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
-        let proof = farley_bound(self.model, relaxed, &prices);
+        let proof = farley_bound(self.model, relaxed, &prices, self.bound);
         self.filler.steps += proof.steps;
         self.bound = self.bound.max(proof.bound);
         let mut new = false;

@@ -19,8 +19,10 @@ use crate::model::{Model, copies};
 const SCALE: i128 = 1 << 40;
 /// Values, and λ times a room, stay below this ($4,000 an hour), so that products fit.
 const MOST: i128 = 1 << 72;
-/// Branch-and-bound nodes for one kind.
+/// Branch-and-bound nodes for one kind; and for one more once these prices cannot raise the bound any more, when only
+/// patterns are looked for.
 const NODES: u64 = 20_000;
+const HOPELESS_NODES: u64 = 500;
 /// A pattern worth less than this part above its price is not worth finding: a twentieth of a percent.
 const NEGLIGIBLE: i128 = 2_000;
 
@@ -34,8 +36,8 @@ pub(crate) struct Proof {
     pub(crate) steps: u64,
 }
 
-/// The bound that prices of the parts, `values` (micro-dollars an hour) give.
-pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64]) -> Proof {
+/// The bound that prices of the parts, `values` (micro-dollars an hour) give; of interest only above `known`.
+pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64], known: i64) -> Proof {
     let mut proof = Proof { bound: 0, missed: Vec::new(), steps: 0 };
     let exact: Vec<i128> = values.iter().map(|v| fixed(*v)).collect();
     let parts = &relaxed.parts;
@@ -54,6 +56,12 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
     };
     let mut lambdas: Vec<Vec<i128>> = Vec::new();
     let mut cache = HashMap::<u32, usize>::new();
+    let worth_all: i128 = exact.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
+    // Existing nodes can only take away from this.
+    let hopeless = |price: i128, worth: i128| {
+        (worth_all / SCALE).saturating_mul(price) / worth.max(1) <= i128::from(known)
+    };
+    let mut limit = NODES;
     // For each kind: its price, and what no pattern in it is worth more than.
     let mut verdicts: Vec<(i128, i128)> = Vec::new();
     for open in &relaxed.kinds {
@@ -78,16 +86,19 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
                 lambdas.push(room_prices(&inside, room));
                 lambdas.len() - 1
             });
-            let verdict = search(inside, room, &lambdas[lambda], target, NODES);
+            let verdict = search(inside, room, &lambdas[lambda], target, limit);
             proof.steps += verdict.steps;
             if let Some(pattern) = verdict.found {
                 proof.missed.push((open.kind, pattern));
             }
             verdict.bound
         };
+        if hopeless(price, verdict) {
+            limit = HOPELESS_NODES;
+        }
         verdicts.push((price, verdict));
     }
-    let mut sum: i128 = exact.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
+    let mut sum = worth_all;
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = relaxed.node_room(model, at);
         let mut admitted = (0..exact.len() as u32).filter(|p| takes(model, node, &parts[*p as usize]));

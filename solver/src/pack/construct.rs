@@ -53,6 +53,9 @@ pub(crate) enum Thrift {
     Limits,
 }
 
+/// A kind is bought if none promised this many times its value for money when last looked at: 1 % on top.
+const NEAR_ENOUGH: f64 = 1.01;
+
 /// One construction with fixed values.
 #[expect(
     clippy::too_many_arguments,
@@ -97,10 +100,14 @@ pub(crate) fn construct(
                     };
             }
             entry.version = version;
-            if !entry.filled.pattern.is_empty() {
-                heap.push(entry);
+            if entry.filled.pattern.is_empty() {
+                continue;
             }
-            continue;
+            // What others promised before the last purchases is mostly gone, too: near enough is good enough.
+            if heap.peek().is_some_and(|other| other.ratio > entry.ratio * NEAR_ENOUGH) {
+                heap.push(entry);
+                continue;
+            }
         }
         let fits = entry.filled.pattern.iter().map(|(item, count)| shelf.left[*item as usize] / count).min();
         let copies = fits.unwrap_or(0).min(allowed);
