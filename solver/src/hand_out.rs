@@ -6,7 +6,7 @@ use crate::explain::reasons;
 use crate::model::Model;
 use crate::pack::improve::load;
 use crate::pack::{Bins, Budget, Incumbent, Pattern};
-use crate::problem::{NodeId, PodId, TypeId};
+use crate::problem::{NodeId, PodId, TopologyKey, TypeId};
 use crate::solution::{NewNode, NotHonoured, Placement, Solution, Unplaced};
 use crate::stock::Stock;
 use crate::topology::Dealt;
@@ -100,13 +100,13 @@ pub(crate) fn hand_out(
 
 /// Rules that no step of packing looks at yet.
 fn not_honoured(model: &Model<'_>) -> Vec<NotHonoured> {
-    let near: Vec<usize> =
-        (0..model.classes.classes.len()).filter(|c| !model.spec(*c).affinity.is_empty()).collect();
+    let over_hosts = |class: &usize| model.spec(*class).affinity.iter().any(|t| t.key == TopologyKey::Host);
+    let near: Vec<usize> = (0..model.classes.classes.len()).filter(over_hosts).collect();
     let pods = |class: &usize| &model.classes.classes[*class].pods;
     let name = |pod: &PodId| model.problem.pods[pod.index()].name.as_str();
     let example = near.iter().map(|c| pods(c)[0]).min_by(|a, b| name(a).cmp(name(b)));
     let count = near.iter().map(|c| pods(c).len()).sum();
-    let rule = "required pod affinity";
+    let rule = "required pod affinity over hosts";
     example.map(|example| NotHonoured { rule, pods: count, example }).into_iter().collect()
 }
 

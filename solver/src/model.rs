@@ -83,7 +83,20 @@ impl<'p> Model<'p> {
         let scattered = (0..classes.classes.len())
             .map(|class| weighty.iter().copied().filter(|rule| rules.scatters(class, *rule)).collect())
             .collect();
-        Self { weighty, scattered, problem, classes, kinds, rules, gates, gate_of, gate_specs, requests, node_room, node_order }
+        Self {
+            weighty,
+            scattered,
+            problem,
+            classes,
+            kinds,
+            rules,
+            gates,
+            gate_of,
+            gate_specs,
+            requests,
+            node_room,
+            node_order,
+        }
     }
 
     /// The spec of a class.

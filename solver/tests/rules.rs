@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    HOSTNAME, World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate,
-    zone_spread,
+    HOSTNAME, World, ZONE, amounts, away_from, near_to, node_selector, one_of, port, spec, spread, taint,
+    tolerate, zone_spread,
 };
 use stowage_solver::{
     Obstacle, OpenLabel, Operator, PodSpec, Price, Problem, Reason, Requirement, ResourceId, Resources,
@@ -209,6 +209,113 @@ fn zone_anti_affinity_runs_out_of_zones() {
     assert_eq!((solution.new_nodes.len(), solution.unplaced.len()), (3, 1));
 }
 
+fn near(name: &str) -> Vec<stowage_solver::PodTerm> {
+    vec![near_to(TopologyKey::Label(ZONE.to_owned()), name)]
+}
+
+#[test]
+fn a_group_near_itself_shares_one_zone() {
+    let mut world = shop();
+    // More than one node's worth, of two sizes.
+    world.pods("web", 9, PodSpec { affinity: near("web"), ..spec(700, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("a".to_owned(), 9)]);
+    assert!(solution.not_honoured.is_empty());
+}
+
+#[test]
+fn a_group_near_itself_goes_where_the_pickiest_of_it_can_be() {
+    let mut world = shop();
+    world.pods("web", 5, PodSpec { affinity: near("web"), ..spec(700, 512) });
+    let node = vec![node_selector(one_of(ZONE, &["c"]))];
+    world.pods("web", 1, PodSpec { affinity: near("web"), node, ..spec(200, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("c".to_owned(), 6)]);
+}
+
+#[test]
+fn pods_go_where_those_run_that_they_want_to_be_near() {
+    let mut world = shop();
+    world.node("old", "b", amounts(1000, 1024, 0, 2));
+    world.running("db", spec(1000, 1024));
+    world.pods("web", 3, PodSpec { affinity: near("db"), ..spec(700, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("b".to_owned(), 3)]);
+}
+
+#[test]
+fn a_group_joins_its_own_that_run_already() {
+    let mut world = shop();
+    world.node("old", "c", amounts(1000, 1024, 0, 2));
+    world.running("web", spec(1000, 1024));
+    world.pods("web", 3, PodSpec { affinity: near("web"), ..spec(700, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("c".to_owned(), 3)]);
+}
+
+#[test]
+fn a_chain_of_affinity_ends_in_one_zone() {
+    let mut world = shop();
+    // Named so that the last of the chain comes first by name.
+    world.pods("c", 2, PodSpec { affinity: near("b"), ..spec(700, 512) });
+    world.pods("b", 2, PodSpec { affinity: near("a"), ..spec(700, 512) });
+    let node = vec![node_selector(one_of(ZONE, &["b"]))];
+    world.pods("a", 1, PodSpec { node, ..spec(200, 512) });
+    let solution = world.solve();
+    assert_eq!(zones(&world.0, &solution), [("b".to_owned(), 5)]);
+}
+
+#[test]
+fn nobody_can_be_near_a_pod_that_is_nowhere() {
+    let mut world = shop();
+    world.pods("web", 2, PodSpec { affinity: near("db"), ..spec(700, 512) });
+    let solution = world.solve();
+    assert_eq!(solution.unplaced.len(), 2);
+    assert!(matches!(obstacle(&solution), Obstacle::Topology(why) if why.contains("affinity")));
+}
+
+#[test]
+fn two_groups_that_wait_for_each_other_stay_out() {
+    let mut world = shop();
+    world.pods("a", 1, PodSpec { affinity: near("b"), ..spec(700, 512) });
+    world.pods("b", 1, PodSpec { affinity: near("a"), ..spec(700, 512) });
+    assert_eq!(world.solve().unplaced.len(), 2);
+}
+
+#[test]
+fn a_group_with_a_shared_volume_follows_it() {
+    let mut world = shop();
+    let claims = vec!["default/data".to_owned()];
+    world.pods("web", 2, PodSpec { affinity: near("web"), unbound_claims: claims, ..spec(700, 512) });
+    world.pods("web", 2, PodSpec { affinity: near("web"), ..spec(200, 512) });
+    let solution = world.solve();
+    assert_eq!(solution.unplaced.len(), 0);
+    assert_eq!(zones(&world.0, &solution).len(), 1);
+}
+
+#[test]
+fn a_spread_and_affinity_to_one_zone_stop_at_the_skew() {
+    let mut world = shop();
+    world.node("old", "b", amounts(1000, 1024, 0, 2));
+    world.running("db", spec(1000, 1024));
+    let spread = vec![zone_spread("web", 2)];
+    world.pods("web", 5, PodSpec { affinity: near("db"), spread, ..spec(200, 512) });
+    let solution = world.solve();
+    assert_eq!((zones(&world.0, &solution), solution.unplaced.len()), (vec![("b".to_owned(), 2)], 3));
+}
+
+#[test]
+fn the_verifier_sees_pods_apart_that_want_to_be_near() {
+    let mut world = shop();
+    world.pods("web", 2, PodSpec { affinity: near("web"), ..spec(1900, 512) });
+    let mut solution = world.solve();
+    assert_eq!((solution.new_nodes.len(), stowage_solver::verify(&world.0, &solution).len()), (2, 0));
+    let offerings = &world.0.types[solution.new_nodes[1].instance_type.index()].offerings;
+    solution.new_nodes[1].offering = offerings.iter().position(|o| o.zone == "b").unwrap();
+    solution.new_nodes[1].price = offerings[1].price;
+    assert!(stowage_solver::verify(&world.0, &solution).iter().any(|v| v.what.contains("affinity over")));
+}
+
 #[test]
 fn host_spread_caps_a_node() {
     let mut world = shop();
@@ -399,7 +506,7 @@ fn a_rule_not_honoured_is_said() {
         .iter()
         .map(|n| (n.rule, n.pods, world.0.pods[n.example.index()].name.as_str()))
         .collect();
-    assert_eq!(said, [("required pod affinity", 2, "default/near-0000")]);
+    assert_eq!(said, [("required pod affinity over hosts", 2, "default/near-0000")]);
 }
 
 #[test]

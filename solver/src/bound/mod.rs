@@ -127,12 +127,7 @@ impl Relaxation {
 }
 
 /// Classes folded into parts.
-fn parts(
-    model: &Model<'_>,
-    dealt: &Dealt,
-    held: &[u32],
-    lightest: &[Option<i32>],
-) -> Vec<Part> {
+fn parts(model: &Model<'_>, dealt: &Dealt, held: &[u32], lightest: &[Option<i32>]) -> Vec<Part> {
     type Key = (Vec<i64>, GateId, Option<i32>, Option<(u32, String, String)>);
     let empty = HostState::default();
     let mut ids = HashMap::<Key, usize>::new();

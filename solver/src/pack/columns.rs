@@ -141,7 +141,13 @@ impl Columns {
     }
 
     /// Whole bins of the last solution, fractions above `threshold` rounded up where demand remains; what they leave.
-    pub(crate) fn round(&self, model: &Model<'_>, stock: &Stock, wanted: &[u32], threshold: f64) -> Incumbent {
+    pub(crate) fn round(
+        &self,
+        model: &Model<'_>,
+        stock: &Stock,
+        wanted: &[u32],
+        threshold: f64,
+    ) -> Incumbent {
         let mut shelf = Shelf::new(stock, wanted.to_vec());
         let mut bins = Vec::new();
         let mut order: Vec<usize> = (0..self.columns.len().min(self.usage.len())).collect();

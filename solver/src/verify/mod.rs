@@ -8,6 +8,7 @@
 //! in each domain that got a constrained pod, those bound before plus those placed exceed the least full eligible
 //! domain by at most `maxSkew`.
 
+mod affinity;
 mod cluster;
 mod lists;
 mod node;
@@ -39,6 +40,7 @@ pub fn verify(problem: &Problem, solution: &Solution) -> Vec<Violation> {
     let cluster = cluster::Cluster::after(problem, solution);
     node::check(&cluster, solution, &mut found);
     topology::check(&cluster, &mut found);
+    affinity::check(&cluster, &mut found);
     found
 }
 

@@ -62,6 +62,10 @@ pub fn away_from(key: TopologyKey, name: &str) -> PodTerm {
     PodTerm { key, selector: app(name) }
 }
 
+pub fn near_to(key: TopologyKey, name: &str) -> PodTerm {
+    PodTerm { key, selector: app(name) }
+}
+
 pub fn taint(key: &str) -> Taint {
     Taint { key: key.to_owned(), value: String::new(), effect: Effect::NoSchedule }
 }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use stowage_solver::{OpenLabel, PodSpec, Price, ResourceId, TopologyKey};
 
 use super::{
-    World, ZONE, amounts, away_from, node_selector, one_of, port, spec, spread, taint, tolerate, zone_spread,
+    World, ZONE, amounts, away_from, near_to, node_selector, one_of, port, spec, spread, taint, tolerate,
+    zone_spread,
 };
 
 /// What one application looks like, in small numbers.
@@ -36,7 +37,7 @@ pub fn draft() -> impl Strategy<Value = Draft> {
             cpu: cpu * 250,
             mib: mem * 512,
             gpu: i64::from(gpu == 7),
-            rules: rules & (rules >> 5),
+            rules: rules & rules.rotate_right(5),
             target,
         },
     );
@@ -92,6 +93,10 @@ impl Draft {
         }
         if has(9) {
             spec.unbound_claims.push(format!("default/disk-{}", app.target));
+        }
+        if has(11) {
+            let near = if app.target % 2 == 0 { &name } else { &other };
+            spec.affinity.push(near_to(zone(), near));
         }
         if has(10) {
             spec.priority = app.target as i32;
