@@ -10,6 +10,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use crate::memory::Memory;
 use crate::money::Price;
 use crate::problem::{PodId, Problem};
 use crate::solution::Solution;
@@ -30,7 +31,7 @@ pub(crate) fn instance_bound(
         pool.node_cost = Price::ZERO;
     }
     let quick = Options { effort: Effort::Quick, ..options.clone() };
-    let other = ladder::climb(&bare, &quick, cancel, &mut |_, _, _| {});
+    let other = ladder::climb(&bare, &quick, &mut Memory::default(), cancel, &mut |_, _, _| {});
     let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
     // A bound for holding other pods says nothing about these. Nothing is always true.
     let bound = if unplaced(&other) == unplaced(solution) { other.bound } else { Price::ZERO };

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use crate::hand_out::hand_out;
+use crate::memory::Memory;
 use crate::model::Model;
 use crate::money::Price;
 use crate::pack::Budget;
@@ -24,6 +25,7 @@ const ATTEMPTS: u64 = 12;
 pub(crate) fn climb(
     problem: &Problem,
     options: &Options,
+    memory: &mut Memory,
     cancel: &AtomicBool,
     progress: Progress<'_>,
 ) -> Solution {
@@ -34,7 +36,7 @@ pub(crate) fn climb(
     let (dealt, outcome) = loop {
         progress("dealing classes over domains", attempt, ATTEMPTS);
         let dealt = deal(&mut model, &caps);
-        let outcome = Search::new(&model, &dealt, options, cancel).run(progress);
+        let outcome = Search::new(&model, &dealt, options, memory, cancel).run(progress);
         attempt += 1;
         // Pods dealt to a domain that could not hold them leave their rule unbalanced: deal again, knowing better.
         if !learn(&mut caps, &dealt, &outcome.incumbent.left, attempt >= ATTEMPTS) {

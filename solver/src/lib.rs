@@ -49,6 +49,7 @@ mod hand_out;
 mod host_rule;
 mod kind;
 mod ladder;
+mod memory;
 mod model;
 mod money;
 mod pack;
@@ -59,6 +60,7 @@ mod stock;
 mod topology;
 mod verify;
 
+pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;
 pub use solution::{NewNode, NotHonoured, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
@@ -108,7 +110,24 @@ pub fn solve(
     cancel: &AtomicBool,
     progress: Progress<'_>,
 ) -> Result<Solution, Vec<Violation>> {
-    let mut solution = ladder::climb(problem, options, cancel, progress);
+    solve_again(problem, options, &mut Memory::default(), cancel, progress)
+}
+
+/// Solves `problem` with what solves of problems like it have left in `memory`, and leaves what this one found.
+///
+/// For a controller that solves every few seconds: a plan as good is found in fewer steps. The same problem with the same
+/// memory gives the same plan.
+///
+/// # Errors
+/// As [`solve`].
+pub fn solve_again(
+    problem: &Problem,
+    options: &Options,
+    memory: &mut Memory,
+    cancel: &AtomicBool,
+    progress: Progress<'_>,
+) -> Result<Solution, Vec<Violation>> {
+    let mut solution = ladder::climb(problem, options, memory, cancel, progress);
     solution.instance_bound = fixed_cost::instance_bound(problem, &solution, options, cancel);
     let violations = verify(problem, &solution);
     if violations.is_empty() { Ok(solution) } else { Err(violations) }

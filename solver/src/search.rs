@@ -8,6 +8,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::bound::{Part, Relaxation, farley_bound, resource_bound};
 use crate::host_rule::HostState;
+use crate::memory::{Memory, Recalled};
 use crate::model::Model;
 use crate::pack::columns::Columns;
 use crate::pack::construct::{Thrift, construct, correct, first_values};
@@ -22,8 +23,10 @@ use crate::{Effort, Options, Progress};
 
 /// Passes of value correction over one construction.
 const PASSES: u32 = 12;
+/// The same where a memory of solves before has better values to begin with.
+const PASSES_REMEMBERED: u32 = 2;
 /// The quick effort begins no pass after this many steps: some tens of milliseconds.
-const QUICK_STEPS: u64 = 5_000_000;
+const QUICK_STEPS: u64 = 2_000_000;
 /// Rounds of column generation, of which every few are rounded to a packing.
 const ROUNDS: u32 = 60;
 const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
@@ -56,6 +59,7 @@ pub(crate) struct Search<'a> {
     dealt: &'a Dealt,
     stock: &'a Stock,
     options: &'a Options,
+    memory: &'a mut Memory,
     cancel: &'a AtomicBool,
     stages: Stages,
     budget: Budget,
@@ -72,6 +76,7 @@ impl<'a> Search<'a> {
         model: &'a Model<'a>,
         dealt: &'a Dealt,
         options: &'a Options,
+        memory: &'a mut Memory,
         cancel: &'a AtomicBool,
     ) -> Self {
         let tiers = dealt.stock.lots.iter().map(|lot| tiers(model, lot)).collect();
@@ -80,6 +85,7 @@ impl<'a> Search<'a> {
             dealt,
             stock: &dealt.stock,
             options,
+            memory,
             cancel,
             stages: Stages { tiers },
             budget: Budget::of(model),
@@ -102,7 +108,7 @@ impl<'a> Search<'a> {
         progress("bounding", 0, 1);
         let all = hopeless(self.stock, &left, &self.stages);
         let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
-        self.bound = resource_bound(self.model, &relaxed);
+        self.bound = relaxed.round_up(self.model, resource_bound(self.model, &relaxed));
         self.relaxed = Some(relaxed);
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
@@ -118,7 +124,7 @@ impl<'a> Search<'a> {
         if misplaced(&self) {
             let left = &self.incumbent.left;
             let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages);
-            self.bound = resource_bound(self.model, &relaxed);
+            self.bound = relaxed.round_up(self.model, resource_bound(self.model, &relaxed));
         }
         Outcome {
             placed: self.placed,
@@ -186,9 +192,17 @@ impl<'a> Search<'a> {
         let thin = thinned(self.model, useful);
         let menu = Menu { whole: useful, thin: thin.as_deref().unwrap_or(useful) };
         let mut best: Option<(Incumbent, Budget)> = None;
-        let mut columns: Option<Columns> = None;
-        for pass in 0..PASSES {
-            progress("packing", u64::from(pass), u64::from(PASSES));
+        let Recalled { columns: known, values: worth } = self.memory.recall(self.model, self.stock, useful);
+        for (value, known) in values.iter_mut().zip(worth) {
+            *value = known.unwrap_or(*value);
+        }
+        let passes = if known.is_empty() { PASSES } else { PASSES_REMEMBERED };
+        let mut columns = Columns::default();
+        for column in known {
+            columns.add(column);
+        }
+        for pass in 0..passes {
+            progress("packing", u64::from(pass), u64::from(passes));
             // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
             let short = best.as_ref().is_some_and(|(b, _)| b.unpacked() > 0);
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
@@ -196,7 +210,7 @@ impl<'a> Search<'a> {
             let budget = self.budget.clone();
             let found = self.complete(begun, budget, menu, &values, thrift);
             correct(self.model, self.stock, &found.0, &mut values);
-            columns.get_or_insert_with(Columns::default).learn(self.stock, &found.0);
+            columns.learn(self.stock, &found.0);
             self.keep(&mut best, found);
             let hurried = self.options.effort == Effort::Quick && self.filler.steps >= QUICK_STEPS;
             if hurried || self.stopped() || self.good_enough(best.as_ref()) {
@@ -204,9 +218,10 @@ impl<'a> Search<'a> {
             }
         }
         let all_packed = best.as_ref().is_some_and(|(b, _)| b.unpacked() == 0);
-        if let (Some(columns), true, true) = (columns, all_packed, self.options.effort > Effort::Quick) {
-            self.generate(columns, &wanted, menu, &mut best, progress);
+        if all_packed && self.options.effort > Effort::Quick {
+            self.generate(&mut columns, &mut values, &wanted, menu, &mut best, progress);
         }
+        self.memory.keep(self.model, self.stock, columns.used(), &values);
         if let Some((mut found, budget)) = best {
             self.incumbent.bins.append(&mut found.bins);
             for ((left, wanted), still) in self.incumbent.left.iter_mut().zip(&wanted).zip(&found.left) {
@@ -220,7 +235,8 @@ impl<'a> Search<'a> {
     /// Improves on the best by column generation and rounding.
     fn generate(
         &mut self,
-        mut columns: Columns,
+        columns: &mut Columns,
+        values: &mut Vec<f64>,
         wanted: &[u32],
         menu: Menu<'_>,
         best: &mut Option<(Incumbent, Budget)>,
@@ -233,12 +249,13 @@ impl<'a> Search<'a> {
                 return;
             }
             progress("generating columns", u64::from(round), u64::from(ROUNDS));
-            let Some(values) = columns.solve(self.model, &demand) else { return };
-            let mut more = columns.price(self.model, self.stock, offer, wanted, &values, &mut self.filler);
+            let Some(prices) = columns.solve(self.model, &demand) else { return };
+            *values = prices;
+            let mut more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
             if !more && offer.len() < menu.whole.len() {
                 // What a thinned menu had to teach is learnt.
                 offer = menu.whole;
-                more = columns.price(self.model, self.stock, offer, wanted, &values, &mut self.filler);
+                more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
             }
             if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
                 continue;
@@ -246,13 +263,13 @@ impl<'a> Search<'a> {
             for threshold in THRESHOLDS {
                 let begun = columns.round(self.model, self.stock, wanted, threshold);
                 if let Some(budget) = self.budget.after(self.model, &begun) {
-                    let found = self.complete(begun, budget, menu, &values, Thrift::Money);
+                    let found = self.complete(begun, budget, menu, values, Thrift::Money);
                     columns.learn(self.stock, &found.0);
                     self.keep(best, found);
                 }
             }
             // Prove what the prices are worth, and learn what greedy pricing missed.
-            if !self.good_enough(best.as_ref()) && !self.prove(&mut columns, &values) && !more {
+            if !self.good_enough(best.as_ref()) && !self.prove(columns, values) && !more {
                 return;
             }
         }
@@ -276,7 +293,7 @@ impl<'a> Search<'a> {
             relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
         let proof = farley_bound(self.model, relaxed, &prices, self.bound);
         self.filler.steps += proof.steps;
-        self.bound = self.bound.max(proof.bound);
+        self.bound = self.bound.max(relaxed.round_up(self.model, proof.bound));
         let mut new = false;
         for (kind, pattern) in proof.missed {
             // A pattern of parts is one of items where items enough of its classes may use the kind.

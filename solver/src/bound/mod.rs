@@ -120,6 +120,18 @@ impl Relaxation {
         Self { parts, kinds, allowed: of_rules }
     }
 
+    /// The least sum of prices that is not below `bound`: prices are whole numbers, often of cents.
+    pub(crate) fn round_up(&self, model: &Model<'_>, bound: i64) -> i64 {
+        let divisor = self.kinds.iter().fold(0, |known, open| {
+            let (mut a, mut b) = (known, kind(model, open.kind).price);
+            while b != 0 {
+                (a, b) = (b, a % b);
+            }
+            a
+        });
+        if divisor <= 1 { bound } else { bound.saturating_add(divisor - 1) / divisor * divisor }
+    }
+
     /// Free room of an existing node, by dimension, host rules included.
     fn node_room(&self, model: &Model<'_>, node: usize) -> Vec<i64> {
         model.node_room[node].iter().chain(&self.allowed).copied().collect()

@@ -20,6 +20,8 @@ use crate::model::{Model, copies};
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
 const SCALE: i128 = 1 << 40;
+/// Of the LP, relative.
+const TOLERANCE: f64 = 1e-5;
 /// Beyond this many LP variables the groups share one λ: still a bound, a looser one, in good time.
 const MAX_VARIABLES: usize = 3000;
 
@@ -73,6 +75,8 @@ fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize)
     let worth: Vec<_> = parts.iter().map(|_| vars.add(variable().min(0))).collect();
     let objective: Expression = worth.iter().zip(parts).map(|(y, p)| *y * (f64::from(p.count) / pods)).sum();
     let mut lp = vars.maximise(objective).using(clarabel);
+    // Loose: what comes out is scaled to exactness anyway, and loses about as much as the tolerance.
+    lp.settings().tol_gap_rel(TOLERANCE).tol_gap_abs(TOLERANCE).tol_feas(TOLERANCE);
     for (group, lambda) in groups.iter().zip(&lambda) {
         for k in &group.kinds {
             let value: Expression = (0..dims).map(|d| lambda[d] * (k.room[d].max(0) as f64 / unit[d])).sum();

@@ -24,7 +24,7 @@ use crate::pack::{Bins, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::Stock;
 
 /// How many pods of each lot a bin of a kind holds; a column of the master.
-type Column = (u32, Pattern);
+pub(crate) type Column = (u32, Pattern);
 
 /// The master LP's columns and what it last said.
 #[derive(Default)]
@@ -57,7 +57,14 @@ impl Columns {
         self.add((kind, lots))
     }
 
-    fn add(&mut self, column: Column) -> bool {
+    /// The columns that the last solution uses; all of them before there is one.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &Column> {
+        let used = |at: usize| self.usage.get(at).is_none_or(|x| *x > 1e-7);
+        self.columns.iter().enumerate().filter(move |(at, _)| used(*at)).map(|(_, column)| column)
+    }
+
+    /// Adds one column. Whether it is new.
+    pub(crate) fn add(&mut self, column: Column) -> bool {
         let new = self.known.insert(column.clone());
         if new {
             self.columns.push(column);
