@@ -6,10 +6,15 @@
 //!               us          scheduler, controllers
 //! ```
 
+mod case;
 mod client;
 mod components;
 mod control_plane;
+mod daemon;
+pub mod differential;
+mod generate;
 mod process;
+mod random;
 
 pub use client::{Answer, Client};
 pub use components::Components;

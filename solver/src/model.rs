@@ -84,8 +84,6 @@ impl<'p> Model<'p> {
             .map(|class| weighty.iter().copied().filter(|rule| rules.scatters(class, *rule)).collect())
             .collect();
         Self {
-            weighty,
-            scattered,
             problem,
             classes,
             kinds,
@@ -93,6 +91,8 @@ impl<'p> Model<'p> {
             gates,
             gate_of,
             gate_specs,
+            weighty,
+            scattered,
             requests,
             node_room,
             node_order,

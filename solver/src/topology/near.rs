@@ -2,7 +2,7 @@
 //!
 //! kube-scheduler counts, over all nodes, the pods that *every* term of a pod selects, by each term's domain; a pod may
 //! join where each of its terms finds one. Only when there is none anywhere may a pod that selects itself be the first
-//! (`satisfyPodAffinity` of its InterPodAffinity plugin).
+//! (`satisfyPodAffinity` of its `InterPodAffinity` plugin).
 //!
 //! So the pods that others want to be near are dealt before those others, and a group that only wants to be near itself
 //! is given one home: the domain that can hold most of it, has most room that costs nothing, and is cheapest.

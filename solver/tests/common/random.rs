@@ -95,7 +95,7 @@ impl Draft {
             spec.unbound_claims.push(format!("default/disk-{}", app.target));
         }
         if has(11) {
-            let near = if app.target % 2 == 0 { &name } else { &other };
+            let near = if app.target.is_multiple_of(2) { &name } else { &other };
             spec.affinity.push(near_to(zone(), near));
         }
         if has(10) {
