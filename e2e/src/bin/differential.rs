@@ -1,0 +1,39 @@
+//! Plans made-up clusters and tries the plans on the real kube-scheduler.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use stowage_e2e::differential::{Settings, replay, run};
+
+/// Plans made-up clusters and tries the plans on the real kube-scheduler.
+#[derive(Parser)]
+struct Args {
+    /// How many clusters
+    #[arg(long, default_value_t = 500)]
+    clusters: u64,
+    /// The seed of the first; the others follow
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Control planes at once
+    #[arg(long, default_value_t = 4)]
+    lanes: usize,
+    /// Folder for failing clusters, made small
+    #[arg(long, default_value = "failures")]
+    failures: PathBuf,
+    /// How many failing clusters to make small
+    #[arg(long, default_value_t = 3)]
+    shrink: usize,
+    /// Try this cluster instead, which an earlier run wrote
+    #[arg(long)]
+    replay: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let Args { clusters, seed, lanes, failures, shrink, .. } = args;
+    match args.replay {
+        Some(path) => replay(&path, shrink > 0),
+        None => run(&Settings { seed, clusters, lanes, failures, shrink }),
+    }
+}

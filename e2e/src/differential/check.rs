@@ -1,0 +1,213 @@
+//! One cluster against the real scheduler: do planned pods fit where they are planned, and do others fit nowhere?
+
+use std::collections::{BTreeMap, VecDeque};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use super::plan::{Plan, plan};
+use super::stage::{Stage, by_key};
+use super::watcher::Seen;
+use crate::case::Case;
+
+/// A pod about which the plan and the scheduler do not agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Disagreement {
+    /// No plan could be made or read.
+    NoPlan(String),
+    /// The scheduler does not let the pod run on the node planned for it, in whatever order the planned pods come.
+    Refused {
+        /// `namespace/name`.
+        pod: String,
+        /// Where it was to run.
+        node: String,
+        /// What the scheduler says, or where it put it instead.
+        why: String,
+    },
+    /// The scheduler found a node for a pod that the plan gives none.
+    Bound {
+        /// `namespace/name`.
+        pod: String,
+        /// The node that took it.
+        node: String,
+        /// Why there should be none.
+        why: String,
+    },
+}
+
+impl Disagreement {
+    /// What makes two of them the same kind of failure.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::NoPlan(_) => "no plan",
+            Self::Refused { .. } => "refused",
+            Self::Bound { .. } => "bound",
+        }
+    }
+}
+
+impl std::fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoPlan(why) => write!(f, "there is no plan: {why}"),
+            Self::Refused { pod, node, why } => {
+                write!(f, "{pod} is planned on {node}, and the scheduler says: {why}")
+            }
+            Self::Bound { pod, node, why } => {
+                write!(f, "{pod} is bound to {node}, and was to fit nowhere: {why}")
+            }
+        }
+    }
+}
+
+/// What came of a cluster.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outcome {
+    /// What plan and scheduler do not agree about.
+    pub(crate) disagreements: Vec<Disagreement>,
+    /// Pods that have a place in the plan.
+    pub(crate) placed: usize,
+    /// Pods that have none.
+    pub(crate) unplaced: usize,
+    /// Placed pods that found a node without being told which.
+    pub(crate) unaided: usize,
+    /// Planned nodes.
+    pub(crate) nodes: usize,
+    /// Empty nodes that were added for the pods without a place.
+    pub(crate) extra: usize,
+}
+
+/// Tries a cluster. The stage is empty before and after.
+///
+/// # Errors
+/// Where the control plane fails; what that leaves on the stage is not cleared.
+pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Outcome> {
+    let plan = match plan(case) {
+        Ok(plan) => plan,
+        Err(error) => {
+            let disagreements = vec![Disagreement::NoPlan(format!("{error:#}"))];
+            return Ok(Outcome { disagreements, ..Outcome::default() });
+        }
+    };
+    let mut outcome = Outcome {
+        placed: plan.placed.len(),
+        unplaced: plan.unplaced.len(),
+        nodes: plan.nodes.len(),
+        extra: plan.launchable.len(),
+        ..Outcome::default()
+    };
+    let pods = by_key(case);
+    stage.set_up(case)?;
+    stage.add_nodes(&plan.nodes)?;
+    outcome.disagreements = as_planned(stage, case, &plan, &pods)?;
+    if outcome.disagreements.is_empty() && !plan.unplaced.is_empty() {
+        outcome.disagreements = nowhere(stage, &plan, &pods)?;
+    }
+    if unaided && outcome.disagreements.is_empty() {
+        for pod in pods.values() {
+            stage.withdraw(case, pod)?;
+        }
+        stage.remove_nodes(&plan.launchable)?;
+        stage.renew_claims(case)?;
+        outcome.unaided = alone(stage, &plan, &pods)?;
+    }
+    stage.clear(case)?;
+    Ok(outcome)
+}
+
+/// The planned pods in the order to let them go: those that must be near others after these, and nodes in turn, because
+/// that is how pods that are to be even stay so.
+fn order<'a>(plan: &Plan, pods: &BTreeMap<String, &'a Value>) -> VecDeque<(String, &'a Value)> {
+    let mut on_node = BTreeMap::<&str, usize>::new();
+    let mut out: Vec<_> = plan
+        .placed
+        .iter()
+        .map(|(name, node)| {
+            let rank = on_node.entry(node).or_default();
+            *rank += 1;
+            let pod = pods[name];
+            let near = !pod["spec"]["affinity"]["podAffinity"].is_null();
+            ((near, *rank), name.clone(), pod)
+        })
+        .collect();
+    out.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    out.into_iter().map(|(_, name, pod)| (name, pod)).collect()
+}
+
+/// Lets planned pods go one by one, each nominated to its node. The scheduler looks at that node first, so a pod that is
+/// bound elsewhere was refused there. Such a pod is taken back and tried again after the others: rules between pods may
+/// need an order. Once none of those left can go, they do not fit.
+fn as_planned(
+    stage: &mut Stage,
+    case: &Case,
+    plan: &Plan,
+    pods: &BTreeMap<String, &Value>,
+) -> Result<Vec<Disagreement>> {
+    let mut uids = BTreeMap::new();
+    let mut left = order(plan, pods);
+    for (name, pod) in &left {
+        uids.insert(name.clone(), stage.submit(pod, Some(&plan.placed[name]))?);
+    }
+    stage.barrier()?;
+    let mut refused = BTreeMap::<String, String>::new();
+    while refused.len() < left.len() {
+        let Some((name, pod)) = left.pop_front() else { break };
+        stage.release(pod)?;
+        let seen = stage.wait(&[uids[&name].clone()], &name, |seen| seen[0].is_decided())?;
+        let planned = &plan.placed[&name];
+        if seen[0].node.as_ref() == Some(planned) {
+            refused.clear();
+            continue;
+        }
+        let why = match &seen[0] {
+            Seen { node: Some(other), .. } => format!("it prefers {other}, so {planned} was refused"),
+            Seen { refused, .. } => refused.clone().unwrap_or_default(),
+        };
+        let had_claims = stage.withdraw(case, pod)?;
+        uids.insert(name.clone(), stage.submit(pod, Some(planned))?);
+        if had_claims {
+            stage.barrier()?;
+        }
+        refused.insert(name.clone(), why);
+        left.push_back((name, pod));
+    }
+    let refused = refused.into_iter();
+    Ok(refused
+        .map(|(pod, why)| Disagreement::Refused { node: plan.placed[&pod].clone(), pod, why })
+        .collect())
+}
+
+/// Adds an empty node of every kind there is, and lets the pods go that have no place.
+fn nowhere(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<Vec<Disagreement>> {
+    stage.add_nodes(&plan.launchable)?;
+    let uids = plan.unplaced.keys().map(|name| stage.submit(pods[name], None)).collect::<Result<Vec<_>>>()?;
+    stage.barrier()?;
+    plan.unplaced.keys().try_for_each(|name| stage.release(pods[name]))?;
+    let seen = stage.wait(&uids, "pods without a place", |seen| seen.iter().all(Seen::is_decided))?;
+    let mut out = Vec::new();
+    for ((pod, why), seen) in plan.unplaced.iter().zip(seen) {
+        if let Some(node) = seen.node {
+            out.push(Disagreement::Bound { pod: pod.clone(), node, why: why.clone() });
+        }
+    }
+    Ok(out)
+}
+
+/// Lets the planned pods go all together, told nothing. Returns how many find a node.
+fn alone(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<usize> {
+    let uids = plan.placed.keys().map(|name| stage.submit(pods[name], None)).collect::<Result<Vec<_>>>()?;
+    stage.barrier()?;
+    plan.placed.keys().try_for_each(|name| stage.release(pods[name]))?;
+    let count = |seen: &[Seen]| seen.iter().filter(|s| s.node.is_some()).count();
+    let mut bound = count(&stage.wait(&uids, "pods on their own", |seen| seen.iter().all(Seen::is_decided))?);
+    // One that is bound may make room for another that was refused: all that has begun is done after a barrier.
+    while bound < uids.len() {
+        stage.barrier()?;
+        let now = count(&stage.wait(&uids, "pods on their own", |_| true)?);
+        if now == bound {
+            break;
+        }
+        bound = now;
+    }
+    Ok(bound)
+}

@@ -1,0 +1,167 @@
+//! Many clusters on several control planes at once, and what is told of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::check::{Disagreement, Outcome, check};
+use super::plan::plan;
+use super::rules;
+use super::shrink::shrink;
+use super::stage::Stage;
+use crate::case::Case;
+use crate::generate::generate;
+
+/// How much to try.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The first seed.
+    pub seed: u64,
+    /// How many clusters.
+    pub clusters: u64,
+    /// Control planes at once. The scheduler waits for etcd and the API server much of the time, so more than there are
+    /// cores.
+    pub lanes: usize,
+    /// Where failing clusters are written, made small.
+    pub failures: PathBuf,
+    /// How many failing clusters are made small, which takes about a minute each; the others are only told.
+    pub shrink: usize,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+struct Report {
+    clusters: u64,
+    totals: Outcome,
+    rules: BTreeMap<&'static str, u64>,
+    failures: Vec<(u64, Disagreement)>,
+}
+
+impl Report {
+    fn add(&mut self, seed: u64, case: &Case, outcome: Outcome) {
+        self.clusters += 1;
+        if let Ok(plan) = plan(case) {
+            for rule in rules::exercised(case, &plan) {
+                *self.rules.entry(rule).or_default() += 1;
+            }
+        }
+        self.totals.placed += outcome.placed;
+        self.totals.unplaced += outcome.unplaced;
+        self.totals.unaided += outcome.unaided;
+        self.totals.nodes += outcome.nodes;
+        self.totals.extra += outcome.extra;
+        self.failures.extend(outcome.disagreements.into_iter().map(|d| (seed, d)));
+    }
+
+    fn print(&mut self, seconds: f64) {
+        let Outcome { placed, unplaced, unaided, nodes, extra, .. } = self.totals;
+        println!("\n{:>8}  clusters exercised", "");
+        for rule in rules::all() {
+            println!("{:>8}  {rule}", self.rules.get(rule).copied().unwrap_or_default());
+        }
+        println!(
+            "\n{} clusters in {seconds:.0} s: {placed} pods planned on {nodes} new nodes and on existing ones, {unplaced} \
+             pods without a place despite {extra} empty nodes",
+            self.clusters
+        );
+        println!("unaided, {unaided} of the {placed} planned pods found a node");
+    }
+}
+
+/// Tries many clusters and prints a report.
+///
+/// # Errors
+/// Where a cluster fails, a rule was never exercised, or the control plane does not work.
+pub fn run(settings: &Settings) -> Result<()> {
+    let started = Instant::now();
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (report, shrunk) = (Mutex::new(Report::default()), AtomicU64::new(0));
+    let lane = || -> Result<()> {
+        let mut stage = Stage::start()?;
+        while !stop.load(Ordering::Relaxed) {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= settings.clusters {
+                break;
+            }
+            let seed = settings.seed + at;
+            let case = generate(seed);
+            let outcome = check(&mut stage, &case, true).inspect_err(|_| {
+                stage.keep_logs();
+                stop.store(true, Ordering::Relaxed);
+            });
+            let outcome = outcome.with_context(|| format!("seed {seed}"))?;
+            for disagreement in &outcome.disagreements {
+                println!("seed {seed}: {disagreement}");
+            }
+            if let Some(first) = outcome.disagreements.first().cloned()
+                && shrunk.fetch_add(1, Ordering::Relaxed) < settings.shrink as u64
+            {
+                let small = make_small(&mut stage, &case, &first).with_context(|| format!("seed {seed}"))?;
+                small.save(&settings.failures, &format!("seed-{seed}"))?;
+                println!("seed {seed}: made small in {}/seed-{seed}.json", settings.failures.display());
+            }
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.add(seed, &case, outcome);
+            if report.clusters % 50 == 0 {
+                println!("{} clusters after {} s", report.clusters, started.elapsed().as_secs());
+            }
+        }
+        Ok(())
+    };
+    let results: Vec<Result<()>> = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..settings.lanes.max(1)).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().map(|l| l.join().unwrap_or_else(|_| bail!("a lane panicked"))).collect()
+    });
+    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report.print(started.elapsed().as_secs_f64());
+    results.into_iter().collect::<Result<Vec<()>>>()?;
+    let never: Vec<&str> = rules::all().into_iter().filter(|rule| !report.rules.contains_key(rule)).collect();
+    if !report.failures.is_empty() {
+        report.failures.sort_by_key(|(seed, _)| *seed);
+        report.failures.dedup_by_key(|(seed, _)| *seed);
+        let seeds: Vec<String> = report.failures.iter().map(|(seed, _)| seed.to_string()).collect();
+        bail!("{} clusters failed, of seeds {}", seeds.len(), seeds.join(", "));
+    }
+    if !never.is_empty() {
+        bail!("never exercised: {}", never.join("; "));
+    }
+    Ok(())
+}
+
+fn make_small(stage: &mut Stage, case: &Case, first: &Disagreement) -> Result<Case> {
+    shrink(case, &mut |case| {
+        let outcome = match check(stage, case, false) {
+            Ok(outcome) => outcome,
+            // The API server refuses a cluster that lost what it needs.
+            Err(_) => {
+                stage.clear(case)?;
+                return Ok(false);
+            }
+        };
+        Ok(outcome.disagreements.iter().any(|d| d.kind() == first.kind()))
+    })
+}
+
+/// Tries a cluster from a file that an earlier run wrote, and makes it small if asked to.
+///
+/// # Errors
+/// Where it fails, or cannot be tried.
+pub fn replay(path: &Path, small: bool) -> Result<()> {
+    let case = Case::load(path)?;
+    let mut stage = Stage::start()?;
+    let outcome = check(&mut stage, &case, true)?;
+    for disagreement in &outcome.disagreements {
+        println!("{disagreement}");
+    }
+    println!("{} of {} planned pods found a node unaided", outcome.unaided, outcome.placed);
+    let Some(first) = outcome.disagreements.first() else { return Ok(()) };
+    if small {
+        make_small(&mut stage, &case, first)?.save(path.parent().unwrap_or(Path::new(".")), "small")?;
+    }
+    bail!("{} fails", path.display())
+}

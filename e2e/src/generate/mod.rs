@@ -1,0 +1,82 @@
+//! Clusters made up from a seed, small and full of rules.
+//!
+//! A cluster is 5 to 15 pending pods of a few services, up to three nodes with running pods, one to three `NodePool`s, and
+//! the volumes, claims and `DaemonSet`s that these refer to. Rules are drawn often enough that most clusters mix several,
+//! and seldom enough that most pods have somewhere to go.
+
+mod catalog;
+pub(crate) mod node;
+mod pod;
+mod pool;
+mod rule;
+pub(crate) mod volume;
+
+use serde_json::{Value, json};
+
+use crate::case::Case;
+use crate::random::Random;
+
+/// How many services in a hundred carry required pod affinity.
+pub(crate) const POD_AFFINITY: u64 = 0;
+
+/// How many of its terms in a hundred are over host names; none while planning does not honour these.
+const HOST_AFFINITY: u64 = 0;
+
+/// Namespaces, and a label of theirs.
+const NAMESPACES: [(&str, &str); 3] = [("shop", "web"), ("data", "batch"), ("lab", "batch")];
+
+/// Makes the cluster of a seed.
+pub(crate) fn generate(seed: u64) -> Case {
+    let mut random = Random::new(seed);
+    let random = &mut random;
+    let catalog = catalog::generate(random);
+    let pools = pool::generate(random);
+    let daemons = node::daemon_sets(random);
+    let nodes = node::generate(random, &catalog, &pools);
+    let mut objects = Vec::new();
+    objects.extend(NAMESPACES.map(|(name, tier)| {
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"tier": tier}}})
+    }));
+    objects.extend(priority_classes());
+    objects.extend(volume::storage_classes());
+    let mut volumes = volume::Volumes::new(random);
+    let services = pod::services(random, &nodes, &mut volumes);
+    let running = node::running(random, &nodes, &daemons, &services);
+    let pending = pod::pending(random, &services, &mut volumes);
+    objects.extend(pools);
+    objects.extend(daemons);
+    objects.extend(node::objects(&nodes));
+    objects.extend(volumes.objects);
+    objects.extend(running);
+    objects.extend(pending);
+    Case { catalog, objects }
+}
+
+/// Neither preempts, so that no pod makes room for itself: whether one is to wait or to preempt is not what is tried here.
+fn priority_classes() -> [Value; 2] {
+    [("important", 1000), ("spare", -10)].map(|(name, value)| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+            "value": value, "preemptionPolicy": "Never",
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_names_a_cluster() {
+        assert_eq!(generate(7), generate(7));
+        assert_ne!(generate(7), generate(8));
+    }
+
+    #[test]
+    fn clusters_are_small() {
+        for seed in 0..200 {
+            let pending = generate(seed).pending().count();
+            assert!((5..=15).contains(&pending), "seed {seed}: {pending}");
+        }
+    }
+}
