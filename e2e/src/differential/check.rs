@@ -1,6 +1,6 @@
 //! One cluster against the real scheduler: do planned pods fit where they are planned, and do others fit nowhere?
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -9,6 +9,9 @@ use super::plan::{Plan, plan};
 use super::stage::{Stage, by_key};
 use super::watcher::Seen;
 use crate::case::Case;
+
+/// So many orders of the planned pods are tried before they are said not to fit.
+const ORDERS: usize = 4;
 
 /// A pod about which the plan and the scheduler do not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,9 +118,13 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     Ok(outcome)
 }
 
-/// The planned pods in the order to let them go: those that must be near others after these, and nodes in turn, because
-/// that is how pods that are to be even stay so.
-fn order<'a>(plan: &Plan, pods: &BTreeMap<String, &'a Value>) -> VecDeque<(String, &'a Value)> {
+/// The planned pods in the order to let them go. Those that are to be even go before others that they count, those that
+/// must be near others after these, and nodes take turns, because that keeps even what is to be even.
+fn order<'a>(
+    plan: &Plan,
+    pods: &BTreeMap<String, &'a Value>,
+    first: &BTreeSet<String>,
+) -> VecDeque<(String, &'a Value)> {
     let mut on_node = BTreeMap::<&str, usize>::new();
     let mut out: Vec<_> = plan
         .placed
@@ -127,24 +134,56 @@ fn order<'a>(plan: &Plan, pods: &BTreeMap<String, &'a Value>) -> VecDeque<(Strin
             *rank += 1;
             let pod = pods[name];
             let near = !pod["spec"]["affinity"]["podAffinity"].is_null();
-            ((near, *rank), name.clone(), pod)
+            let even = !pod["spec"]["topologySpreadConstraints"].is_null();
+            ((!first.contains(name), near, !even, *rank), name.clone(), pod)
         })
         .collect();
     out.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     out.into_iter().map(|(_, name, pod)| (name, pod)).collect()
 }
 
-/// Lets planned pods go one by one, each nominated to its node. The scheduler looks at that node first, so a pod that is
-/// bound elsewhere was refused there. Such a pod is taken back and tried again after the others: rules between pods may
-/// need an order. Once none of those left can go, they do not fit.
+/// Whether there is an order in which the scheduler lets all planned pods run where they are planned.
+///
+/// A plan says where pods end up. Rules between them can ask for an order: pods that are to be even must come before
+/// others that they count but that need not be even. So where some pods are left, these go first the next time.
 fn as_planned(
     stage: &mut Stage,
     case: &Case,
     plan: &Plan,
     pods: &BTreeMap<String, &Value>,
 ) -> Result<Vec<Disagreement>> {
+    let mut first = BTreeSet::new();
+    let mut refused = BTreeMap::new();
+    for turn in 0..ORDERS {
+        if turn > 0 {
+            for name in plan.placed.keys() {
+                stage.withdraw(case, pods[name])?;
+            }
+            stage.renew_claims(case)?;
+        }
+        refused = in_order(stage, case, plan, order(plan, pods, &first))?;
+        let known = first.len();
+        first.extend(refused.keys().cloned());
+        if refused.is_empty() || (turn > 0 && first.len() == known) {
+            break;
+        }
+    }
+    let refused = refused.into_iter();
+    Ok(refused
+        .map(|(pod, why)| Disagreement::Refused { node: plan.placed[&pod].clone(), pod, why })
+        .collect())
+}
+
+/// Lets planned pods go one by one, each nominated to its node. The scheduler looks at that node first, so a pod that is
+/// bound elsewhere was refused there. Such a pod is taken back and tried again after the others. Returns those of which
+/// none could go in the end, and why.
+fn in_order(
+    stage: &mut Stage,
+    case: &Case,
+    plan: &Plan,
+    mut left: VecDeque<(String, &Value)>,
+) -> Result<BTreeMap<String, String>> {
     let mut uids = BTreeMap::new();
-    let mut left = order(plan, pods);
     for (name, pod) in &left {
         uids.insert(name.clone(), stage.submit(pod, Some(&plan.placed[name]))?);
     }
@@ -160,7 +199,7 @@ fn as_planned(
             continue;
         }
         let why = match &seen[0] {
-            Seen { node: Some(other), .. } => format!("it prefers {other}, so {planned} was refused"),
+            Seen { node: Some(other), .. } => format!("refused on {planned}, bound to {other}"),
             Seen { refused, .. } => refused.clone().unwrap_or_default(),
         };
         let had_claims = stage.withdraw(case, pod)?;
@@ -171,10 +210,7 @@ fn as_planned(
         refused.insert(name.clone(), why);
         left.push_back((name, pod));
     }
-    let refused = refused.into_iter();
-    Ok(refused
-        .map(|(pod, why)| Disagreement::Refused { node: plan.placed[&pod].clone(), pod, why })
-        .collect())
+    Ok(refused)
 }
 
 /// Adds an empty node of every kind there is, and lets the pods go that have no place.

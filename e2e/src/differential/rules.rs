@@ -205,3 +205,33 @@ pub(crate) fn exercised(case: &Case, plan: &Plan) -> BTreeSet<&'static str> {
     let nowhere = (!plan.unplaced.is_empty()).then_some("pods that fit nowhere");
     of_pods.map(|(name, _)| *name).chain(of_case.map(|(name, _)| *name)).chain(nowhere).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::plan::plan;
+    use super::*;
+    use crate::generate::generate;
+
+    #[test]
+    fn seeds_exercise_every_rule_and_most_pods_have_a_place() {
+        let (mut seen, mut reasons) = (BTreeSet::new(), BTreeMap::<String, usize>::new());
+        let (mut placed, mut unplaced, mut extra) = (0, 0, 0);
+        for seed in 1..=300 {
+            let case = generate(seed);
+            let plan = plan(&case).unwrap();
+            seen.extend(exercised(&case, &plan));
+            placed += plan.placed.len();
+            unplaced += plan.unplaced.len();
+            extra += plan.launchable.len();
+            for why in plan.unplaced.values() {
+                *reasons.entry(why.chars().take(60).collect()).or_default() += 1;
+            }
+        }
+        println!("{placed} placed, {unplaced} not, {extra} extra nodes, {reasons:#?}");
+        let never: Vec<_> = all().into_iter().filter(|rule| !seen.contains(rule)).collect();
+        assert_eq!(never, Vec::<&str>::new());
+        assert!(placed > 3 * unplaced, "{placed} placed, {unplaced} not");
+    }
+}

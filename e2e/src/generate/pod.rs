@@ -52,7 +52,7 @@ fn one(
     if random.percent(15) {
         spec["priorityClassName"] = json!(random.pick(&["important", "spare"]));
     }
-    let storage = random.percent(25).then(|| volumes.storage(random, namespace, app));
+    let storage = random.percent(22).then(|| volumes.storage(random, namespace, app));
     Service {
         app,
         namespace,
@@ -65,14 +65,14 @@ fn one(
 }
 
 fn size(random: &mut Random) -> Value {
-    let cpu = random.pick(&["100m", "250m", "400m", "500m", "1", "1500m", "1900m", "3"]);
-    let memory = random.pick(&["128Mi", "512Mi", "1Gi", "2Gi", "3Gi", "6Gi"]);
+    let cpu = random.pick(&["100m", "250m", "400m", "500m", "800m", "1", "1500m", "1900m"]);
+    let memory = random.pick(&["128Mi", "512Mi", "1Gi", "2Gi", "3Gi"]);
     container(cpu, memory)
 }
 
 /// Ways in which pods ask for more than their containers do one by one.
 fn resources(random: &mut Random, spec: &mut Value) {
-    match random.within(0, 19) {
+    match random.within(0, 24) {
         0 => spec["overhead"] = json!({"cpu": "120m", "memory": "200Mi"}),
         1 => {
             let mut first = container("1200m", "1Gi");

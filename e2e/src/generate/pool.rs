@@ -26,32 +26,32 @@ fn one(at: usize, random: &mut Random) -> Value {
     let capacity: Vec<&str> =
         if random.percent(60) { CAPACITY_TYPES.to_vec() } else { random.some(&CAPACITY_TYPES) };
     let mut requirements = vec![one_of("karpenter.sh/capacity-type", "In", &capacity)];
-    if random.percent(25) {
+    if random.percent(if at == 0 { 10 } else { 30 }) {
         let zones = ZONES.map(|(zone, _)| zone);
         requirements.push(one_of("topology.kubernetes.io/zone", "In", &random.some(&zones)));
     }
-    if random.percent(20) {
+    if random.percent(if at == 0 { 8 } else { 25 }) {
         let operator = random.pick(&["In", "NotIn"]);
         // The first pool always has something small to buy.
         let types =
             if at == 0 && operator == "NotIn" { vec![random.pick(&TYPES[1..])] } else { random.some(&TYPES) };
         requirements.push(one_of("node.kubernetes.io/instance-type", operator, &types));
     }
-    if random.percent(15) {
+    if at > 0 && random.percent(20) {
         requirements.push(one_of(
             "karpenter.k8s.aws/instance-cpu",
             random.pick(&["Gt", "Lt"]),
             &[random.pick(&["3", "5"])],
         ));
     }
-    if random.percent(20) {
+    if at > 0 && random.percent(25) {
         requirements.push(one_of("kubernetes.io/arch", "In", &[random.pick(&["amd64", "amd64", "arm64"])]));
     }
-    if random.percent(25) {
+    if random.percent(40) {
         requirements.push(one_of(OPEN.0, "In", &OPEN.1));
     }
     let mut labels = json!({});
-    if random.percent(40) {
+    if random.percent(65) {
         labels[LABEL.0] = json!(random.pick(&LABEL.1));
     }
     let mut spec = json!({
@@ -63,7 +63,7 @@ fn one(at: usize, random: &mut Random) -> Value {
             },
         },
     });
-    if random.percent(if at == 0 { 10 } else { 30 }) {
+    if random.percent(if at == 0 { 5 } else { 35 }) {
         let effect = random.pick(&["NoSchedule", "NoSchedule", "NoExecute"]);
         spec["template"]["spec"]["taints"] = json!([{"key": TAINT.0, "value": TAINT.1, "effect": effect}]);
     }

@@ -19,11 +19,11 @@ const DOMAINS: [&str; 8] =
 
 /// Node selectors, required node affinity, tolerations, and preferences, which must not change anything.
 pub(super) fn node_rules(random: &mut Random, spec: &mut Value, nodes: &[Existing]) {
-    if random.percent(25) {
+    if random.percent(15) {
         let (key, value) = selector(random);
         spec["nodeSelector"] = json!({key: value});
     }
-    if random.percent(25) {
+    if random.percent(18) {
         let terms: Vec<Value> = (0..random.within(1, 2)).map(|_| term(random, nodes)).collect();
         spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
             json!({"nodeSelectorTerms": terms});
@@ -139,8 +139,8 @@ fn pods(random: &mut Random, app: &str) -> Value {
 
 /// Required pod affinity and anti-affinity, and preferences, which must not change anything.
 pub(super) fn pod_rules(random: &mut Random, spec: &mut Value, app: &str) {
-    if random.percent(25) {
-        let terms: Vec<Value> = (0..random.pick(&[1, 1, 1, 2])).map(|_| pod_term(random, app, 60)).collect();
+    if random.percent(20) {
+        let terms: Vec<Value> = (0..random.pick(&[1, 1, 1, 2])).map(|_| pod_term(random, app, 75)).collect();
         spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] = json!(terms);
     }
     if random.percent(super::POD_AFFINITY) {
