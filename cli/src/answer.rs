@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stowage_api::well_known::SPOT;
 use stowage_solver::{
     InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Problem, ResourceId, Resources, Solution,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Answer {
     pub(crate) prices: String,
     /// The gap that was asked for.
     pub(crate) asked_gap: f64,
+    /// As how many instance types each spot node should be launchable.
+    pub(crate) wanted_types: usize,
     /// Wall-clock time of the solve.
     pub(crate) solve_seconds: f64,
 }
@@ -92,6 +95,13 @@ impl Answer {
     /// How many new nodes have a price that is an estimate.
     pub(crate) fn estimated_nodes(&self) -> usize {
         self.solution.new_nodes.iter().filter(|node| self.offering(node).estimated).count()
+    }
+
+    /// The new spot nodes: position in the solution, and as how many instance types each could be launched.
+    pub(crate) fn spot_nodes(&self) -> Vec<(usize, usize)> {
+        let nodes = self.solution.new_nodes.iter().enumerate();
+        let spot = nodes.filter(|(_, node)| self.offering(node).capacity_type == SPOT);
+        spot.map(|(at, node)| (at, node.flexibility(&self.problem))).collect()
     }
 
     /// Whether every pod has a place.

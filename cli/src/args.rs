@@ -75,7 +75,7 @@ pub(crate) struct PlanArgs {
     #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
     pub(crate) output: Form,
 
-    /// Show more than the summary: every pod by name
+    /// Show more than the summary
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) show: Vec<Shown>,
 
@@ -139,6 +139,8 @@ pub(crate) enum Form {
 pub(crate) enum Shown {
     /// Every pod by name, and every existing node that receives some
     Pods,
+    /// What else each new node could be launched as: other types, zones and capacity types
+    Alternatives,
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! The plan as a document, `stowage.dev/plan/v1`: what `-o json` and `-o yaml` print.
 //!
 //! Other programs read it, so names, order and meaning of the fields are stable; see `docs/plan.md`. Some fields
-//! exist only where there is something to say: `weighed` in the summary, `fixedCost` and `estimated` on a node, and `notes`
+//! exist only where there is something to say: `weighed` and `spot` in the summary, `fixedCost` and `estimated` on a node, and `notes`
 //! at the end.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
-use stowage_solver::{Price, Resources, Status};
+use stowage_solver::{NewNode, Price, Resources, Status};
 
 use crate::answer::{Answer, Quantities};
+use crate::render::Show;
 use crate::{amount, reason, text};
 
 /// The document.
@@ -38,6 +39,8 @@ struct Summary {
     gap: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weighed: Option<Weighed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spot: Option<Spot>,
     status: &'static str,
     solve_seconds: f64,
 }
@@ -49,6 +52,30 @@ struct Weighed {
     hourly_cost: f64,
     lower_bound: f64,
     gap: Option<f64>,
+}
+
+/// How flexible the spot nodes are.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Spot {
+    nodes: usize,
+    least_types: usize,
+    wanted_types: usize,
+    nodes_below: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    premium: Option<f64>,
+}
+
+/// Another way to launch a node: a type, and the zones in which it has one price.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LaunchOption<'a> {
+    instance_type: &'a str,
+    capacity_type: &'a str,
+    zones: Vec<&'a str>,
+    price: f64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
 }
 
 #[derive(Serialize)]
@@ -65,6 +92,8 @@ struct New<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     estimated: bool,
     alternatives: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_options: Option<Vec<LaunchOption<'a>>>,
     allocatable: Quantities,
     requests: Quantities,
     daemon_sets: Vec<&'a str>,
@@ -84,7 +113,7 @@ struct Unschedulable<'a> {
 }
 
 /// Builds the document of an answer.
-pub(crate) fn of(answer: &Answer) -> Document<'_> {
+pub(crate) fn of(answer: &Answer, show: Show) -> Document<'_> {
     let (problem, solution) = (&answer.problem, &answer.solution);
     let new_nodes = answer.node_names().into_iter().zip(&solution.new_nodes).map(|(name, node)| {
         let (kind, offering) = (answer.instance_type(node), answer.offering(node));
@@ -98,10 +127,10 @@ pub(crate) fn of(answer: &Answer) -> Document<'_> {
             fixed_cost: (node.fixed_cost > Price::ZERO).then(|| node.fixed_cost.dollars()),
             estimated: offering.estimated,
             alternatives: node
-                .alternatives
-                .iter()
+                .types_in_place(problem)
                 .map(|id| problem.types[id.index()].name.as_str())
                 .collect(),
+            launch_options: show.alternatives.then(|| launch_options(answer, node)),
             allocatable: answer
                 .allocatable
                 .get(&kind.name)
@@ -137,6 +166,42 @@ pub(crate) fn of(answer: &Answer) -> Document<'_> {
     }
 }
 
+/// The alternatives of a node, those that differ in nothing but the zone in one entry each: cheapest first.
+fn launch_options<'a>(answer: &'a Answer, node: &NewNode) -> Vec<LaunchOption<'a>> {
+    let mut options = Vec::<LaunchOption<'a>>::new();
+    let mut known = BTreeMap::new();
+    for alternative in node.alternatives.iter() {
+        let of_type = &answer.problem.types[alternative.instance_type.index()];
+        let offering = alternative.offering(&answer.problem);
+        let same = (alternative.instance_type, &offering.capacity_type, offering.price, offering.estimated);
+        let at = *known.entry(same).or_insert(options.len());
+        if at == options.len() {
+            options.push(LaunchOption {
+                instance_type: &of_type.name,
+                capacity_type: &offering.capacity_type,
+                zones: Vec::new(),
+                price: offering.price.dollars(),
+                estimated: offering.estimated,
+            });
+        }
+        options[at].zones.push(&offering.zone);
+    }
+    options
+}
+
+fn spot(answer: &Answer) -> Option<Spot> {
+    let nodes = answer.spot_nodes();
+    let least_types = nodes.iter().map(|(_, types)| *types).min()?;
+    let premium = answer.solution.premium;
+    Some(Spot {
+        nodes: nodes.len(),
+        least_types,
+        wanted_types: answer.wanted_types,
+        nodes_below: nodes.iter().filter(|(_, types)| *types < answer.wanted_types).count(),
+        premium: (premium != Price::ZERO).then(|| premium.dollars()),
+    })
+}
+
 fn summary(answer: &Answer) -> Summary {
     let solution = &answer.solution;
     let shown = |gap: f64| gap.is_finite().then(|| (gap * 1e6).round() / 1e6);
@@ -152,6 +217,7 @@ fn summary(answer: &Answer) -> Summary {
         lower_bound: solution.instance_bound.dollars(),
         gap: shown(solution.instance_gap()),
         weighed,
+        spot: spot(answer),
         status: match solution.status {
             // The best plan with fixed costs need not be that without.
             Status::Optimal if solution.instance_gap() <= 1e-6 => "optimal",
@@ -251,13 +317,13 @@ mod tests {
 
     fn json(answer: &Answer) -> String {
         let mut out = Vec::new();
-        write_json(&of(answer), &mut out).unwrap();
+        write_json(&of(answer, Show::default()), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     fn yaml(answer: &Answer) -> String {
         let mut out = Vec::new();
-        write_yaml(&of(answer), &mut out).unwrap();
+        write_yaml(&of(answer, Show::default()), &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -314,6 +380,23 @@ mod tests {
         assert_eq!(weighed["summary"]["weighed"]["lowerBound"], 5.738);
         assert_eq!(weighed["newNodes"][0]["fixedCost"], 0.01);
         assert!(weighed["newNodes"][4].get("fixedCost").is_none());
+    }
+
+    #[test]
+    fn alternatives_are_listed_in_full_where_asked_for() {
+        let answer = fixture::rich();
+        let show = Show { alternatives: true, ..Show::default() };
+        let value = serde_json::to_value(of(&answer, show)).unwrap();
+        assert_eq!(
+            value["newNodes"][3]["launchOptions"],
+            serde_json::json!([{"instanceType": "m7i.2xlarge", "capacityType": "on-demand",
+                "zones": ["us-east-1a", "us-east-1b"], "price": 0.4032}])
+        );
+        assert_eq!(value["newNodes"][4]["launchOptions"], serde_json::json!([]));
+        assert_eq!(
+            value["summary"]["spot"],
+            serde_json::json!({"nodes": 1, "leastTypes": 1, "wantedTypes": 15, "nodesBelow": 1})
+        );
     }
 
     #[test]

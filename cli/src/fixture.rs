@@ -1,11 +1,12 @@
 //! Hand-built answers for tests of what is printed. The numbers are made up, but consistent: costs add up, requests fit.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stowage_solver::{
-    Daemon, DaemonId, InstanceType, LabelSetId, Labels, NewNode, Node, NodeId, NodePool, Obstacle, Offering,
-    Placement, Pod, PodId, PodSpec, PoolId, Price, Problem, Reason, ResourceId, Resources, Solution, SpecId,
-    Status, TypeId, Unplaced,
+    Alternative, Daemon, DaemonId, InstanceType, LabelSetId, Labels, NewNode, Node, NodeId, NodePool,
+    Obstacle, Offering, Placement, Pod, PodId, PodSpec, PoolId, Price, Problem, Reason, ResourceId,
+    Resources, Solution, SpecId, Status, TypeId, Unplaced,
 };
 
 use crate::answer::Answer;
@@ -52,6 +53,17 @@ fn pods(problem: &mut Problem, name: &str, count: usize, requests: Resources) ->
     (first..first + count).map(PodId::of).collect()
 }
 
+/// The zone that was not taken, and bigger types.
+fn alternatives(kind: u32, offering: usize) -> Arc<[Alternative]> {
+    let other = |kind, offering| Alternative { instance_type: TypeId(kind), offering };
+    match (kind, offering) {
+        (0, 0) => [other(0, 1), other(2, 1)].into(),
+        (0, _) => [other(0, 0), other(2, 0)].into(),
+        (1, _) => [other(0, 0), other(0, 1)].into(),
+        _ => Arc::default(),
+    }
+}
+
 fn new_node(pool: u32, kind: u32, offering: usize, micros: i64, pods: &[PodId]) -> NewNode {
     NewNode {
         pool: PoolId(pool),
@@ -62,7 +74,7 @@ fn new_node(pool: u32, kind: u32, offering: usize, micros: i64, pods: &[PodId]) 
         fixed_cost: Price::ZERO,
         pods: pods.to_vec(),
         daemons: vec![DaemonId(0)],
-        alternatives: vec![TypeId(1)],
+        alternatives: alternatives(kind, offering),
     }
 }
 
@@ -106,7 +118,13 @@ pub(crate) fn rich() -> Answer {
                 &[("us-east-1a", "on-demand", 403_200), ("us-east-1b", "on-demand", 403_200)],
             ),
             instance_type("r7i.large", 1_930, 14_162, 0, &[("us-east-1a", "spot", 46_305)]),
-            instance_type("g6.12xlarge", 47_810, 174_080, 4, &[("us-east-1b", "on-demand", 4_601_600)]),
+            instance_type(
+                "g6.12xlarge",
+                47_810,
+                174_080,
+                4,
+                &[("us-east-1b", "on-demand", 4_601_600), ("us-east-1a", "on-demand", 4_601_600)],
+            ),
         ],
         ..Problem::default()
     };
@@ -181,6 +199,7 @@ pub(crate) fn rich() -> Answer {
         notes: vec!["spot prices are estimated at 35% of the on-demand price".to_owned()],
         prices: "on-demand prices of us-east-1, 2026-07-20".to_owned(),
         asked_gap: 0.05,
+        wanted_types: 15,
         solve_seconds: 0.012_345,
     }
 }
@@ -215,6 +234,7 @@ pub(crate) fn empty() -> Answer {
         notes: Vec::new(),
         prices: String::new(),
         asked_gap: 0.02,
+        wanted_types: 15,
         solve_seconds: 0.0,
     }
 }

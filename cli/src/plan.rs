@@ -44,7 +44,8 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);
-    let options = solve_options(args.gap.as_f64(), args.effort);
+    let diversity = args.nodes.diversity();
+    let options = Options { diversity, ..solve_options(args.gap.as_f64(), args.effort) };
     let solved = solve(&lowered.problem, &options, interrupt.flag(), &mut tell);
     let solve_seconds = started.elapsed().as_secs_f64();
     let interrupted = interrupt.finish();
@@ -64,6 +65,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
         notes: Vec::new(),
         prices: prices(&catalog),
         asked_gap: args.gap.as_f64(),
+        wanted_types: args.nodes.spot_diversity,
         solve_seconds,
     };
     answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
@@ -176,14 +178,17 @@ fn estimates(answer: &Answer, catalog: &Catalog) -> String {
 
 fn print(answer: &Answer, args: &PlanArgs, color: ColorChoice) -> Result<(), Failure> {
     let mut out = Vec::new();
+    let show = Show {
+        pods: args.show.contains(&Shown::Pods),
+        alternatives: args.show.contains(&Shown::Alternatives),
+    };
     let written = match args.output {
         Form::Table => {
-            let show = Show { pods: args.show.contains(&Shown::Pods) };
             out = render::report(answer, show, &terminal::stdout_look(color)).into_bytes();
             Ok(())
         }
-        Form::Json => document::write_json(&document::of(answer), &mut out),
-        Form::Yaml => document::write_yaml(&document::of(answer), &mut out),
+        Form::Json => document::write_json(&document::of(answer, show), &mut out),
+        Form::Yaml => document::write_yaml(&document::of(answer, show), &mut out),
     };
     written.map_err(|error| Failure::defect(format!("the plan cannot be written as a document: {error}")))?;
     terminal::print(&out)

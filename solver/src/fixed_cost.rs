@@ -30,7 +30,7 @@ pub(crate) fn instance_bound(
     for pool in &mut bare.pools {
         pool.node_cost = Price::ZERO;
     }
-    let quick = Options { effort: Effort::Quick, ..options.clone() };
+    let quick = Options { effort: Effort::Quick, diversity: None, ..options.clone() };
     let other = ladder::climb(&bare, &quick, &mut Memory::default(), cancel, &mut |_, _, _| {});
     let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
     // A bound for holding other pods says nothing about these. Nothing is always true.

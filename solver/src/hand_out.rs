@@ -1,18 +1,15 @@
 //! From patterns of items to named pods on nodes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use crate::alternatives::Alternatives;
 use crate::explain::reasons;
 use crate::model::Model;
-use crate::pack::improve::load;
-use crate::pack::{Bins, Budget, Incumbent, Pattern};
-use crate::problem::{NodeId, PodId, TopologyKey, TypeId};
+use crate::pack::{Budget, Incumbent, Pattern};
+use crate::problem::{NodeId, PodId, TopologyKey};
 use crate::solution::{NewNode, NotHonoured, Placement, Solution, Unplaced};
-use crate::stock::Stock;
 use crate::topology::Dealt;
-
-/// At most this many alternatives a node: what one `CreateFleet` call of the peer takes, too.
-const ALTERNATIVES: usize = 60;
 
 /// Turns patterns of items into named pods on nodes.
 pub(crate) fn hand_out(
@@ -44,10 +41,10 @@ pub(crate) fn hand_out(
         by_name(&mut pods);
         solution.placements.push(Placement { node: NodeId::of(node), pods });
     }
-    let shelves = Shelves::of(model);
+    let choices = Alternatives::of(model, &dealt.stock);
     for bins in &incumbent.bins {
         let kind = &model.kinds.kinds[bins.kind as usize];
-        let alternatives = shelves.alternatives(model, &dealt.stock, bins);
+        let alternatives = choices.of_bins(bins, budget);
         for _ in 0..bins.copies {
             let mut pods = Vec::new();
             for (item, count) in &bins.pattern {
@@ -67,7 +64,7 @@ pub(crate) fn hand_out(
                 fixed_cost: problem.pools[kind.pool.index()].node_cost,
                 pods,
                 daemons: model.kinds.shapes[kind.shape as usize].daemons.clone(),
-                alternatives: alternatives.clone(),
+                alternatives: Arc::clone(&alternatives),
             });
         }
     }
@@ -108,47 +105,4 @@ fn not_honoured(model: &Model<'_>) -> Vec<NotHonoured> {
     let count = near.iter().map(|c| pods(c).len()).sum();
     let rule = "required pod affinity over hosts";
     example.map(|example| NotHonoured { rule, pods: count, example }).into_iter().collect()
-}
-
-/// Kinds by what a launch keeps fixed: pool and chosen labels, zone, capacity type. Cheapest first.
-struct Shelves<'m>(HashMap<(u32, &'m str, &'m str), Vec<u32>>);
-
-impl<'m> Shelves<'m> {
-    fn of(model: &'m Model<'_>) -> Self {
-        let mut shelves = HashMap::<_, Vec<u32>>::new();
-        for at in 0..model.kinds.kinds.len() {
-            shelves.entry(Self::shelf(model, at as u32)).or_default().push(at as u32);
-        }
-        for kinds in shelves.values_mut() {
-            // Kinds stand by the names of their types already.
-            kinds.sort_by_key(|at| model.kinds.kinds[*at as usize].price);
-        }
-        Self(shelves)
-    }
-
-    fn shelf(model: &'m Model<'_>, at: u32) -> (u32, &'m str, &'m str) {
-        let kind = &model.kinds.kinds[at as usize];
-        let offering = &model.problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
-        (kind.variant, offering.zone.as_str(), offering.capacity_type.as_str())
-    }
-
-    /// Other types that hold the same pods, from the same pool, in the same zone and capacity type: cheapest first.
-    fn alternatives(&self, model: &'m Model<'_>, stock: &Stock, bins: &Bins) -> Vec<TypeId> {
-        let load = load(model, stock, &bins.pattern);
-        let mut found: Vec<TypeId> = Vec::new();
-        for at in self.0.get(&Self::shelf(model, bins.kind)).into_iter().flatten() {
-            let kind = &model.kinds.kinds[*at as usize];
-            let room = &model.kinds.shapes[kind.shape as usize].room;
-            let holds = load.iter().zip(room).all(|(need, have)| need <= have)
-                && bins.pattern.iter().all(|(item, _)| stock.kinds(*item).contains(*at as usize));
-            let own = model.kinds.kinds[bins.kind as usize].instance_type;
-            if holds && kind.instance_type != own && !found.contains(&kind.instance_type) {
-                found.push(kind.instance_type);
-                if found.len() == ALTERNATIVES {
-                    break;
-                }
-            }
-        }
-        found
-    }
 }

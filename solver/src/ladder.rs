@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
+use crate::diversity::diversify;
 use crate::hand_out::hand_out;
 use crate::memory::Memory;
 use crate::model::Model;
@@ -43,11 +44,14 @@ pub(crate) fn climb(
             break (dealt, outcome);
         }
     };
-    let Outcome { placed, incumbent, bound, budget, useful_kinds, steps } = outcome;
+    let Outcome { placed, mut incumbent, bound, mut budget, useful_kinds, steps } = outcome;
+    let wanted = options.diversity.as_ref();
+    let premium = wanted.map_or(0, |w| diversify(&model, &dealt.stock, w, &mut budget, &mut incumbent));
     let cost = incumbent.cost(&model);
     let mut solution = Solution {
         cost: Price::from_micros(cost),
         bound: Price::from_micros(bound.min(cost)),
+        premium: Price::from_micros(premium),
         stats: Stats {
             classes: model.classes.classes.len(),
             kinds: model.kinds.kinds.len(),

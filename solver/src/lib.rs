@@ -41,8 +41,10 @@
 //! assert!(plan.bound > Price::ZERO && plan.bound <= plan.cost);
 //! ```
 
+mod alternatives;
 mod bound;
 mod class;
+mod diversity;
 mod explain;
 mod fixed_cost;
 mod hand_out;
@@ -60,10 +62,13 @@ mod stock;
 mod topology;
 mod verify;
 
+pub use diversity::Diversity;
 pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;
-pub use solution::{NewNode, NotHonoured, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
+pub use solution::{
+    Alternative, NewNode, NotHonoured, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced,
+};
 pub use verify::{Violation, verify};
 
 use std::sync::atomic::AtomicBool;
@@ -90,11 +95,13 @@ pub struct Options {
     /// How much work to spend at most, in steps (a step is one look at an item while filling a bin). Steps, not
     /// seconds, so that the same input gives the same plan on any machine.
     pub max_steps: u64,
+    /// Pay for nodes that can be launched as more instance types; `None` leaves the plan as cheap as it is.
+    pub diversity: Option<Diversity>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { gap: 0.02, effort: Effort::Balanced, max_steps: 1_000_000_000 }
+        Self { gap: 0.02, effort: Effort::Balanced, max_steps: 1_000_000_000, diversity: None }
     }
 }
 

@@ -1,7 +1,10 @@
 //! The answer: what to launch, what goes where, what fits nowhere and why, and how good that is.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use crate::money::Price;
-use crate::problem::{DaemonId, NodeId, PodId, PoolId, ResourceId, TypeId};
+use crate::problem::{DaemonId, NodeId, Offering, PodId, PoolId, Problem, ResourceId, TypeId};
 
 /// How a solve ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +37,51 @@ pub struct NewNode {
     pub pods: Vec<PodId>,
     /// `DaemonSets` that will run there, ascending.
     pub daemons: Vec<DaemonId>,
-    /// Other instance types that hold the same pods in the same zone and capacity type, cheapest first.
-    pub alternatives: Vec<TypeId>,
+    /// What else it could be launched as with the same pods and all else as planned, cheapest first: other types, and
+    /// where its pods allow, other zones and capacity types of the same pool. Shared by nodes that hold alike pods.
+    pub alternatives: Arc<[Alternative]>,
+}
+
+/// Another way to launch a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alternative {
+    /// Instance type.
+    pub instance_type: TypeId,
+    /// Index into the type's offerings.
+    pub offering: u32,
+}
+
+impl Alternative {
+    /// Where and how it is sold.
+    pub fn offering(self, problem: &Problem) -> &Offering {
+        &problem.types[self.instance_type.index()].offerings[self.offering as usize]
+    }
+}
+
+impl NewNode {
+    /// Where and how it is sold.
+    pub fn offering<'p>(&self, problem: &'p Problem) -> &'p Offering {
+        &problem.types[self.instance_type.index()].offerings[self.offering]
+    }
+
+    /// Other types as which it could be launched in the same zone and with the same capacity type, cheapest first.
+    pub fn types_in_place<'a>(&'a self, problem: &'a Problem) -> impl Iterator<Item = TypeId> + 'a {
+        let own = self.offering(problem);
+        let alike = move |a: &&Alternative| {
+            let other = a.offering(problem);
+            other.zone == own.zone && other.capacity_type == own.capacity_type
+        };
+        self.alternatives.iter().filter(alike).map(|a| a.instance_type)
+    }
+
+    /// As how many instance types it could be launched with its capacity type, in any zone; its own is one.
+    pub fn flexibility(&self, problem: &Problem) -> usize {
+        let own = self.offering(problem);
+        let alike =
+            self.alternatives.iter().filter(|a| a.offering(problem).capacity_type == own.capacity_type);
+        let types: BTreeSet<TypeId> = alike.map(|a| a.instance_type).chain([self.instance_type]).collect();
+        types.len()
+    }
 }
 
 /// Pods placed on one existing node.
@@ -135,6 +181,8 @@ pub struct Solution {
     /// No set of new nodes that holds the same pods has a lower bill for its instances alone. Without fixed costs this
     /// is `bound`; with them it is found with quick effort, and not what the plan aimed for.
     pub instance_bound: Price,
+    /// What of the cost is paid for [`crate::Diversity`]; below zero where looking for it happened to save money.
+    pub premium: Price,
     /// How the solve ended.
     pub status: Status,
     /// Rules that the plan may break.

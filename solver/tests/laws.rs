@@ -5,13 +5,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use common::random::{Draft, draft};
-use common::{World, plan};
+use common::{World, plan, plan_with};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngSeed, TestRunner};
-use stowage_solver::{Price, Problem, Solution, verify};
+use stowage_solver::{Diversity, Options, Price, Problem, Solution, verify};
 
 /// A plan in names, which do not depend on the order of the input.
 fn named(problem: &Problem, solution: &Solution) -> Vec<String> {
@@ -84,6 +85,47 @@ proptest! {
     }
 
     #[test]
+    fn every_alternative_can_take_its_nodes_place(draft in draft()) {
+        let World(problem) = draft.world(false);
+        let plan = plan(&problem);
+        for (at, node) in plan.new_nodes.iter().enumerate() {
+            for alternative in node.alternatives.iter() {
+                let mut other = plan.clone();
+                let price = alternative.offering(&problem).price;
+                let new = &mut other.new_nodes[at];
+                (new.instance_type, new.offering) = (alternative.instance_type, alternative.offering as usize);
+                new.alternatives = Arc::default();
+                new.price = price;
+                other.cost = other.instance_cost() + other.fixed_cost();
+                // Only bounds are checked against what is left of the bill.
+                other.instance_bound = Price::ZERO;
+                let broken = verify(&problem, &other);
+                prop_assert!(broken.is_empty(), "{:?} in the place of {:?}: {:?}", alternative, node, broken);
+            }
+        }
+    }
+
+    #[test]
+    fn diversity_costs_no_more_than_it_may_and_makes_nodes_more_flexible(draft in draft(), types in 2usize..6) {
+        let World(problem) = draft.world(false);
+        let diversity = Diversity { capacity_type: "spot".to_owned(), types, premium: 0.25 };
+        let options = Options { diversity: Some(diversity), ..Options::default() };
+        let (plain, flexible) = (plan(&problem), plan_with(&problem, &options));
+        let named = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<_>>();
+        prop_assert_eq!(named(&plain), named(&flexible));
+        prop_assert_eq!(flexible.cost, plain.cost + flexible.premium);
+        prop_assert!(flexible.premium.micros() * 4 <= plain.cost.micros(), "{}", flexible.premium);
+        // Where limits bind, fewer alternatives may be left for each node.
+        if problem.pools.iter().all(|p| p.limits.is_empty() && p.node_limit.is_none()) {
+            let least = |s: &Solution| {
+                let spot = s.new_nodes.iter().filter(|n| n.offering(&problem).capacity_type == "spot");
+                spot.map(|n| n.flexibility(&problem)).min().unwrap_or(usize::MAX).min(types)
+            };
+            prop_assert!(least(&flexible) >= least(&plain));
+        }
+    }
+
+    #[test]
     fn the_verifier_notices_a_pod_moved_to_a_full_node(draft in draft()) {
         let World(problem) = draft.world(false);
         let mut solution = plan(&problem);
@@ -143,6 +185,24 @@ fn the_generator_reaches_every_rule() {
                 })
             }),
         );
+        note(
+            "alternatives in other zones",
+            solution.new_nodes.iter().any(|n| {
+                let zone = &n.offering(&problem).zone;
+                n.alternatives.iter().any(|a| a.offering(&problem).zone != *zone)
+            }),
+        );
+        note(
+            "alternatives of another capacity type only in the same zone",
+            solution.new_nodes.iter().any(|n| {
+                let own = n.offering(&problem);
+                let others = || n.alternatives.iter().map(|a| a.offering(&problem));
+                others().any(|o| o.capacity_type != own.capacity_type) && others().all(|o| o.zone == own.zone)
+            }),
+        );
+        let diversity = Diversity { capacity_type: "spot".to_owned(), types: 4, premium: 0.25 };
+        let flexible = plan_with(&problem, &Options { diversity: Some(diversity), ..Options::default() });
+        note("diversity bought", flexible.premium > Price::ZERO);
         note("a gap", solution.gap() > 0.0 && solution.bound > Price::ZERO);
         note("no gap", solution.cost > Price::ZERO && solution.gap() == 0.0);
     }
@@ -154,6 +214,9 @@ fn the_generator_reaches_every_rule() {
         "chosen labels",
         "limits bind",
         "topology binds",
+        "diversity bought",
+        "alternatives in other zones",
+        "alternatives of another capacity type only in the same zone",
         "a gap",
         "no gap",
     ];

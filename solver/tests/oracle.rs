@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::World;
 use common::plan;
 use common::random::{Draft, draft};
@@ -106,7 +108,7 @@ fn kinds(problem: &Problem) -> Vec<NewNode> {
                         fixed_cost: pool.node_cost,
                         pods: Vec::new(),
                         daemons: (0..daemons).map(DaemonId::of).collect(),
-                        alternatives: Vec::new(),
+                        alternatives: Arc::default(),
                     });
                 }
             }

@@ -11,6 +11,7 @@
 //! volumes, and gives open labels of a `NodePool` their first value.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use stowage_solver::{
     HostPort, LabelSetId, NewNode, NodeId, Obstacle, Placement, Pod, PodId, PodSpec, PoolId, Price, Problem,
@@ -254,7 +255,7 @@ impl<'p> Packing<'p> {
                         fixed_cost: Price::ZERO,
                         pods: bin.pods,
                         daemons: kind.daemons.clone(),
-                        alternatives: Vec::new(),
+                        alternatives: Arc::default(),
                     });
                 }
             }

@@ -5,6 +5,7 @@
 pub(crate) mod grid;
 pub(crate) mod look;
 
+mod alternatives;
 mod cost;
 mod existing;
 mod fill;
@@ -26,6 +27,8 @@ use look::{Look, Style};
 pub(crate) struct Show {
     /// Every pod by name, and every existing node that receives some.
     pub(crate) pods: bool,
+    /// What else each new node could be launched as.
+    pub(crate) alternatives: bool,
 }
 
 /// The whole report.
@@ -36,6 +39,11 @@ pub(crate) fn report(answer: &Answer, show: Show, look: &Look) -> String {
     if !answer.solution.new_nodes.is_empty() {
         section("New nodes", Style::Bold, look, &mut out);
         form = groups::render(answer, look, &mut out);
+        alternatives::spot(answer, look, &mut out);
+    }
+    if show.alternatives && !answer.solution.new_nodes.is_empty() {
+        section("Alternatives", Style::Bold, look, &mut out);
+        alternatives::render(answer, look, &mut out);
     }
     if !answer.solution.placements.is_empty() {
         section("Existing nodes that receive pods", Style::Bold, look, &mut out);

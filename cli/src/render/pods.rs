@@ -23,15 +23,13 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
             look,
             out,
         );
-        if !node.alternatives.is_empty() {
-            let names = node
-                .alternatives
-                .iter()
-                .take(ALTERNATIVES)
-                .map(|id| answer.problem.types[id.index()].name.as_str());
+        let others: Vec<_> = node.types_in_place(&answer.problem).collect();
+        if !others.is_empty() {
+            let names = others.iter().take(ALTERNATIVES);
+            let names = names.map(|id| answer.problem.types[id.index()].name.as_str());
             let mut names = names.collect::<Vec<_>>().join(", ");
-            if node.alternatives.len() > ALTERNATIVES {
-                names = format!("{names} and {} more", node.alternatives.len() - ALTERNATIVES);
+            if others.len() > ALTERNATIVES {
+                names = format!("{names} and {} more", others.len() - ALTERNATIVES);
             }
             wrap(out, &format!("would do as well: {}", safe(&names)), look.width, "    ", "      ");
         }

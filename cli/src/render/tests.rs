@@ -6,7 +6,7 @@ use crate::fixture;
 use crate::text::width;
 
 fn rich(width: usize, pods: bool) -> String {
-    report(&fixture::rich(), Show { pods }, &Look { width, color: false, bars: false })
+    report(&fixture::rich(), Show { pods, ..Show::default() }, &Look { width, color: false, bars: false })
 }
 
 #[test]
@@ -54,6 +54,34 @@ fn with_fixed_costs() {
 }
 
 #[test]
+fn with_alternatives() {
+    let show = Show { alternatives: true, ..Show::default() };
+    let at = |width| {
+        let text = report(&fixture::rich(), show, &Look { width, color: false, bars: false });
+        text.split("\nAlternatives\n").nth(1).unwrap().split("\n\n").next().unwrap().to_owned()
+    };
+    insta::assert_snapshot!(at(100), @"
+    NODES  TYPE         ZONE        CAPACITY   TYPES  ZONES  NEXT BEST
+        2  m7i.2xlarge  us-east-1a  on-demand      2      2  m7i.2xlarge us-east-1b on-demand $0.4032
+        1  m7i.2xlarge  us-east-1b  on-demand      2      2  m7i.2xlarge us-east-1a on-demand $0.4032
+        1  r7i.large    us-east-1a  spot           1      1  m7i.2xlarge us-east-1a on-demand $0.4032
+        1  g6.12xlarge  us-east-1b  on-demand      1      1  -
+    types with the same capacity type, and zones, of the least flexible node of the line; -o json
+    lists all
+    ");
+    insta::assert_snapshot!(at(60), @"
+    NODES  TYPE         ZONE        CAPACITY   TYPES  ZONES
+        2  m7i.2xlarge  us-east-1a  on-demand      2      2
+        1  m7i.2xlarge  us-east-1b  on-demand      2      2
+        1  r7i.large    us-east-1a  spot           1      1
+        1  g6.12xlarge  us-east-1b  on-demand      1      1
+    types with the same capacity type, and zones, of the least
+    flexible node of the line; -o json lists all
+    ");
+    assert!((56..120).all(|columns| at(columns).lines().all(|line| width(line) <= columns)));
+}
+
+#[test]
 fn with_every_pod() {
     insta::assert_snapshot!(rich(100, true));
 }
@@ -80,8 +108,11 @@ fn no_line_is_wider_than_asked_for() {
 #[test]
 fn colour_adds_only_escape_codes_and_leaves_none_without() {
     let plain = rich(100, true);
-    let colored =
-        report(&fixture::rich(), Show { pods: true }, &Look { width: 100, color: true, bars: false });
+    let colored = report(
+        &fixture::rich(),
+        Show { pods: true, ..Show::default() },
+        &Look { width: 100, color: true, bars: false },
+    );
     assert!(!plain.contains('\u{1b}') && colored.contains('\u{1b}'));
     let mut stripped = String::new();
     for part in colored.split('\u{1b}') {

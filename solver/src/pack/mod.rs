@@ -139,6 +139,15 @@ impl Budget {
         most as u32
     }
 
+    /// Whether the limits allow one bin of kind `other` in place of one of kind `own` that is bought already.
+    pub(crate) fn allows_instead(&self, model: &Model<'_>, own: &Kind, other: &Kind) -> bool {
+        let capacity = |kind: &Kind| &model.problem.types[kind.instance_type.index()].capacity;
+        self.left[own.pool.index()].iter().all(|(id, left)| {
+            let more = capacity(other).get(*id).saturating_sub(capacity(own).get(*id));
+            more <= 0 || more <= *left
+        })
+    }
+
     /// What is left after buying a packing, or `None` where a limit forbids it.
     pub(crate) fn after(&self, model: &Model<'_>, packing: &Incumbent) -> Option<Self> {
         let mut budget = self.clone();

@@ -3,7 +3,7 @@
 use super::{Violation, violation};
 use crate::money::Price;
 use crate::problem::{PodId, Problem};
-use crate::solution::Solution;
+use crate::solution::{Alternative, Solution};
 
 pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Violation>) {
     let mut seen = vec![0u32; problem.pods.len()];
@@ -51,6 +51,15 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
                 violation(found, format!("new node {at}: its fixed cost is stated as {stated}, it is {due}"));
             }
             Some(_) => {}
+        }
+        let known = |a: &Alternative| {
+            problem
+                .types
+                .get(a.instance_type.index())
+                .is_some_and(|t| (a.offering as usize) < t.offerings.len())
+        };
+        if !node.alternatives.iter().all(known) {
+            violation(found, format!("new node {at}: an alternative is no offering"));
         }
         if node.daemons.iter().any(|d| d.index() >= problem.daemons.len()) {
             violation(found, format!("new node {at}: no such DaemonSet"));

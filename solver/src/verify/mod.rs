@@ -9,6 +9,7 @@
 //! domain by at most `maxSkew`.
 
 mod affinity;
+mod alternatives;
 mod cluster;
 mod lists;
 mod node;
@@ -41,6 +42,7 @@ pub fn verify(problem: &Problem, solution: &Solution) -> Vec<Violation> {
     node::check(&cluster, solution, &mut found);
     topology::check(&cluster, &mut found);
     affinity::check(&cluster, &mut found);
+    alternatives::check(&cluster, solution, &mut found);
     found
 }
 

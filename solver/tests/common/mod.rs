@@ -129,6 +129,20 @@ impl World {
         self
     }
 
+    /// Sells every type on spot too, at this share of its price.
+    pub fn spot(&mut self, share: f64) -> &mut Self {
+        for of_type in &mut self.0.types {
+            for at in 0..of_type.offerings.len() {
+                let mut offering = of_type.offerings[at].clone();
+                "spot".clone_into(&mut offering.capacity_type);
+                offering.labels.insert(CAPACITY.to_owned(), "spot".to_owned());
+                offering.price = Price::from_dollars(offering.price.dollars() * share).unwrap();
+                of_type.offerings.push(offering);
+            }
+        }
+        self
+    }
+
     pub fn intern(&mut self, spec: PodSpec, pod_labels: &Labels) -> (SpecId, LabelSetId) {
         let specs = &mut self.0.specs;
         let at = specs.iter().position(|s| *s == spec).unwrap_or_else(|| {
@@ -194,10 +208,13 @@ impl World {
 
 /// Solves with default options; a violation is a failed test.
 pub fn plan(problem: &Problem) -> Solution {
-    solve(problem, &Options::default(), &AtomicBool::new(false), &mut |_, _, _| {}).unwrap_or_else(
-        |violations| {
-            let lines: Vec<&str> = violations.iter().map(|v| v.what.as_str()).collect();
-            panic!("the plan breaks rules:\n{}\n{problem:#?}", lines.join("\n"))
-        },
-    )
+    plan_with(problem, &Options::default())
+}
+
+/// Solves; a violation is a failed test.
+pub fn plan_with(problem: &Problem, options: &Options) -> Solution {
+    solve(problem, options, &AtomicBool::new(false), &mut |_, _, _| {}).unwrap_or_else(|violations| {
+        let lines: Vec<&str> = violations.iter().map(|v| v.what.as_str()).collect();
+        panic!("the plan breaks rules:\n{}\n{problem:#?}", lines.join("\n"))
+    })
 }

@@ -112,6 +112,9 @@ impl Draft {
             let zones = if at % 3 == 2 { &ZONES[..2] } else { &ZONES[..] };
             world.instance_in(&format!("type-{at}"), room, f64::from(*cents) / 100.0, zones);
         }
+        if self.pools & 0x100 != 0 {
+            world.spot(0.5);
+        }
         if self.pools & 1 != 0 {
             world.pool("special", |p| {
                 p.weight = if self.pools & 2 != 0 { 10 } else { 0 };

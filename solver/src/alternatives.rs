@@ -1,0 +1,159 @@
+//! What else a node could be launched as: other types, zones and capacity types that hold the same pods.
+//!
+//! A launch that meets a capacity error takes the next alternative and keeps the plan. So each alone, put in the place of
+//! the planned node with all else as planned, must break no rule:
+//!
+//! - it is of the same `NodePool` with the same chosen labels, so taints and the pool's weight stay as they are;
+//! - it admits every pod (labels, host ports) and has room for all of them beside its own `DaemonSets`;
+//! - pods that a rule over a node label concerns (they carry it, or it selects them) find the same value of that label:
+//!   a zone-spread pod stays in its zone, one that is spread over capacity types keeps its capacity type. The same holds
+//!   for the zone of users of a shared volume claim;
+//! - the `NodePool`'s limits still hold.
+//!
+//! Cheapest first, and at most [`TYPES`] types for each capacity type.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use fixedbitset::FixedBitSet;
+
+use crate::class::SelectorId;
+use crate::kind::Kind;
+use crate::model::Model;
+use crate::pack::improve::load;
+use crate::pack::{Bins, Budget, Pattern};
+use crate::problem::{Offering, PodSelector, PodSpec, TopologyKey, TypeId};
+use crate::solution::Alternative;
+use crate::stock::Stock;
+
+/// At most this many types for each capacity type: what Karpenter passes to one `CreateFleet` call.
+const TYPES: usize = 60;
+
+/// Finds what holds the pods of a bin.
+pub(crate) struct Alternatives<'m> {
+    model: &'m Model<'m>,
+    stock: &'m Stock,
+    /// By variant: its kinds, cheapest first, then by the name of the type.
+    shelves: Vec<Vec<u32>>,
+    /// By selector of rules over node labels: those labels.
+    labels: HashMap<SelectorId, BTreeSet<&'m str>>,
+    /// By label: for each kind the number of its value, zero for none.
+    columns: BTreeMap<&'m str, Vec<u32>>,
+}
+
+impl<'m> Alternatives<'m> {
+    pub(crate) fn of(model: &'m Model<'m>, stock: &'m Stock) -> Self {
+        let mut shelves = vec![Vec::new(); model.kinds.variants.len()];
+        for (at, kind) in model.kinds.kinds.iter().enumerate() {
+            shelves[kind.variant as usize].push(at as u32);
+        }
+        for shelf in &mut shelves {
+            // Kinds stand by the names of their types already.
+            shelf.sort_by_key(|at| model.kinds.kinds[*at as usize].price);
+        }
+        let mut labels = HashMap::<_, BTreeSet<_>>::new();
+        let problem = model.problem;
+        let running = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
+        let pending = (0..model.classes.classes.len()).map(|class| model.spec(class));
+        for (selector, label) in pending.chain(running).flat_map(label_rules) {
+            labels.entry(model.classes.selector_id(selector)).or_default().insert(label);
+        }
+        let mut this = Self { model, stock, shelves, labels, columns: BTreeMap::new() };
+        let known: BTreeSet<&str> = this.labels.values().flatten().copied().collect();
+        for label in known.into_iter().chain([problem.zone_key.as_str()]) {
+            this.columns.insert(label, column(model, label));
+        }
+        this
+    }
+
+    /// The kinds of a variant that could hold `pattern` where `like` holds it now, itself included; cheapest first.
+    /// Limits are not looked at.
+    pub(crate) fn holding(&self, pattern: &Pattern, like: u32, variant: u32) -> Vec<u32> {
+        let model = self.model;
+        let classes: BTreeSet<usize> =
+            pattern.iter().map(|(item, _)| self.stock.items[*item as usize].class as usize).collect();
+        let gates: BTreeSet<u32> = classes.iter().map(|class| model.gate_of[*class]).collect();
+        let gates: Vec<&FixedBitSet> = gates.into_iter().map(|gate| &model.gates[gate as usize]).collect();
+        let tied: Vec<&Vec<u32>> =
+            self.tied(&classes).into_iter().filter_map(|label| self.columns.get(label)).collect();
+        let load = load(model, self.stock, pattern);
+        let fits = |shape: &crate::kind::Shape| load.iter().zip(&shape.room).all(|(need, have)| need <= have);
+        let roomy: Vec<bool> = model.kinds.shapes.iter().map(fits).collect();
+        let shelf = &self.shelves[variant as usize];
+        let holds = |at: &&u32| {
+            let kind = **at as usize;
+            roomy[model.kinds.kinds[kind].shape as usize]
+                && gates.iter().all(|gate| gate.contains(kind))
+                && tied.iter().all(|column| column[kind] == column[like as usize])
+        };
+        shelf.iter().filter(holds).copied().collect()
+    }
+
+    /// What else a bin could be launched as, with `budget` left of the limits.
+    pub(crate) fn of_bins(&self, bins: &Bins, budget: &Budget) -> Arc<[Alternative]> {
+        let model = self.model;
+        let own = &model.kinds.kinds[bins.kind as usize];
+        let place = |kind: &Kind| {
+            (kind.instance_type, &*offering(model, kind).zone, &*offering(model, kind).capacity_type)
+        };
+        let mut seen = BTreeSet::from([place(own)]);
+        let mut types = BTreeMap::<&str, BTreeSet<TypeId>>::new();
+        types.entry(&offering(model, own).capacity_type).or_default().insert(own.instance_type);
+        let mut found = Vec::new();
+        for at in self.holding(&bins.pattern, bins.kind, own.variant) {
+            let kind = &model.kinds.kinds[at as usize];
+            let of_capacity = types.entry(&offering(model, kind).capacity_type).or_default();
+            let known = of_capacity.contains(&kind.instance_type);
+            if !known && of_capacity.len() == TYPES
+                || !budget.allows_instead(model, own, kind)
+                || !seen.insert(place(kind))
+            {
+                continue;
+            }
+            of_capacity.insert(kind.instance_type);
+            found.push(Alternative { instance_type: kind.instance_type, offering: kind.offering });
+        }
+        found.into()
+    }
+
+    /// Labels whose value these classes must keep.
+    fn tied(&self, classes: &BTreeSet<usize>) -> BTreeSet<&'m str> {
+        let mut tied = BTreeSet::new();
+        for class in classes {
+            let spec = self.model.spec(*class);
+            tied.extend(label_rules(spec).map(|(_, label)| label));
+            let selecting = self.model.classes.classes[*class].matched.iter();
+            tied.extend(selecting.filter_map(|selector| self.labels.get(selector)).flatten());
+            if !spec.unbound_claims.is_empty() {
+                tied.insert(self.model.problem.zone_key.as_str());
+            }
+        }
+        tied
+    }
+}
+
+/// The rules of a spec over node labels: what they select, and the label.
+fn label_rules(spec: &PodSpec) -> impl Iterator<Item = (&PodSelector, &str)> {
+    let terms = spec.affinity.iter().chain(&spec.anti_affinity).map(|term| (&term.selector, &term.key));
+    let all = spec.spread.iter().map(|spread| (&spread.selector, &spread.key)).chain(terms);
+    all.filter_map(|(selector, key)| match key {
+        TopologyKey::Label(label) => Some((selector, label.as_str())),
+        TopologyKey::Host => None,
+    })
+}
+
+/// For each kind the number of its value of a label, zero for none.
+fn column(model: &Model<'_>, label: &str) -> Vec<u32> {
+    let mut ids = HashMap::<&str, u32>::new();
+    let number = |kind| {
+        let Some(value) = model.kinds.label(kind, label) else { return 0 };
+        let next = ids.len() as u32 + 1;
+        *ids.entry(value).or_insert(next)
+    };
+    model.kinds.kinds.iter().map(number).collect()
+}
+
+/// The offering of a kind.
+pub(crate) fn offering<'m>(model: &'m Model<'_>, kind: &Kind) -> &'m Offering {
+    &model.problem.types[kind.instance_type.index()].offerings[kind.offering as usize]
+}

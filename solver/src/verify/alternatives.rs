@@ -1,0 +1,195 @@
+//! Each alternative of a new node, put in its place with all else as planned, breaks no rule.
+//!
+//! What is checked is sufficient, and stricter than the scheduler: where a rule over a node label concerns a pod of the
+//! node, the alternative must have the very same value of that label, so that every such rule counts as before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::cluster::{Cluster, Host, broken, clash, repelling};
+use super::{Violation, violation};
+use crate::problem::{HostPort, LabelSetId, Labels, PodSelector, Problem, Resources, SpecId, TopologyKey};
+use crate::solution::{Alternative, NewNode, Solution};
+
+/// A node that could be launched: what it is, and what that means for pods.
+type Launch = (u32, u32, u32, Vec<(String, String)>);
+
+/// Labels of a node, and what its `DaemonSets` take.
+struct Setting {
+    labels: Labels,
+    daemons: Resources,
+    ports: Vec<HostPort>,
+}
+
+pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<Violation>) {
+    let mut checker = Checker::of(cluster, solution);
+    // Nodes with the same list and alike pods have one verdict.
+    let mut seen = BTreeSet::new();
+    for host in &cluster.hosts {
+        let Some(node) = host.new.map(|at| &solution.new_nodes[at]) else { continue };
+        let mut pods = BTreeMap::<(SpecId, LabelSetId), u32>::new();
+        for seat in &host.seats {
+            let seat = &cluster.seats[*seat];
+            *pods.entry((seat.spec, seat.labels)).or_default() += 1;
+        }
+        let list = Arc::as_ptr(&node.alternatives).cast::<Alternative>();
+        let own = (node.pool, node.instance_type, node.offering, node.chosen_labels.clone());
+        if seen.insert((list, own, pods.iter().map(|(k, v)| (*k, *v)).collect::<Vec<_>>())) {
+            checker.node(host, node, &pods, found);
+        }
+    }
+}
+
+struct Checker<'c, 'p> {
+    cluster: &'c Cluster<'p>,
+    /// By pool: what its nodes have together, and how much of what its limits allow.
+    used: Vec<Resources>,
+    settings: HashMap<Launch, Setting>,
+    /// The labels of rules that select such a pod, of pods that run or are placed.
+    selecting: HashMap<(SpecId, LabelSetId), BTreeSet<&'p str>>,
+}
+
+impl<'c, 'p> Checker<'c, 'p> {
+    fn of(cluster: &'c Cluster<'p>, solution: &Solution) -> Self {
+        let problem = cluster.problem;
+        let mut used: Vec<Resources> = problem.pools.iter().map(|p| p.used.clone()).collect();
+        for node in &solution.new_nodes {
+            let sum = &mut used[node.pool.index()];
+            *sum = sum.plus(&problem.types[node.instance_type.index()].capacity);
+        }
+        let specs: BTreeSet<SpecId> = cluster.seats.iter().map(|s| s.spec).collect();
+        let mut rules = BTreeSet::<(&PodSelector, &str)>::new();
+        for spec in specs.into_iter().map(|s| &problem.specs[s.index()]) {
+            let spread = spec.spread.iter().map(|s| (&s.selector, &s.key));
+            let terms = spec.affinity.iter().chain(&spec.anti_affinity).map(|t| (&t.selector, &t.key));
+            rules.extend(spread.chain(terms).filter_map(|(selector, key)| label(key).map(|l| (selector, l))));
+        }
+        let mut selecting = HashMap::<(SpecId, LabelSetId), BTreeSet<&str>>::new();
+        for (selector, label) in rules {
+            for seat in cluster.picked(selector).into_iter().map(|at| &cluster.seats[at]) {
+                selecting.entry((seat.spec, seat.labels)).or_default().insert(label);
+            }
+        }
+        Self { cluster, used, settings: HashMap::new(), selecting }
+    }
+
+    fn node(
+        &mut self,
+        host: &Host<'_>,
+        node: &NewNode,
+        pods: &BTreeMap<(SpecId, LabelSetId), u32>,
+        found: &mut Vec<Violation>,
+    ) {
+        let problem = self.cluster.problem;
+        let mut asked = Resources::default();
+        let mut kept = BTreeSet::new();
+        for ((spec, labels), count) in pods {
+            let each = &problem.specs[spec.index()].requests;
+            let all = each.iter().map(|(id, n)| (id, n.saturating_mul(i64::from(*count))));
+            asked = asked.plus(&Resources::from_amounts(all));
+            kept.extend(self.concerning(*spec, *labels));
+        }
+        let mut places = BTreeSet::new();
+        let mut last = crate::Price::ZERO;
+        for alternative in node.alternatives.iter() {
+            let what = |wrong: &str| {
+                let of_type = &problem.types[alternative.instance_type.index()].name;
+                let zone = &alternative.offering(problem).zone;
+                format!("{}: alternative {of_type} in {zone} {wrong}", host.title)
+            };
+            let offering = alternative.offering(problem);
+            if offering.price < last {
+                violation(found, what("is cheaper than the one before it"));
+            }
+            last = offering.price;
+            if !places.insert((alternative.instance_type, &offering.zone, &offering.capacity_type))
+                || (alternative.instance_type, alternative.offering as usize)
+                    == (node.instance_type, node.offering)
+            {
+                violation(found, what("is listed twice, or is the node itself"));
+            }
+            if let Some(wrong) = self.wrong(host, node, *alternative, pods, &asked, &kept) {
+                violation(found, what(&wrong));
+            }
+        }
+    }
+
+    /// What keeps an alternative from taking the node's place.
+    fn wrong(
+        &mut self,
+        host: &Host<'_>,
+        node: &NewNode,
+        alternative: Alternative,
+        pods: &BTreeMap<(SpecId, LabelSetId), u32>,
+        asked: &Resources,
+        kept: &BTreeSet<&str>,
+    ) -> Option<String> {
+        let problem = self.cluster.problem;
+        let pool = &problem.pools[node.pool.index()];
+        let of_type = &problem.types[alternative.instance_type.index()];
+        let own = &problem.types[node.instance_type.index()].capacity;
+        for (id, limit) in &pool.limits {
+            let used = self.used[node.pool.index()].get(*id).saturating_sub(own.get(*id));
+            let more = of_type.capacity.get(*id) > own.get(*id);
+            if more && used.saturating_add(of_type.capacity.get(*id)) > *limit {
+                return Some(format!("exceeds the NodePool's limit of {}", problem.resources[id.index()]));
+            }
+        }
+        let launch =
+            (node.pool.0, alternative.instance_type.0, alternative.offering, node.chosen_labels.clone());
+        let setting = self.settings.entry(launch).or_insert_with(|| setting(problem, node, alternative));
+        let value = |key: &str| setting.labels.get(key).map(String::as_str);
+        if let Some(unmet) = pool.requirements.iter().find(|r| !r.allows(value(&r.key))) {
+            return Some(format!("does not meet the NodePool's requirement on {}", unmet.key));
+        }
+        if let Some(label) = kept.iter().find(|key| setting.labels.get(**key) != host.labels.get(**key)) {
+            return Some(format!("has another {label}, which a rule of its pods counts over"));
+        }
+        for spec in pods.keys().map(|(spec, _)| &problem.specs[spec.index()]) {
+            if let Some(constraint) = broken(&spec.node, &setting.labels) {
+                return Some(format!("does not match the {} of one of its pods", constraint.source));
+            }
+            if let Some(port) = clash(&setting.ports, &spec.host_ports) {
+                return Some(format!("has host port {} taken by a DaemonSet", port.port));
+            }
+        }
+        let load = asked.plus(&setting.daemons);
+        let short = load.iter().find(|(id, amount)| *amount > of_type.allocatable.get(*id));
+        short.map(|(id, _)| format!("has too little {}", problem.resources[id.index()]))
+    }
+
+    /// The labels that rules concerning such a pod count over: its own rules, and those that select it.
+    fn concerning(&self, spec: SpecId, labels: LabelSetId) -> impl Iterator<Item = &'p str> {
+        let problem = self.cluster.problem;
+        let selecting = self.selecting.get(&(spec, labels)).into_iter().flatten().copied();
+        let spec = &problem.specs[spec.index()];
+        let terms = spec.affinity.iter().chain(&spec.anti_affinity).map(|t| &t.key);
+        let carried = spec.spread.iter().map(|s| &s.key).chain(terms).filter_map(label);
+        let zone = (!spec.unbound_claims.is_empty()).then_some(problem.zone_key.as_str());
+        selecting.chain(carried).chain(zone)
+    }
+}
+
+fn label(key: &TopologyKey) -> Option<&str> {
+    match key {
+        TopologyKey::Label(label) => Some(label),
+        TopologyKey::Host => None,
+    }
+}
+
+/// What a node would be like if it were launched as an alternative.
+fn setting(problem: &Problem, node: &NewNode, alternative: Alternative) -> Setting {
+    let pool = &problem.pools[node.pool.index()];
+    let mut labels = pool.labels.clone();
+    labels.extend(problem.types[alternative.instance_type.index()].labels.clone());
+    labels.extend(alternative.offering(problem).labels.clone());
+    labels.extend(node.chosen_labels.iter().cloned());
+    let (mut daemons, mut ports) = (Resources::default(), Vec::new());
+    for spec in problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]) {
+        if broken(&spec.node, &labels).is_none() && repelling(&pool.taints, &spec.tolerations).is_none() {
+            daemons = daemons.plus(&spec.requests);
+            ports.extend(spec.host_ports.iter().cloned());
+        }
+    }
+    Setting { labels, daemons, ports }
+}
