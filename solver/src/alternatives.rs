@@ -12,7 +12,7 @@
 //!
 //! Cheapest first, and at most [`TYPES`] types for each capacity type.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
@@ -33,8 +33,10 @@ const TYPES: usize = 60;
 pub(crate) struct Alternatives<'m> {
     model: &'m Model<'m>,
     stock: &'m Stock,
-    /// By variant: its kinds, cheapest first, then by the name of the type.
-    shelves: Vec<Vec<u32>>,
+    /// By variant: its kinds and their shapes, cheapest first, then by the name of the type.
+    shelves: Vec<Vec<(u32, u32)>>,
+    /// By kind: the number of its type, zone and capacity type together, and that of its capacity type.
+    places: Vec<(u32, u32)>,
     /// By selector of rules over node labels: those labels.
     labels: HashMap<SelectorId, BTreeSet<&'m str>>,
     /// By label: for each kind the number of its value, zero for none.
@@ -45,12 +47,21 @@ impl<'m> Alternatives<'m> {
     pub(crate) fn of(model: &'m Model<'m>, stock: &'m Stock) -> Self {
         let mut shelves = vec![Vec::new(); model.kinds.variants.len()];
         for (at, kind) in model.kinds.kinds.iter().enumerate() {
-            shelves[kind.variant as usize].push(at as u32);
+            shelves[kind.variant as usize].push((at as u32, kind.shape));
         }
         for shelf in &mut shelves {
             // Kinds stand by the names of their types already.
-            shelf.sort_by_key(|at| model.kinds.kinds[*at as usize].price);
+            shelf.sort_by_key(|(at, _)| model.kinds.kinds[*at as usize].price);
         }
+        let (mut places, mut capacities) = (HashMap::new(), HashMap::new());
+        let number = |kind: &Kind| {
+            let offering = offering(model, kind);
+            let capacity = offering.capacity_type.as_str();
+            let (next, next_capacity) = (places.len() as u32, capacities.len() as u32);
+            let place = *places.entry((kind.instance_type, offering.zone.as_str(), capacity)).or_insert(next);
+            (place, *capacities.entry(capacity).or_insert(next_capacity))
+        };
+        let places = model.kinds.kinds.iter().map(number).collect();
         let mut labels = HashMap::<_, BTreeSet<_>>::new();
         let problem = model.problem;
         let running = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
@@ -58,7 +69,7 @@ impl<'m> Alternatives<'m> {
         for (selector, label) in pending.chain(running).flat_map(label_rules) {
             labels.entry(model.classes.selector_id(selector)).or_default().insert(label);
         }
-        let mut this = Self { model, stock, shelves, labels, columns: BTreeMap::new() };
+        let mut this = Self { model, stock, shelves, places, labels, columns: BTreeMap::new() };
         let known: BTreeSet<&str> = this.labels.values().flatten().copied().collect();
         for label in known.into_iter().chain([problem.zone_key.as_str()]) {
             this.columns.insert(label, column(model, label));
@@ -80,34 +91,30 @@ impl<'m> Alternatives<'m> {
         let fits = |shape: &crate::kind::Shape| load.iter().zip(&shape.room).all(|(need, have)| need <= have);
         let roomy: Vec<bool> = model.kinds.shapes.iter().map(fits).collect();
         let shelf = &self.shelves[variant as usize];
-        let holds = |at: &&u32| {
-            let kind = **at as usize;
-            roomy[model.kinds.kinds[kind].shape as usize]
-                && gates.iter().all(|gate| gate.contains(kind))
-                && tied.iter().all(|column| column[kind] == column[like as usize])
+        let holds = |(at, shape): &&(u32, u32)| {
+            roomy[*shape as usize]
+                && gates.iter().all(|gate| gate.contains(*at as usize))
+                && tied.iter().all(|column| column[*at as usize] == column[like as usize])
         };
-        shelf.iter().filter(holds).copied().collect()
+        shelf.iter().filter(holds).map(|(at, _)| *at).collect()
     }
 
     /// What else a bin could be launched as, with `budget` left of the limits.
     pub(crate) fn of_bins(&self, bins: &Bins, budget: &Budget) -> Arc<[Alternative]> {
         let model = self.model;
         let own = &model.kinds.kinds[bins.kind as usize];
-        let place = |kind: &Kind| {
-            (kind.instance_type, &*offering(model, kind).zone, &*offering(model, kind).capacity_type)
-        };
-        let mut seen = BTreeSet::from([place(own)]);
-        let mut types = BTreeMap::<&str, BTreeSet<TypeId>>::new();
-        types.entry(&offering(model, own).capacity_type).or_default().insert(own.instance_type);
+        let place = |at: u32| self.places[at as usize];
+        let (own_place, own_capacity) = place(bins.kind);
+        let mut seen = HashSet::from([own_place]);
+        let mut types = HashMap::<u32, HashSet<TypeId>>::new();
+        types.entry(own_capacity).or_default().insert(own.instance_type);
         let mut found = Vec::new();
         for at in self.holding(&bins.pattern, bins.kind, own.variant) {
             let kind = &model.kinds.kinds[at as usize];
-            let of_capacity = types.entry(&offering(model, kind).capacity_type).or_default();
-            let known = of_capacity.contains(&kind.instance_type);
-            if !known && of_capacity.len() == TYPES
-                || !budget.allows_instead(model, own, kind)
-                || !seen.insert(place(kind))
-            {
+            let (place, capacity) = place(at);
+            let of_capacity = types.entry(capacity).or_default();
+            let one_too_many = of_capacity.len() == TYPES && !of_capacity.contains(&kind.instance_type);
+            if one_too_many || !budget.allows_instead(model, own, kind) || !seen.insert(place) {
                 continue;
             }
             of_capacity.insert(kind.instance_type);

@@ -3,39 +3,75 @@
 //! What is checked is sufficient, and stricter than the scheduler: where a rule over a node label concerns a pod of the
 //! node, the alternative must have the very same value of that label, so that every such rule counts as before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::cluster::{Cluster, Host, broken, clash, repelling};
+use super::cluster::{Cluster, Host, clash, repelling};
 use super::{Violation, violation};
-use crate::problem::{HostPort, LabelSetId, Labels, PodSelector, Problem, Resources, SpecId, TopologyKey};
+use crate::problem::{
+    HostPort, LabelSetId, Labels, NodeConstraint, PodSelector, Problem, Resources, SpecId, Term, TopologyKey,
+};
 use crate::solution::{Alternative, NewNode, Solution};
 
 /// A node that could be launched: what it is, and what that means for pods.
 type Launch = (u32, u32, u32, Vec<(String, String)>);
 
-/// Labels of a node, and what its `DaemonSets` take.
-struct Setting {
-    labels: Labels,
-    daemons: Resources,
+/// Pods that no rule tells apart.
+type Pods = (SpecId, LabelSetId);
+
+/// What the `DaemonSets` of a node take.
+struct Taken {
+    room: Resources,
     ports: Vec<HostPort>,
+}
+
+/// The labels of a node that could be launched.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    chosen: &'a [(String, String)],
+    offering: &'a Labels,
+    of_type: &'a Labels,
+    pool: &'a Labels,
+}
+
+impl<'a> View<'a> {
+    fn of(problem: &'a Problem, node: &'a NewNode, alternative: Alternative) -> Self {
+        Self {
+            chosen: &node.chosen_labels,
+            offering: &alternative.offering(problem).labels,
+            of_type: &problem.types[alternative.instance_type.index()].labels,
+            pool: &problem.pools[node.pool.index()].labels,
+        }
+    }
+
+    fn get(&self, key: &str) -> Option<&'a str> {
+        let chosen = self.chosen.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value);
+        let found = chosen.or_else(|| self.offering.get(key)).or_else(|| self.of_type.get(key));
+        found.or_else(|| self.pool.get(key)).map(String::as_str)
+    }
+
+    /// The first node constraint that is not met.
+    fn broken<'c>(&self, constraints: &'c [NodeConstraint]) -> Option<&'c NodeConstraint> {
+        let meets = |term: &Term| term.iter().all(|r| r.allows(self.get(&r.key)));
+        constraints.iter().find(|constraint| !constraint.any_of.iter().any(meets))
+    }
 }
 
 pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<Violation>) {
     let mut checker = Checker::of(cluster, solution);
     // Nodes with the same list and alike pods have one verdict.
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for host in &cluster.hosts {
         let Some(node) = host.new.map(|at| &solution.new_nodes[at]) else { continue };
-        let mut pods = BTreeMap::<(SpecId, LabelSetId), u32>::new();
-        for seat in &host.seats {
-            let seat = &cluster.seats[*seat];
-            *pods.entry((seat.spec, seat.labels)).or_default() += 1;
-        }
+        let mut pods: Vec<Pods> = Vec::with_capacity(host.seats.len());
+        pods.extend(host.seats.iter().map(|at| (cluster.seats[*at].spec, cluster.seats[*at].labels)));
+        pods.sort_unstable();
         let list = Arc::as_ptr(&node.alternatives).cast::<Alternative>();
         let own = (node.pool, node.instance_type, node.offering, node.chosen_labels.clone());
-        if seen.insert((list, own, pods.iter().map(|(k, v)| (*k, *v)).collect::<Vec<_>>())) {
-            checker.node(host, node, &pods, found);
+        let key = (list, own, pods);
+        if !seen.contains(&key) {
+            checker.node(host, node, &key.2, found);
+            seen.insert(key);
         }
     }
 }
@@ -44,9 +80,9 @@ struct Checker<'c, 'p> {
     cluster: &'c Cluster<'p>,
     /// By pool: what its nodes have together, and how much of what its limits allow.
     used: Vec<Resources>,
-    settings: HashMap<Launch, Setting>,
+    taken: HashMap<Launch, Taken>,
     /// The labels of rules that select such a pod, of pods that run or are placed.
-    selecting: HashMap<(SpecId, LabelSetId), BTreeSet<&'p str>>,
+    selecting: HashMap<Pods, BTreeSet<&'p str>>,
 }
 
 impl<'c, 'p> Checker<'c, 'p> {
@@ -64,28 +100,23 @@ impl<'c, 'p> Checker<'c, 'p> {
             let terms = spec.affinity.iter().chain(&spec.anti_affinity).map(|t| (&t.selector, &t.key));
             rules.extend(spread.chain(terms).filter_map(|(selector, key)| label(key).map(|l| (selector, l))));
         }
-        let mut selecting = HashMap::<(SpecId, LabelSetId), BTreeSet<&str>>::new();
+        let mut selecting = HashMap::<Pods, BTreeSet<&str>>::new();
         for (selector, label) in rules {
             for seat in cluster.picked(selector).into_iter().map(|at| &cluster.seats[at]) {
                 selecting.entry((seat.spec, seat.labels)).or_default().insert(label);
             }
         }
-        Self { cluster, used, settings: HashMap::new(), selecting }
+        Self { cluster, used, taken: HashMap::new(), selecting }
     }
 
-    fn node(
-        &mut self,
-        host: &Host<'_>,
-        node: &NewNode,
-        pods: &BTreeMap<(SpecId, LabelSetId), u32>,
-        found: &mut Vec<Violation>,
-    ) {
+    fn node(&mut self, host: &Host<'_>, node: &NewNode, pods: &[Pods], found: &mut Vec<Violation>) {
         let problem = self.cluster.problem;
         let mut asked = Resources::default();
         let mut kept = BTreeSet::new();
-        for ((spec, labels), count) in pods {
+        for alike in pods.chunk_by(|a, b| a == b) {
+            let (spec, labels) = &alike[0];
             let each = &problem.specs[spec.index()].requests;
-            let all = each.iter().map(|(id, n)| (id, n.saturating_mul(i64::from(*count))));
+            let all = each.iter().map(|(id, n)| (id, n.saturating_mul(alike.len() as i64)));
             asked = asked.plus(&Resources::from_amounts(all));
             kept.extend(self.concerning(*spec, *labels));
         }
@@ -120,7 +151,7 @@ impl<'c, 'p> Checker<'c, 'p> {
         host: &Host<'_>,
         node: &NewNode,
         alternative: Alternative,
-        pods: &BTreeMap<(SpecId, LabelSetId), u32>,
+        pods: &[Pods],
         asked: &Resources,
         kept: &BTreeSet<&str>,
     ) -> Option<String> {
@@ -137,23 +168,26 @@ impl<'c, 'p> Checker<'c, 'p> {
         }
         let launch =
             (node.pool.0, alternative.instance_type.0, alternative.offering, node.chosen_labels.clone());
-        let setting = self.settings.entry(launch).or_insert_with(|| setting(problem, node, alternative));
-        let value = |key: &str| setting.labels.get(key).map(String::as_str);
-        if let Some(unmet) = pool.requirements.iter().find(|r| !r.allows(value(&r.key))) {
+        let view = View::of(problem, node, alternative);
+        let taken = self.taken.entry(launch).or_insert_with(|| taken(problem, node, view));
+        if let Some(unmet) = pool.requirements.iter().find(|r| !r.allows(view.get(&r.key))) {
             return Some(format!("does not meet the NodePool's requirement on {}", unmet.key));
         }
-        if let Some(label) = kept.iter().find(|key| setting.labels.get(**key) != host.labels.get(**key)) {
+        if let Some(label) =
+            kept.iter().find(|key| view.get(key) != host.labels.get(**key).map(String::as_str))
+        {
             return Some(format!("has another {label}, which a rule of its pods counts over"));
         }
-        for spec in pods.keys().map(|(spec, _)| &problem.specs[spec.index()]) {
-            if let Some(constraint) = broken(&spec.node, &setting.labels) {
+        for alike in pods.chunk_by(|a, b| a.0 == b.0) {
+            let spec = &problem.specs[alike[0].0.index()];
+            if let Some(constraint) = view.broken(&spec.node) {
                 return Some(format!("does not match the {} of one of its pods", constraint.source));
             }
-            if let Some(port) = clash(&setting.ports, &spec.host_ports) {
+            if let Some(port) = clash(&taken.ports, &spec.host_ports) {
                 return Some(format!("has host port {} taken by a DaemonSet", port.port));
             }
         }
-        let load = asked.plus(&setting.daemons);
+        let load = asked.plus(&taken.room);
         let short = load.iter().find(|(id, amount)| *amount > of_type.allocatable.get(*id));
         short.map(|(id, _)| format!("has too little {}", problem.resources[id.index()]))
     }
@@ -177,19 +211,15 @@ fn label(key: &TopologyKey) -> Option<&str> {
     }
 }
 
-/// What a node would be like if it were launched as an alternative.
-fn setting(problem: &Problem, node: &NewNode, alternative: Alternative) -> Setting {
-    let pool = &problem.pools[node.pool.index()];
-    let mut labels = pool.labels.clone();
-    labels.extend(problem.types[alternative.instance_type.index()].labels.clone());
-    labels.extend(alternative.offering(problem).labels.clone());
-    labels.extend(node.chosen_labels.iter().cloned());
-    let (mut daemons, mut ports) = (Resources::default(), Vec::new());
+/// What `DaemonSets` would take of a node with these labels.
+fn taken(problem: &Problem, node: &NewNode, view: View<'_>) -> Taken {
+    let taints = &problem.pools[node.pool.index()].taints;
+    let mut taken = Taken { room: Resources::default(), ports: Vec::new() };
     for spec in problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]) {
-        if broken(&spec.node, &labels).is_none() && repelling(&pool.taints, &spec.tolerations).is_none() {
-            daemons = daemons.plus(&spec.requests);
-            ports.extend(spec.host_ports.iter().cloned());
+        if view.broken(&spec.node).is_none() && repelling(taints, &spec.tolerations).is_none() {
+            taken.room = taken.room.plus(&spec.requests);
+            taken.ports.extend(spec.host_ports.iter().cloned());
         }
     }
-    Setting { labels, daemons, ports }
+    taken
 }
