@@ -8,7 +8,7 @@ use stowage_solver::Diversity;
 const NODES: &str = "New nodes";
 /// What Karpenter asks for before it replaces one spot node by a cheaper one: with fewer types to choose from, the cheapest
 /// is soon the one that is interrupted.
-const SPOT_DIVERSITY: usize = 15;
+const SPOT_DIVERSITY: u8 = 15;
 
 /// What is said of all new nodes whose `NodePool` does not say it.
 #[derive(Debug, clap::Args)]
@@ -35,9 +35,10 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "BYTES", help_heading = NODES)]
     pub(crate) max_node_memory: Option<Quantity>,
 
-    /// As how many instance types each spot node should be launchable, its own included
-    #[arg(long, value_name = "TYPES", default_value_t = SPOT_DIVERSITY, help_heading = NODES)]
-    pub(crate) spot_diversity: usize,
+    /// As how many instance types each spot node should be launchable, its own included: 1 to 60
+    #[arg(long, value_name = "TYPES", default_value_t = SPOT_DIVERSITY, help_heading = NODES,
+        value_parser = clap::value_parser!(u8).range(1..=60))]
+    pub(crate) spot_diversity: u8,
 
     /// Spend up to this share of the plan's cost to reach it: 0.01 or 1%
     #[arg(long, value_name = "SHARE", default_value = "0%", help_heading = NODES)]
@@ -60,7 +61,7 @@ impl NodeArgs {
     pub(crate) fn diversity(&self) -> Option<Diversity> {
         (self.prefer_diversity > Share::ZERO).then(|| Diversity {
             capacity_type: SPOT.to_owned(),
-            types: self.spot_diversity,
+            types: usize::from(self.spot_diversity),
             premium: self.prefer_diversity.as_f64(),
         })
     }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
         notes: Vec::new(),
         prices: prices(&catalog),
         asked_gap: args.gap.as_f64(),
-        wanted_types: args.nodes.spot_diversity,
+        wanted_types: usize::from(args.nodes.spot_diversity),
         solve_seconds,
     };
     answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);

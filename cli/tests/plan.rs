@@ -292,6 +292,68 @@ fn fixed_costs_make_fewer_nodes_and_stand_beside_the_bill() {
     assert_eq!(run(&["plan", &path("analytics"), "--node-cost", "-1"]).code, Some(2));
 }
 
+/// A catalogue of spot machines: one that holds eight pods, and four that hold half of them for a little more.
+fn spot_catalog(folder: &std::path::Path) -> String {
+    let one = |name: &str, cpus: u32, price: f64| {
+        format!(
+            r#"{{"name": "{name}", "architecture": "amd64", "operatingSystems": ["linux"],
+                "resources": {{"cpu": "{cpus}", "memory": "{cpus}Gi", "pods": "110"}},
+                "labels": {{"karpenter.k8s.aws/instance-category": "m", "karpenter.k8s.aws/instance-generation": "7"}},
+                "offerings": [{{"Price": {price}, "Available": true, "Requirements": [
+                    {{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]}},
+                    {{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a", "b"]}}]}}]}}"#
+        )
+    };
+    let mut types = vec![one("huge", 8, 0.8)];
+    types.extend(["a1", "a2", "a3", "a4"].map(|name| one(name, 4, 0.404)));
+    let file = folder.join("catalog.json");
+    std::fs::write(&file, format!("[{}]", types.join(","))).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn diversity_is_bought_where_few_types_hold_the_pods_of_a_spot_node() {
+    let catalog = spot_catalog(&folder("diversity"));
+    let pods: Vec<_> = (0..8).map(|n| pod(&format!("web-{n}"), "1Gi")).collect();
+    let input = format!(r#"{{"kind": "List", "apiVersion": "v1", "items": [{}]}}"#, pods.join(","));
+    let ran = |args: &[&str]| {
+        run_with_input(&[&["plan", "-", "--catalog", &catalog], args].concat(), input.as_bytes())
+    };
+    let plan = |args: &[&str]| -> Value {
+        let ran = ran(&[&["-o", "json"], args].concat());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr))
+    };
+    let wanted = ["--spot-diversity", "5", "--show", "alternatives"];
+    let plain = plan(&wanted);
+    let spot = serde_json::json!({"nodes": 1, "leastTypes": 1, "wantedTypes": 5, "nodesBelow": 1});
+    assert_eq!(plain["summary"]["spot"], spot);
+    assert_eq!(
+        plain["newNodes"][0]["launchOptions"],
+        serde_json::json!([{"instanceType": "huge", "capacityType": "spot", "zones": ["b"], "price": 0.8}])
+    );
+    let bought = plan(&[&wanted[..], &["--prefer-diversity", "1%"]].concat());
+    let spot =
+        serde_json::json!({"nodes": 2, "leastTypes": 5, "wantedTypes": 5, "nodesBelow": 0, "premium": 0.008});
+    assert_eq!(bought["summary"]["spot"], spot);
+    assert_eq!(bought["summary"]["hourlyCost"], 0.808);
+    assert_eq!(
+        list(&bought["newNodes"][0], "launchOptions").len(),
+        5,
+        "four types, and one zone more of its own"
+    );
+    let table = |args: &[&str]| ran(&[&wanted[..2], args].concat()).stdout;
+    assert!(
+        table(&[]).contains("the spot node, default-0, can be launched as 1 instance type, fewer than the 5")
+    );
+    let bought = table(&["--prefer-diversity", "1%"]);
+    assert!(
+        bought
+            .contains("each spot node can be launched as 5 instance types or more; $0.0080 an hour is paid"),
+        "{bought}"
+    );
+    assert_eq!(ran(&["--spot-diversity", "61"]).code, Some(2));
+}
+
 #[test]
 fn sizes_of_nodes_are_kept_to() {
     let plan =
