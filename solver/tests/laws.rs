@@ -141,6 +141,7 @@ proptest! {
 
 /// The generator reaches what it is for.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one list of what to reach")]
 fn the_generator_reaches_every_rule() {
     let mut runner = TestRunner::deterministic();
     let mut reached = BTreeSet::new();
@@ -164,6 +165,28 @@ fn the_generator_reaches_every_rule() {
             solution.new_nodes.iter().any(|n| {
                 problem.types[n.instance_type.index()].capacity.get(stowage_solver::ResourceId(2)) > 0
             }),
+        );
+        let gpus = |pod: &stowage_solver::PodId| {
+            problem.specs[problem.pods[pod.index()].spec.index()].requests.get(stowage_solver::ResourceId(2))
+        };
+        note(
+            "pods with and without gpus on one node",
+            solution
+                .new_nodes
+                .iter()
+                .any(|n| n.pods.iter().any(|p| gpus(p) > 0) && n.pods.iter().any(|p| gpus(p) == 0)),
+        );
+        note(
+            "a cap on nodes reached",
+            problem.pools.iter().enumerate().any(|(at, pool)| {
+                let bought = solution.new_nodes.iter().filter(|n| n.pool.index() == at).count();
+                pool.node_limit.is_some_and(|limit| bought as u32 == limit)
+            }),
+        );
+        note("fixed costs paid", solution.fixed_cost() > Price::ZERO);
+        note(
+            "existing nodes filled and new ones bought",
+            !solution.placements.is_empty() && !solution.new_nodes.is_empty(),
         );
         note(
             "chosen labels",
@@ -210,7 +233,11 @@ fn the_generator_reaches_every_rule() {
         "several pools in one plan",
         "existing nodes filled",
         "pods left over",
+        "existing nodes filled and new ones bought",
         "gpus",
+        "pods with and without gpus on one node",
+        "a cap on nodes reached",
+        "fixed costs paid",
         "chosen labels",
         "limits bind",
         "topology binds",
