@@ -15,6 +15,9 @@ struct Args {
     /// The seed of the first; the others follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// These seeds instead, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<u64>,
     /// Control planes at once
     #[arg(long, default_value_t = 4)]
     lanes: usize,
@@ -31,9 +34,10 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let Args { clusters, seed, lanes, failures, shrink, .. } = args;
-    match args.replay {
+    let Args { clusters, seed, only, lanes, failures, shrink, replay: path } = args;
+    let seeds = if only.is_empty() { (seed..).take(clusters as usize).collect() } else { only };
+    match path {
         Some(path) => replay(&path, shrink > 0),
-        None => run(&Settings { seed, clusters, lanes, failures, shrink }),
+        None => run(&Settings { seeds, lanes, failures, shrink }),
     }
 }

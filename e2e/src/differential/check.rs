@@ -1,6 +1,6 @@
 //! One cluster against the real scheduler: do planned pods fit where they are planned, and do others fit nowhere?
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde_json::Value;
@@ -124,7 +124,7 @@ fn order<'a>(
     plan: &Plan,
     pods: &BTreeMap<String, &'a Value>,
     first: &BTreeSet<String>,
-) -> VecDeque<(String, &'a Value)> {
+) -> Vec<(String, &'a Value)> {
     let mut on_node = BTreeMap::<&str, usize>::new();
     let mut out: Vec<_> = plan
         .placed
@@ -175,27 +175,28 @@ fn as_planned(
 }
 
 /// Lets planned pods go one by one, each nominated to its node. The scheduler looks at that node first, so a pod that is
-/// bound elsewhere was refused there. Such a pod is taken back and tried again after the others. Returns those of which
-/// none could go in the end, and why.
+/// bound elsewhere was refused there. Such a pod is taken back, and has its turn again after the next that is let in: before
+/// all that come later in the order. Returns those of which none could go in the end, and why.
 fn in_order(
     stage: &mut Stage,
     case: &Case,
     plan: &Plan,
-    mut left: VecDeque<(String, &Value)>,
+    mut left: Vec<(String, &Value)>,
 ) -> Result<BTreeMap<String, String>> {
     let mut uids = BTreeMap::new();
     for (name, pod) in &left {
-        uids.insert(name.clone(), stage.submit(pod, Some(&plan.placed[name]))?);
+        uids.insert(name.clone(), stage.submit(pod)?);
     }
     stage.barrier()?;
     let mut refused = BTreeMap::<String, String>::new();
-    while refused.len() < left.len() {
-        let Some((name, pod)) = left.pop_front() else { break };
-        stage.release(pod)?;
-        let seen = stage.wait(&[uids[&name].clone()], &name, |seen| seen[0].is_decided())?;
-        let planned = &plan.placed[&name];
+    while let Some(at) = left.iter().position(|(name, _)| !refused.contains_key(name)) {
+        let (name, pod) = &left[at];
+        let planned = &plan.placed[name];
+        stage.release(pod, Some(planned))?;
+        let seen = stage.wait(&[uids[name].clone()], name, |seen| seen[0].is_decided())?;
         if seen[0].node.as_ref() == Some(planned) {
             refused.clear();
+            left.remove(at);
             continue;
         }
         let why = match &seen[0] {
@@ -203,12 +204,11 @@ fn in_order(
             Seen { refused, .. } => refused.clone().unwrap_or_default(),
         };
         let had_claims = stage.withdraw(case, pod)?;
-        uids.insert(name.clone(), stage.submit(pod, Some(planned))?);
+        uids.insert(name.clone(), stage.submit(pod)?);
         if had_claims {
             stage.barrier()?;
         }
         refused.insert(name.clone(), why);
-        left.push_back((name, pod));
     }
     Ok(refused)
 }
@@ -216,9 +216,9 @@ fn in_order(
 /// Adds an empty node of every kind there is, and lets the pods go that have no place.
 fn nowhere(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<Vec<Disagreement>> {
     stage.add_nodes(&plan.launchable)?;
-    let uids = plan.unplaced.keys().map(|name| stage.submit(pods[name], None)).collect::<Result<Vec<_>>>()?;
+    let uids = plan.unplaced.keys().map(|name| stage.submit(pods[name])).collect::<Result<Vec<_>>>()?;
     stage.barrier()?;
-    plan.unplaced.keys().try_for_each(|name| stage.release(pods[name]))?;
+    plan.unplaced.keys().try_for_each(|name| stage.release(pods[name], None))?;
     let seen = stage.wait(&uids, "pods without a place", |seen| seen.iter().all(Seen::is_decided))?;
     let mut out = Vec::new();
     for ((pod, why), seen) in plan.unplaced.iter().zip(seen) {
@@ -231,9 +231,9 @@ fn nowhere(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> R
 
 /// Lets the planned pods go all together, told nothing. Returns how many find a node.
 fn alone(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<usize> {
-    let uids = plan.placed.keys().map(|name| stage.submit(pods[name], None)).collect::<Result<Vec<_>>>()?;
+    let uids = plan.placed.keys().map(|name| stage.submit(pods[name])).collect::<Result<Vec<_>>>()?;
     stage.barrier()?;
-    plan.placed.keys().try_for_each(|name| stage.release(pods[name]))?;
+    plan.placed.keys().try_for_each(|name| stage.release(pods[name], None))?;
     let count = |seen: &[Seen]| seen.iter().filter(|s| s.node.is_some()).count();
     let mut bound = count(&stage.wait(&uids, "pods on their own", |seen| seen.iter().all(Seen::is_decided))?);
     // One that is bound may make room for another that was refused: all that has begun is done after a barrier.

@@ -39,6 +39,23 @@ pub(crate) struct Plan {
     pub(crate) launchable: Vec<NodeToBe>,
 }
 
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for node in &self.nodes {
+            let (name, labels) =
+                (&node.objects[0]["metadata"]["name"], &node.objects[0]["metadata"]["labels"]);
+            writeln!(f, "{name}: {labels}, {} pods of DaemonSets", node.daemons.len())?;
+        }
+        for (pod, node) in &self.placed {
+            writeln!(f, "{pod} on {node}")?;
+        }
+        for (pod, why) in &self.unplaced {
+            writeln!(f, "{pod} nowhere: {why}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Plans a case.
 ///
 /// # Errors

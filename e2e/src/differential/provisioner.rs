@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::client::Client;
@@ -24,7 +24,7 @@ pub(crate) fn start(client: &Client) -> Result<()> {
                 && claim["spec"]["volumeName"].is_null()
                 && let Err(error) = provision(&client, &claim)
             {
-                // A claim or node that went away meanwhile is no one's concern; whoever waits for the pod tells the rest.
+                // Whoever waits for the pod waits in vain, and says so.
                 eprintln!("no volume is made: {error:#}");
             }
             true
@@ -59,12 +59,12 @@ fn provision(client: &Client, claim: &Value) -> Result<()> {
     if made.status == 409 {
         return Ok(());
     }
-    client.patch(
-        &path,
-        &json!({
-            "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
-            "spec": {"volumeName": volume},
-        }),
-    )?;
+    let bound = json!({
+        "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+        "spec": {"volumeName": volume},
+    });
+    let answer = client.send("PATCH", &path, "application/merge-patch+json", Some(&bound))?;
+    // The claim may be gone since.
+    ensure!(matches!(answer.status, 200 | 404), "{path}: {} {}", answer.status, answer.body["message"]);
     Ok(())
 }

@@ -103,7 +103,7 @@ fn without_fields(case: &mut Case, fails: &mut dyn FnMut(&Case) -> Result<bool>)
 
 /// Pointers to what may go, outermost first, later list items before earlier ones.
 fn collect(value: &Value, at: String, paths: &mut Vec<String>) {
-    const KEPT: [&str; 16] = [
+    const KEPT: [&str; 17] = [
         "/apiVersion",
         "/kind",
         "/metadata",
@@ -119,6 +119,8 @@ fn collect(value: &Value, at: String, paths: &mut Vec<String>) {
         "/spec/template/spec",
         "/spec/template/spec/requirements",
         "/metadata/labels",
+        // Every kubelet gives its node this one.
+        "/metadata/labels/kubernetes.io~1hostname",
         "/spec/selector",
     ];
     if !at.is_empty()

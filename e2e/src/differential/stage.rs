@@ -112,8 +112,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Makes a pending pod, held back by a gate; nominated to a node where one is given. Returns its uid.
-    pub(crate) fn submit(&self, pod: &Value, nominated: Option<&str>) -> Result<String> {
+    /// Makes a pending pod, held back by a gate. Returns its uid.
+    pub(crate) fn submit(&self, pod: &Value) -> Result<String> {
         let mut gated = pod.clone();
         gated["spec"]["schedulingGates"] = json!([{"name": GATE}]);
         let made = self.client().create(&collection(pod)?, &gated)?;
@@ -125,15 +125,16 @@ impl Stage {
             }]);
             self.create(&claim)?;
         }
+        Ok(uid)
+    }
+
+    /// Lets a pod go; nominated to a node where one is given. Not before: the scheduler counts pods that are nominated to a
+    /// node as if they ran there, when it looks at that node, and not when it looks at others.
+    pub(crate) fn release(&self, pod: &Value, nominated: Option<&str>) -> Result<()> {
         if let Some(node) = nominated {
             let path = format!("{}/status", path_of(pod)?);
             self.client().patch(&path, &json!({"status": {"nominatedNodeName": node}}))?;
         }
-        Ok(uid)
-    }
-
-    /// Lets a pod go.
-    pub(crate) fn release(&self, pod: &Value) -> Result<()> {
         self.client().patch(&path_of(pod)?, &json!({"spec": {"schedulingGates": null}}))?;
         Ok(())
     }
