@@ -13,7 +13,8 @@ use proptest::test_runner::{Config, RngSeed};
 use stowage_solver::{Effort, Memory, Options, Problem, Solution, solve_again};
 
 fn again(problem: &Problem, memory: &mut Memory) -> Solution {
-    let options = Options { effort: Effort::Balanced, gap: 0.001, max_steps: 20_000_000, ..Options::default() };
+    let options =
+        Options { effort: Effort::Balanced, gap: 0.001, max_steps: 20_000_000, ..Options::default() };
     solve_again(problem, &options, memory, &AtomicBool::new(false), &mut |_, _, _| {}).unwrap()
 }
 

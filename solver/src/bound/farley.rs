@@ -1,9 +1,11 @@
-//! Farley's bound: from any prices of the classes, true whatever the prices.
+//! Farley's bound, part by part: from any prices of the parts, true whatever the prices.
 //!
-//! If no pattern of any kind is worth more than θ times what the kind costs, then pods worth `Σ count · y` cannot be
-//! had for less than `Σ count · y / θ` (Farley 1990). The y are the dual prices of column generation, rounded to
-//! integers; the most that a pattern is worth comes from [`super::knapsack`], proven. Existing nodes cost nothing, so
-//! the most that pods on them can be worth is taken off first.
+//! If no pattern of a kind is worth more than θ times what the kind costs, then with the prices of all its parts divided by
+//! θ it is worth what it costs at most. So each part's price y is divided by the largest θ of the kinds that take it, and
+//! pods worth `Σ count · y / θ` cannot be had for less. (Farley 1990 divides all prices by the largest θ of all; one kind
+//! that is hard to prove then spoils the bound for everybody.) The y are the dual prices of column generation, rounded to
+//! integers; the most that a pattern is worth comes from [`super::knapsack`], proven. Existing nodes cost nothing, so the
+//! most that pods on them can be worth is taken off.
 //!
 //! A pattern found to be worth more than its kind costs is a column that greedy pricing missed, and goes back to it.
 
@@ -12,7 +14,7 @@ use std::collections::HashMap;
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::{Thing, priced_bound, search, worth};
-use super::{Relaxation, kind, takes};
+use super::{Part, Relaxation, kind, takes};
 use crate::model::{Model, copies};
 
 /// Fixed point of values and of λ: a micro-dollar is 2^40.
@@ -42,12 +44,12 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
     let exact: Vec<i128> = values.iter().map(|v| fixed(*v)).collect();
     let parts = &relaxed.parts;
     let caps: Vec<u32> = parts.iter().map(|p| p.count.min(p.together)).collect();
-    let things = |inside: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
+    let things = |values: &[i128], inside: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
         let all = inside.map(|part| {
             let need = parts[part as usize].need.as_slice();
             Thing {
                 part,
-                value: exact[part as usize],
+                value: values[part as usize],
                 need,
                 most: caps[part as usize].min(copies(need, room)),
             }
@@ -55,19 +57,21 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
         all.filter(|t| t.most > 0 && t.value > 0).collect()
     };
     let mut lambdas: Vec<Vec<i128>> = Vec::new();
-    let mut cache = HashMap::<u32, usize>::new();
-    let worth_all: i128 = exact.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
-    // Existing nodes can only take away from this.
-    let hopeless = |price: i128, worth: i128| {
-        (worth_all / SCALE).saturating_mul(price) / worth.max(1) <= i128::from(known)
+    let mut cache = HashMap::<(u32, &[u32]), usize>::new();
+    // By part: one over the largest θ of its kinds, as a fixed-point number; `None` until some kind takes it.
+    let mut shares: Vec<Option<i128>> = vec![None; parts.len()];
+    // Kinds still to come and existing nodes can only take away from this.
+    let hopeless = |shares: &[Option<i128>]| {
+        let part = |((y, p), share): ((&i128, &Part), &Option<i128>)| {
+            scaled(*y, share.unwrap_or(SCALE).min(SCALE)) * i128::from(p.count)
+        };
+        exact.iter().zip(parts).zip(shares).map(part).sum::<i128>() / SCALE <= i128::from(known)
     };
     let mut limit = NODES;
-    // For each kind: its price, and what no pattern in it is worth more than.
-    let mut verdicts: Vec<(i128, i128)> = Vec::new();
     for open in &relaxed.kinds {
         let price = i128::from(kind(model, open.kind).price) * SCALE;
         let room = open.room.as_slice();
-        let inside = things(&mut open.parts.iter().copied(), room);
+        let inside = things(&exact, &mut open.parts.iter().copied(), room);
         if inside.is_empty() {
             continue;
         }
@@ -75,44 +79,54 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
             // A free kind holds anything for nothing; one dearer than the arithmetic allows is left to the other bound.
             return proof;
         }
-        let shape = kind(model, open.kind).shape;
+        let held: Vec<u32> = inside.iter().map(|t| t.part).collect();
+        let alike = (kind(model, open.kind).shape, open.parts.as_slice());
         let target = price + price / NEGLIGIBLE;
         // Neighbours' prices of room often do, and save an LP.
         let known = lambdas.iter().map(|l| priced_bound(&inside, room, l)).min();
         let verdict = if known.is_some_and(|bound| bound <= target) {
             target
         } else {
-            let lambda = *cache.entry(shape).or_insert_with(|| {
+            let lambda = *cache.entry(alike).or_insert_with(|| {
                 lambdas.push(room_prices(&inside, room));
                 lambdas.len() - 1
             });
-            let verdict = search(inside, room, &lambdas[lambda], target, limit);
+            let lambda = &lambdas[lambda];
+            let verdict = search(inside, room, lambda, target, limit);
             proof.steps += verdict.steps;
             if let Some(pattern) = verdict.found {
                 proof.missed.push((open.kind, pattern));
             }
             verdict.bound
         };
-        if hopeless(price, verdict) {
+        let share = (price << 40) / verdict.max(1);
+        for part in &held {
+            let known = &mut shares[*part as usize];
+            *known = Some(known.map_or(share, |s| s.min(share)));
+        }
+        if verdict > target && limit > HOPELESS_NODES && hopeless(&shares) {
             limit = HOPELESS_NODES;
         }
-        verdicts.push((price, verdict));
     }
-    let mut sum = worth_all;
+    // A part that no kind takes is on existing nodes only: worth nothing here.
+    let lowered: Vec<i128> =
+        exact.iter().zip(&shares).map(|(y, share)| scaled(*y, share.unwrap_or(0))).collect();
+    let mut sum: i128 = lowered.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = relaxed.node_room(model, at);
         let mut admitted = (0..exact.len() as u32).filter(|p| takes(model, node, &parts[*p as usize]));
-        let inside = things(&mut admitted, &room);
+        let inside = things(&lowered, &mut admitted, &room);
         let alone: i128 = inside.iter().map(|t| t.value * i128::from(t.most)).sum();
         let priced = lambdas.iter().map(|l| priced_bound(&inside, &room, l)).min();
         sum -= alone.min(priced.unwrap_or(alone));
     }
-    // In whole micro-dollars, rounded down: then the product fits.
-    let sum = sum.max(0) / SCALE;
-    let scaled = verdicts.iter().map(|(price, worth)| sum.saturating_mul(*price) / (*worth).max(1));
-    let sum = scaled.min().unwrap_or(0);
-    proof.bound = i64::try_from(sum).unwrap_or(i64::MAX);
+    proof.bound = i64::try_from(sum.max(0) / SCALE).unwrap_or(i64::MAX);
     proof
+}
+
+/// `value · share`, rounded down; a share is a fixed-point number of at most sixteen.
+fn scaled(value: i128, share: i128) -> i128 {
+    (value * share.clamp(0, SCALE << 4)) >> 40
 }
 
 fn fixed(value: f64) -> i128 {
