@@ -26,12 +26,9 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use stowage_benches::Workload;
 use stowage_cluster::{LowerOptions, ReadOptions, Snapshot, Source, lower, read};
 use stowage_pricing::{Catalog, Settings};
-use stowage_solver::{Effort, Options, Problem, Solution, solve};
+use stowage_solver::{Effort, Options, Problem, Solution, solve, stage};
 
 const PODS: [usize; 3] = [1_000, 10_000, 100_000];
-
-/// The name of the stage that `classes` measures, as the solver tells its progress.
-const CLASSES: &str = "folding pods into classes";
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -105,8 +102,8 @@ fn planned(problem: &Problem, options: &Options) -> Solution {
 fn time_of_classes(problem: &Problem) -> Duration {
     let mut began: Option<Instant> = None;
     let mut took = None;
-    let mut progress = |stage: &'static str, _: u64, _: u64| {
-        if stage == CLASSES {
+    let mut progress = |now: &'static str, _: u64, _: u64| {
+        if now == stage::FOLDING {
             began.get_or_insert_with(Instant::now);
         } else if took.is_none() {
             took = began.map(|began| began.elapsed());

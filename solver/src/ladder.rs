@@ -17,7 +17,7 @@ use crate::problem::{PoolId, Problem};
 use crate::search::{Outcome, Search};
 use crate::solution::{Solution, Stats, Status};
 use crate::topology::{Caps, Dealt, deal};
-use crate::{Options, Progress};
+use crate::{Options, Progress, stage};
 
 /// After this many deals that could not be carried out, the classes concerned stay unplaced.
 const ATTEMPTS: u64 = 12;
@@ -30,12 +30,12 @@ pub(crate) fn climb(
     cancel: &AtomicBool,
     progress: Progress<'_>,
 ) -> Solution {
-    progress("folding pods into classes", 0, problem.pods.len() as u64);
+    progress(stage::FOLDING, 0, problem.pods.len() as u64);
     let mut model = Model::build(problem);
     let mut caps = Caps::new();
     let mut attempt = 0;
     let (dealt, outcome) = loop {
-        progress("dealing classes over domains", attempt, ATTEMPTS);
+        progress(stage::DEALING, attempt, ATTEMPTS);
         let dealt = deal(&mut model, &caps);
         let outcome = Search::new(&model, &dealt, options, memory, cancel).run(progress);
         attempt += 1;
@@ -65,6 +65,7 @@ pub(crate) fn climb(
         gap if gap <= options.gap => Status::WithinGap,
         _ => Status::BudgetSpent,
     };
+    progress(stage::HANDING_OUT, 0, problem.pods.len() as u64);
     hand_out(&model, &dealt, &placed, &incumbent, &budget, &mut solution);
     solution
 }

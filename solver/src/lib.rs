@@ -58,6 +58,7 @@ mod pack;
 mod problem;
 mod search;
 mod solution;
+pub mod stage;
 mod stock;
 mod topology;
 mod verify;
@@ -105,7 +106,7 @@ impl Default for Options {
     }
 }
 
-/// Progress of a long solve, told as it goes: (stage, done, of).
+/// Progress of a long solve, told as it goes: (stage, done, of). The stages are those of [`stage`].
 pub type Progress<'a> = &'a mut dyn FnMut(&'static str, u64, u64);
 
 /// Solves `problem`. `cancel` set from elsewhere ends the search early with the best plan so far.
@@ -134,8 +135,9 @@ pub fn solve_again(
     cancel: &AtomicBool,
     progress: Progress<'_>,
 ) -> Result<Solution, Vec<Violation>> {
-    let mut solution = ladder::climb(problem, options, memory, cancel, progress);
+    let mut solution = ladder::climb(problem, options, memory, cancel, &mut *progress);
     solution.instance_bound = fixed_cost::instance_bound(problem, &solution, options, cancel);
+    progress(stage::CHECKING, 0, problem.pods.len() as u64);
     let violations = verify(problem, &solution);
     if violations.is_empty() { Ok(solution) } else { Err(violations) }
 }

@@ -19,7 +19,7 @@ use crate::pack::useful::{Asking, Menu, Useful, thinned, useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::{Domain, Lot, Stock};
 use crate::topology::Dealt;
-use crate::{Effort, Options, Progress};
+use crate::{Effort, Options, Progress, stage};
 
 /// Passes of value correction over one construction.
 const PASSES: u32 = 12;
@@ -102,10 +102,10 @@ impl<'a> Search<'a> {
         let start = self.useful(&first);
         let useful_kinds = start.len();
         let values = first_values(self.model, self.stock, &start);
-        progress("filling existing nodes", 0, self.model.problem.nodes.len() as u64);
+        progress(stage::FILLING, 0, self.model.problem.nodes.len() as u64);
         let mut left = std::mem::take(&mut self.incumbent.left);
         self.placed = fill_existing(self.model, self.stock, &mut left, &values, &mut self.filler);
-        progress("bounding", 0, 1);
+        progress(stage::BOUNDING, 0, 1);
         let all = hopeless(self.stock, &left, &self.stages);
         let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
         self.bound = relaxed.round_up(self.model, resource_bound(self.model, &relaxed));
@@ -202,7 +202,7 @@ impl<'a> Search<'a> {
             columns.add(column);
         }
         for pass in 0..passes {
-            progress("packing", u64::from(pass), u64::from(passes));
+            progress(stage::PACKING, u64::from(pass), u64::from(passes));
             // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
             let short = best.as_ref().is_some_and(|(b, _)| b.unpacked() > 0);
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
@@ -248,9 +248,11 @@ impl<'a> Search<'a> {
             if self.stopped() || self.good_enough(best.as_ref()) {
                 return;
             }
-            progress("generating columns", u64::from(round), u64::from(ROUNDS));
+            let mut tell = |stage| progress(stage, u64::from(round), u64::from(ROUNDS));
+            tell(stage::MASTER);
             let Some(prices) = columns.solve(self.model, &demand) else { return };
             *values = prices;
+            tell(stage::PRICING);
             let mut more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
             if !more && offer.len() < menu.whole.len() {
                 // What a thinned menu had to teach is learnt.
@@ -260,8 +262,12 @@ impl<'a> Search<'a> {
             if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
                 continue;
             }
-            for threshold in THRESHOLDS {
-                let begun = columns.round(self.model, self.stock, wanted, threshold);
+            tell(stage::ROUNDING);
+            let round = |threshold| columns.round(self.model, self.stock, wanted, threshold);
+            let begun = THRESHOLDS.into_iter().map(round);
+            #[cfg(feature = "highs")]
+            let begun = begun.chain(columns.cover(self.model, self.stock, wanted, &demand));
+            for begun in begun.collect::<Vec<Incumbent>>() {
                 if let Some(budget) = self.budget.after(self.model, &begun) {
                     let found = self.complete(begun, budget, menu, values, Thrift::Money);
                     columns.learn(self.stock, &found.0);
@@ -269,8 +275,11 @@ impl<'a> Search<'a> {
                 }
             }
             // Prove what the prices are worth, and learn what greedy pricing missed.
-            if !self.good_enough(best.as_ref()) && !self.prove(columns, values) && !more {
-                return;
+            if !self.good_enough(best.as_ref()) {
+                tell(stage::PROVING);
+                if !self.prove(columns, values) && !more {
+                    return;
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use stowage_solver::{Effort, Options, PodId, PodSelector, PodSpec, Price, Problem, Solution, SpecId};
 
-const CASES: usize = 240;
+const CASES: usize = 600;
 
 fn thorough(problem: &Problem) -> Solution {
     let options = Options { effort: Effort::Thorough, max_steps: 20_000_000, ..Options::default() };
@@ -80,7 +80,7 @@ fn a_new_offering_does_not_raise_the_bound() {
         compared * 2 > CASES && lowered > 20,
         "{compared} compared, {lowered} lowered: the law is hardly tried"
     );
-    assert!(raised * 50 <= compared, "{raised} of {compared} bounds were raised");
+    assert!(raised * 30 <= compared, "{raised} of {compared} bounds were raised");
 }
 
 /// The problem with every second pod of one spec in another namespace, which every selector takes for the same; `None`
@@ -130,6 +130,6 @@ fn splitting_a_class_changes_nothing() {
         other_bound += usize::from(a.bound != b.bound);
     }
     assert!(compared * 2 > CASES, "{compared} compared: the law is hardly tried");
-    assert!(other_cost * 50 <= compared, "{other_cost} of {compared} plans cost something else");
-    assert!(other_bound * 50 <= compared, "{other_bound} of {compared} bounds are others");
+    assert!(other_cost * 30 <= compared, "{other_cost} of {compared} plans cost something else");
+    assert!(other_bound * 30 <= compared, "{other_bound} of {compared} bounds are others");
 }

@@ -133,6 +133,20 @@ impl Columns {
         found
     }
 
+    /// The best packing by whole columns that HiGHS finds, and what it leaves.
+    #[cfg(feature = "highs")]
+    pub(crate) fn cover(
+        &self,
+        model: &Model<'_>,
+        stock: &Stock,
+        wanted: &[u32],
+        demand: &[u32],
+    ) -> Option<Incumbent> {
+        let usage = super::whole::cover(model, &self.columns, demand)?;
+        let whole = Self { columns: self.columns.clone(), known: BTreeSet::new(), usage };
+        Some(whole.round(model, stock, wanted, 1.0))
+    }
+
     /// Forgets columns that the last solution did not use, once there are too many.
     fn prune(&mut self) {
         if self.columns.len() <= MAX_COLUMNS {

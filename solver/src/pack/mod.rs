@@ -13,6 +13,8 @@ pub(crate) mod fill;
 pub(crate) mod improve;
 pub(crate) mod shelf;
 pub(crate) mod useful;
+#[cfg(feature = "highs")]
+mod whole;
 
 use std::collections::BTreeMap;
 
