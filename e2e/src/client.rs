@@ -11,7 +11,7 @@ use ureq::http::Request;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, parse_pem};
 
 /// Requests that take longer than this mean that something hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A client of one API server.
 #[derive(Clone, Debug)]

@@ -35,7 +35,7 @@ use crate::components::Components;
 use crate::process::Process;
 
 /// A component that is not ready by then never will be; each takes seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How often readiness is asked for.
 const EVERY: Duration = Duration::from_millis(25);

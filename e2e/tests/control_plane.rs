@@ -26,7 +26,7 @@ fn pod() -> Value {
 /// Command lines of running processes that name this folder.
 fn running_in(folder: &Path) -> BTreeSet<String> {
     let folder = folder.to_string_lossy().into_owned();
-    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = processes.filter_map(|p| fs::read(p.path().join("cmdline")).ok());
     lines.map(|l| String::from_utf8_lossy(&l).replace('\0', " ")).filter(|l| l.contains(&folder)).collect()
 }

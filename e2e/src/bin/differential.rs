@@ -24,6 +24,9 @@ struct Args {
     /// Folder for failing clusters, made small
     #[arg(long, default_value = "failures")]
     failures: PathBuf,
+    /// So many failing clusters are not yet an error
+    #[arg(long, default_value_t = 0)]
+    tolerate: usize,
     /// How many failing clusters to make small
     #[arg(long, default_value_t = 3)]
     shrink: usize,
@@ -34,10 +37,10 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let Args { clusters, seed, only, lanes, failures, shrink, replay: path } = args;
+    let Args { clusters, seed, only, lanes, failures, tolerate, shrink, replay: path } = args;
     let seeds = if only.is_empty() { (seed..).take(clusters as usize).collect() } else { only };
     match path {
         Some(path) => replay(&path, shrink > 0),
-        None => run(&Settings { seeds, lanes, failures, shrink }),
+        None => run(&Settings { seeds, lanes, failures, tolerate, shrink }),
     }
 }

@@ -92,8 +92,7 @@ impl Builder<'_> {
             let chosen = new.chosen_labels.iter().cloned().collect();
             let mut node = self.node(&name, pool, of_type, &of_type.offerings[new.offering], &chosen)?;
             node.daemons = daemon::pods_on(&node.objects[0], &daemon_sets);
-            let mut ours: Vec<String> =
-                node.daemons.iter().filter_map(|pod| Some(key_of_owner(pod)?)).collect();
+            let mut ours: Vec<String> = node.daemons.iter().filter_map(key_of_owner).collect();
             let theirs = new.daemons.iter().map(|id| self.problem.daemons[id.index()].name.clone());
             let mut theirs: Vec<String> = theirs.collect();
             ours.sort_unstable();

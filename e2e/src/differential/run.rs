@@ -30,6 +30,8 @@ pub struct Settings {
     pub lanes: usize,
     /// Where failing clusters are written, made small.
     pub failures: PathBuf,
+    /// So many failing clusters are not yet an error: those of defects that are known and not mended.
+    pub tolerate: usize,
     /// How many failing clusters are made small, which takes about a minute each; the others are only told.
     pub shrink: usize,
 }
@@ -122,7 +124,11 @@ pub fn run(settings: &Settings) -> Result<()> {
         report.failures.sort_by_key(|(seed, _)| *seed);
         report.failures.dedup_by_key(|(seed, _)| *seed);
         let seeds: Vec<String> = report.failures.iter().map(|(seed, _)| seed.to_string()).collect();
-        bail!("{} clusters failed, of seeds {}", seeds.len(), seeds.join(", "));
+        let what = format!("{} clusters failed, of seeds {}", seeds.len(), seeds.join(", "));
+        if seeds.len() > settings.tolerate {
+            bail!("{what}; {} would be tolerated", settings.tolerate);
+        }
+        println!("{what}: tolerated");
     }
     // A few seeds that someone wants to look at need not be all there is.
     if !never.is_empty() && settings.seeds.len() >= ALL_RULES {
@@ -133,13 +139,10 @@ pub fn run(settings: &Settings) -> Result<()> {
 
 fn make_small(stage: &mut Stage, case: &Case, first: &Disagreement) -> Result<Case> {
     shrink(case, &mut |case| {
-        let outcome = match check(stage, case, false) {
-            Ok(outcome) => outcome,
+        let Ok(outcome) = check(stage, case, false) else {
             // The API server refuses a cluster that lost what it needs.
-            Err(_) => {
-                stage.clear(case)?;
-                return Ok(false);
-            }
+            stage.clear(case)?;
+            return Ok(false);
         };
         Ok(outcome.disagreements.iter().any(|d| d.kind() == first.kind()))
     })
@@ -162,7 +165,8 @@ pub fn replay(path: &Path, small: bool) -> Result<()> {
     println!("{} of {} planned pods found a node unaided", outcome.unaided, outcome.placed);
     let Some(first) = outcome.disagreements.first() else { return Ok(()) };
     if small {
-        make_small(&mut stage, &case, first)?.save(path.parent().unwrap_or(Path::new(".")), "small")?;
+        make_small(&mut stage, &case, first)?
+            .save(path.parent().unwrap_or_else(|| Path::new(".")), "small")?;
     }
     bail!("{} fails", path.display())
 }

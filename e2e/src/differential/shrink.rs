@@ -90,7 +90,7 @@ fn without_fields(case: &mut Case, fails: &mut dyn FnMut(&Case) -> Result<bool>)
             continue;
         }
         let mut paths = Vec::new();
-        collect(&case.objects[at], String::new(), &mut paths);
+        collect(&case.objects[at], "", &mut paths);
         for path in paths {
             let mut smaller = case.clone();
             if remove(&mut smaller.objects[at], &path) && fails(&smaller)? {
@@ -102,7 +102,7 @@ fn without_fields(case: &mut Case, fails: &mut dyn FnMut(&Case) -> Result<bool>)
 }
 
 /// Pointers to what may go, outermost first, later list items before earlier ones.
-fn collect(value: &Value, at: String, paths: &mut Vec<String>) {
+fn collect(value: &Value, at: &str, paths: &mut Vec<String>) {
     const KEPT: [&str; 17] = [
         "/apiVersion",
         "/kind",
@@ -124,21 +124,21 @@ fn collect(value: &Value, at: String, paths: &mut Vec<String>) {
         "/spec/selector",
     ];
     if !at.is_empty()
-        && !KEPT.contains(&at.as_str())
+        && !KEPT.contains(&at)
         && !at.starts_with("/spec/containers/0/")
         && !at.starts_with("/metadata/ownerReferences/")
     {
-        paths.push(at.clone());
+        paths.push(at.to_owned());
     }
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                collect(value, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), paths);
+                collect(value, &format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), paths);
             }
         }
         Value::Array(items) => {
             for (index, value) in items.iter().enumerate().rev() {
-                collect(value, format!("{at}/{index}"), paths);
+                collect(value, &format!("{at}/{index}"), paths);
             }
         }
         _ => {}
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_does_not_matter_goes() {
-        let case = (0..).map(generate).find(|c| c.of_kind("Node").count() > 1).unwrap();
+        let case = (0..100).map(generate).find(|c| c.of_kind("Node").count() > 1).unwrap();
         let mut tries = 0;
         let small = shrink(&case, &mut |case| {
             tries += 1;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::client::Client;
 
 /// The scheduler answers in milliseconds; volumes take a second or two. Who waits longer waits in vain.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the scheduler has done with a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

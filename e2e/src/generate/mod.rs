@@ -17,7 +17,7 @@ use crate::case::Case;
 use crate::random::Random;
 
 /// How many services in a hundred carry required pod affinity.
-pub(crate) const POD_AFFINITY: u64 = 0;
+pub(crate) const POD_AFFINITY: u64 = 15;
 
 /// How many of its terms in a hundred are over host names; none while planning does not honour these.
 const HOST_AFFINITY: u64 = 0;
