@@ -86,7 +86,7 @@ fn without_types(case: &mut Case, fails: &mut dyn FnMut(&Case) -> Result<bool>) 
 /// Takes away parts of specs: whatever is in a map or list of a pod, node or `NodePool` and is not needed for it to be one.
 fn without_fields(case: &mut Case, fails: &mut dyn FnMut(&Case) -> Result<bool>) -> Result<()> {
     for at in 0..case.objects.len() {
-        if !["Pod", "Node", "NodePool", "DaemonSet"].iter().any(|kind| case.objects[at]["kind"] == *kind) {
+        if !["Pod", "Node", "NodePool"].iter().any(|kind| case.objects[at]["kind"] == *kind) {
             continue;
         }
         let mut paths = Vec::new();

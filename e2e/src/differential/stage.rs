@@ -17,6 +17,7 @@ use super::watcher::{Seen, Watcher};
 use crate::case::{Case, key};
 use crate::client::Client;
 use crate::control_plane::{ControlPlane, Options};
+use crate::daemon;
 use crate::generate::volume::{claim_of, volume_of};
 
 /// Keeps a pod that is being deleted.
@@ -73,9 +74,14 @@ impl Stage {
                 _ => {}
             }
         }
-        case.of_kind("Pod")
-            .filter(|pod| pod["spec"]["nodeName"].is_string())
-            .try_for_each(|pod| self.run(pod))
+        let running: Vec<&Value> =
+            case.of_kind("Pod").filter(|pod| pod["spec"]["nodeName"].is_string()).collect();
+        running.iter().try_for_each(|pod| self.run(pod))?;
+        // What `DaemonSet`s have still to start there takes its room too.
+        let daemon_sets: Vec<Value> = case.of_kind("DaemonSet").cloned().collect();
+        let there: BTreeSet<String> = running.into_iter().map(key).collect();
+        let to_come = case.of_kind("Node").flat_map(|node| daemon::pods_on(node, &daemon_sets));
+        to_come.filter(|pod| !there.contains(&key(pod))).try_for_each(|pod| self.create(&pod))
     }
 
     fn create(&self, object: &Value) -> Result<()> {
