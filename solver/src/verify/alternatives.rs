@@ -14,14 +14,18 @@ use crate::problem::{
 use crate::solution::{Alternative, NewNode, Solution};
 
 /// A node that could be launched: what it is, and what that means for pods.
-type Launch = (u32, u32, u32, Vec<(String, String)>);
+type Launch<'s> = (u32, u32, u32, &'s [(String, String)]);
 
 /// Pods that no rule tells apart.
 type Pods = (SpecId, LabelSetId);
 
-/// What the `DaemonSets` of a node take.
-struct Taken {
-    room: Resources,
+/// What holds for a node that could be launched, whatever its pods.
+struct Setting<'p> {
+    /// The requirement of the `NodePool` that it does not meet.
+    unmet: Option<&'p str>,
+    /// What its `DaemonSets` leave of what pods may use; `None` where they alone do not fit.
+    room: Option<Resources>,
+    /// Host ports that they take.
     ports: Vec<HostPort>,
 }
 
@@ -67,7 +71,7 @@ pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<
         pods.extend(host.seats.iter().map(|at| (cluster.seats[*at].spec, cluster.seats[*at].labels)));
         pods.sort_unstable();
         let list = Arc::as_ptr(&node.alternatives).cast::<Alternative>();
-        let own = (node.pool, node.instance_type, node.offering, node.chosen_labels.clone());
+        let own = (node.pool, node.instance_type, node.offering, &node.chosen_labels);
         let key = (list, own, pods);
         if !seen.contains(&key) {
             checker.node(host, node, &key.2, found);
@@ -76,17 +80,17 @@ pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<
     }
 }
 
-struct Checker<'c, 'p> {
+struct Checker<'c, 'p, 's> {
     cluster: &'c Cluster<'p>,
     /// By pool: what its nodes have together, and how much of what its limits allow.
     used: Vec<Resources>,
-    taken: HashMap<Launch, Taken>,
+    settings: HashMap<Launch<'s>, Setting<'p>>,
     /// The labels of rules that select such a pod, of pods that run or are placed.
     selecting: HashMap<Pods, BTreeSet<&'p str>>,
 }
 
-impl<'c, 'p> Checker<'c, 'p> {
-    fn of(cluster: &'c Cluster<'p>, solution: &Solution) -> Self {
+impl<'c, 'p, 's> Checker<'c, 'p, 's> {
+    fn of(cluster: &'c Cluster<'p>, solution: &'s Solution) -> Self {
         let problem = cluster.problem;
         let mut used: Vec<Resources> = problem.pools.iter().map(|p| p.used.clone()).collect();
         for node in &solution.new_nodes {
@@ -106,10 +110,10 @@ impl<'c, 'p> Checker<'c, 'p> {
                 selecting.entry((seat.spec, seat.labels)).or_default().insert(label);
             }
         }
-        Self { cluster, used, taken: HashMap::new(), selecting }
+        Self { cluster, used, settings: HashMap::new(), selecting }
     }
 
-    fn node(&mut self, host: &Host<'_>, node: &NewNode, pods: &[Pods], found: &mut Vec<Violation>) {
+    fn node(&mut self, host: &Host<'_>, node: &'s NewNode, pods: &[Pods], found: &mut Vec<Violation>) {
         let problem = self.cluster.problem;
         let mut asked = Resources::default();
         let mut kept = BTreeSet::new();
@@ -120,7 +124,7 @@ impl<'c, 'p> Checker<'c, 'p> {
             asked = asked.plus(&Resources::from_amounts(all));
             kept.extend(self.concerning(*spec, *labels));
         }
-        let mut places = BTreeSet::new();
+        let mut places = HashSet::new();
         let mut last = crate::Price::ZERO;
         for alternative in node.alternatives.iter() {
             let what = |wrong: &str| {
@@ -149,7 +153,7 @@ impl<'c, 'p> Checker<'c, 'p> {
     fn wrong(
         &mut self,
         host: &Host<'_>,
-        node: &NewNode,
+        node: &'s NewNode,
         alternative: Alternative,
         pods: &[Pods],
         asked: &Resources,
@@ -166,12 +170,13 @@ impl<'c, 'p> Checker<'c, 'p> {
                 return Some(format!("exceeds the NodePool's limit of {}", problem.resources[id.index()]));
             }
         }
-        let launch =
-            (node.pool.0, alternative.instance_type.0, alternative.offering, node.chosen_labels.clone());
+        let chosen = node.chosen_labels.as_slice();
+        let launch = (node.pool.0, alternative.instance_type.0, alternative.offering, chosen);
         let view = View::of(problem, node, alternative);
-        let taken = self.taken.entry(launch).or_insert_with(|| taken(problem, node, view));
-        if let Some(unmet) = pool.requirements.iter().find(|r| !r.allows(view.get(&r.key))) {
-            return Some(format!("does not meet the NodePool's requirement on {}", unmet.key));
+        let setting =
+            self.settings.entry(launch).or_insert_with(|| setting(problem, node, alternative, view));
+        if let Some(key) = setting.unmet {
+            return Some(format!("does not meet the NodePool's requirement on {key}"));
         }
         if let Some(label) =
             kept.iter().find(|key| view.get(key) != host.labels.get(**key).map(String::as_str))
@@ -183,12 +188,14 @@ impl<'c, 'p> Checker<'c, 'p> {
             if let Some(constraint) = view.broken(&spec.node) {
                 return Some(format!("does not match the {} of one of its pods", constraint.source));
             }
-            if let Some(port) = clash(&taken.ports, &spec.host_ports) {
+            if let Some(port) = clash(&setting.ports, &spec.host_ports) {
                 return Some(format!("has host port {} taken by a DaemonSet", port.port));
             }
         }
-        let load = asked.plus(&taken.room);
-        let short = load.iter().find(|(id, amount)| *amount > of_type.allocatable.get(*id));
+        let Some(room) = &setting.room else {
+            return Some("has too little room for its DaemonSets".to_owned());
+        };
+        let short = asked.iter().find(|(id, amount)| *amount > room.get(*id));
         short.map(|(id, _)| format!("has too little {}", problem.resources[id.index()]))
     }
 
@@ -211,15 +218,26 @@ fn label(key: &TopologyKey) -> Option<&str> {
     }
 }
 
-/// What `DaemonSets` would take of a node with these labels.
-fn taken(problem: &Problem, node: &NewNode, view: View<'_>) -> Taken {
-    let taints = &problem.pools[node.pool.index()].taints;
-    let mut taken = Taken { room: Resources::default(), ports: Vec::new() };
+/// What holds for a node with these labels, before its pods are looked at.
+fn setting<'p>(
+    problem: &'p Problem,
+    node: &NewNode,
+    alternative: Alternative,
+    view: View<'_>,
+) -> Setting<'p> {
+    let pool = &problem.pools[node.pool.index()];
+    let allocatable = &problem.types[alternative.instance_type.index()].allocatable;
+    let (mut daemons, mut ports) = (Resources::default(), Vec::new());
     for spec in problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]) {
-        if view.broken(&spec.node).is_none() && repelling(taints, &spec.tolerations).is_none() {
-            taken.room = taken.room.plus(&spec.requests);
-            taken.ports.extend(spec.host_ports.iter().cloned());
+        if view.broken(&spec.node).is_none() && repelling(&pool.taints, &spec.tolerations).is_none() {
+            daemons = daemons.plus(&spec.requests);
+            ports.extend(spec.host_ports.iter().cloned());
         }
     }
-    taken
+    let unmet = pool.requirements.iter().find(|r| !r.allows(view.get(&r.key)));
+    Setting {
+        unmet: unmet.map(|r| r.key.as_str()),
+        room: daemons.fits(allocatable).then(|| allocatable.minus(&daemons)),
+        ports,
+    }
 }
