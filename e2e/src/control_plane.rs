@@ -62,6 +62,9 @@ impl Options {
     }
 }
 
+/// A file in folders that are to stay.
+const KEPT: &str = "kept";
+
 /// A running control plane.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -139,6 +142,7 @@ impl Drop for ControlPlane {
             drop(last);
         }
         if thread::panicking() || self.keep.lock().is_ok_and(|keep| *keep) {
+            let _ = fs::write(self.folder.join(KEPT), "");
             eprintln!("the control plane's logs are in {}", self.folder.display());
         } else {
             // There is no one to tell of an error, and all it leaves is a folder among temporary ones.
@@ -282,11 +286,26 @@ fn is_ready(certificate: &Path, port: u16, path: &str) -> bool {
         .is_ok_and(|answer| answer.status == 200)
 }
 
-/// A new folder of our own among the temporary ones.
+/// What names of our folders begin with; the number of our process follows.
+const FOLDER: &str = "stowage-e2e-";
+
+/// A new folder of our own among the temporary ones. Those of processes that were killed go.
 fn folder() -> Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        let owner =
+            rest.and_then(|rest| rest.split_once('-')).map(|(owner, _)| Path::new("/proc").join(owner));
+        // Logs are kept for whoever asked for them, and say so by a file.
+        if owner.is_some_and(|owner| Path::new("/proc/self").exists() && !owner.exists())
+            && !entry.path().join(KEPT).exists()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = env::temp_dir().join(format!("stowage-e2e-{}-{count}", process::id()));
+    let folder = env::temp_dir().join(format!("{FOLDER}{}-{count}", process::id()));
     // Left over from a process that had the same number.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -76,3 +76,99 @@ impl Drop for Process {
         let _ = self.shell.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A program that says which it is and then waits.
+    fn start(folder: &Path) -> Process {
+        let arguments = ["-c", "echo $$; exec sleep 1000"].map(OsString::from);
+        Process::start("waiting", Path::new("sh"), &arguments, folder).unwrap()
+    }
+
+    /// The process id that a program says it has.
+    fn id(log: &Path) -> String {
+        let said = || fs::read_to_string(log).ok().filter(|text| text.ends_with('\n'));
+        until(|| said().is_some());
+        said().unwrap().trim().to_owned()
+    }
+
+    fn until(happened: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !happened() {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn runs(id: &str) -> bool {
+        fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.contains("sleep"))
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = env::temp_dir().join(format!("stowage-process-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn it_ends_when_it_is_dropped() {
+        let folder = folder("dropped");
+        let process = start(&folder);
+        let id = id(process.log());
+        assert!(runs(&id));
+        drop(process);
+        assert!(!runs(&id));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn one_that_ends_by_itself_is_seen_to() {
+        let folder = folder("ended");
+        let arguments = ["-c", "exit 3"].map(OsString::from);
+        let mut process = Process::start("ending", Path::new("sh"), &arguments, &folder).unwrap();
+        let mut status = None;
+        let started = Instant::now();
+        while status.is_none() && started.elapsed() < Duration::from_secs(20) {
+            status = process.ended();
+        }
+        assert_eq!(status.and_then(|s| s.code()), Some(3));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    /// Run by the next test in a process of its own.
+    #[test]
+    #[ignore = "waits for ever"]
+    fn holder() {
+        let Some(folder) = env::var_os("HOLDER_FOLDER") else { return };
+        let process = start(Path::new(&folder));
+        println!("id {}", id(process.log()));
+        std::thread::park();
+        drop(process);
+    }
+
+    #[test]
+    fn it_ends_when_we_are_killed() {
+        let folder = folder("killed");
+        let mut holder = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "process::tests::holder", "--ignored", "--nocapture"])
+            .env("HOLDER_FOLDER", &folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+        let id =
+            lines.map_while(Result::ok).find_map(|line| Some(line.split_once("id ")?.1.to_owned())).unwrap();
+        assert!(runs(&id));
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        until(|| !runs(&id));
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -232,6 +232,6 @@ mod tests {
         println!("{placed} placed, {unplaced} not, {extra} extra nodes, {reasons:#?}");
         let never: Vec<_> = all().into_iter().filter(|rule| !seen.contains(rule)).collect();
         assert_eq!(never, Vec::<&str>::new());
-        assert!(placed > 3 * unplaced, "{placed} placed, {unplaced} not");
+        assert!(placed > 2 * unplaced, "{placed} placed, {unplaced} not");
     }
 }
