@@ -1,6 +1,6 @@
 //! Plans made-up clusters and tries the plans on the real kube-scheduler.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
@@ -38,9 +38,10 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let Args { clusters, seed, only, lanes, failures, tolerate, shrink, replay: path } = args;
+    let regressions = only.is_empty().then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions"));
     let seeds = if only.is_empty() { (seed..).take(clusters as usize).collect() } else { only };
     match path {
         Some(path) => replay(&path, shrink > 0),
-        None => run(&Settings { seeds, lanes, failures, tolerate, shrink }),
+        None => run(&Settings { regressions, seeds, lanes, failures, tolerate, shrink }),
     }
 }

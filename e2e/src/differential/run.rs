@@ -1,6 +1,7 @@
 //! Many clusters on several control planes at once, and what is told of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,8 @@ const ALL_RULES: usize = 300;
 /// How much to try.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Clusters that failed once: a folder with those that were made small. They are tried first.
+    pub regressions: Option<PathBuf>,
     /// The seeds of the clusters.
     pub seeds: Vec<u64>,
     /// Control planes at once. The scheduler waits for etcd and the API server much of the time, so more than there are
@@ -42,11 +45,11 @@ struct Report {
     clusters: u64,
     totals: Outcome,
     rules: BTreeMap<&'static str, u64>,
-    failures: Vec<(u64, Disagreement)>,
+    failures: BTreeSet<String>,
 }
 
 impl Report {
-    fn add(&mut self, seed: u64, case: &Case, outcome: Outcome) {
+    fn add(&mut self, name: &str, case: &Case, outcome: &Outcome) {
         self.clusters += 1;
         if let Ok(plan) = plan(case) {
             for rule in rules::exercised(case, &plan) {
@@ -58,10 +61,12 @@ impl Report {
         self.totals.unaided += outcome.unaided;
         self.totals.nodes += outcome.nodes;
         self.totals.extra += outcome.extra;
-        self.failures.extend(outcome.disagreements.into_iter().map(|d| (seed, d)));
+        if !outcome.disagreements.is_empty() {
+            self.failures.insert(name.to_owned());
+        }
     }
 
-    fn print(&mut self, seconds: f64) {
+    fn print(&self, seconds: f64) {
         let Outcome { placed, unplaced, unaided, nodes, extra, .. } = self.totals;
         println!("\n{:>8}  clusters exercised", "");
         for rule in rules::all() {
@@ -84,28 +89,30 @@ pub fn run(settings: &Settings) -> Result<()> {
     let started = Instant::now();
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (report, shrunk) = (Mutex::new(Report::default()), AtomicUsize::new(0));
+    let jobs = jobs(settings)?;
     let lane = || -> Result<()> {
         let mut stage = Stage::start()?;
         while !stop.load(Ordering::Relaxed) {
-            let Some(&seed) = settings.seeds.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let case = generate(seed);
+            let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let (name, case) = job.open()?;
             let outcome = check(&mut stage, &case, true).inspect_err(|_| {
                 stage.keep_logs();
                 stop.store(true, Ordering::Relaxed);
             });
-            let outcome = outcome.with_context(|| format!("seed {seed}"))?;
+            let outcome = outcome.with_context(|| name.clone())?;
             for disagreement in &outcome.disagreements {
-                println!("seed {seed}: {disagreement}");
+                println!("{name}: {disagreement}");
             }
-            if let Some(first) = outcome.disagreements.first().cloned()
+            if let Some(first) = outcome.disagreements.first()
+                && matches!(job, Job::Seed(_))
                 && shrunk.fetch_add(1, Ordering::Relaxed) < settings.shrink
             {
-                let small = make_small(&mut stage, &case, &first).with_context(|| format!("seed {seed}"))?;
-                small.save(&settings.failures, &format!("seed-{seed}"))?;
-                println!("seed {seed}: made small in {}/seed-{seed}.json", settings.failures.display());
+                let small = make_small(&mut stage, &case, first).with_context(|| name.clone())?;
+                small.save(&settings.failures, &name)?;
+                println!("{name}: made small in {}", settings.failures.display());
             }
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-            report.add(seed, &case, outcome);
+            report.add(&name, &case, &outcome);
             if report.clusters % 50 == 0 {
                 println!("{} clusters after {} s", report.clusters, started.elapsed().as_secs());
             }
@@ -116,16 +123,14 @@ pub fn run(settings: &Settings) -> Result<()> {
         let lanes: Vec<_> = (0..settings.lanes.max(1)).map(|_| scope.spawn(lane)).collect();
         lanes.into_iter().map(|l| l.join().unwrap_or_else(|_| bail!("a lane panicked"))).collect()
     });
-    let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
     report.print(started.elapsed().as_secs_f64());
     results.into_iter().collect::<Result<Vec<()>>>()?;
     let never: Vec<&str> = rules::all().into_iter().filter(|rule| !report.rules.contains_key(rule)).collect();
     if !report.failures.is_empty() {
-        report.failures.sort_by_key(|(seed, _)| *seed);
-        report.failures.dedup_by_key(|(seed, _)| *seed);
-        let seeds: Vec<String> = report.failures.iter().map(|(seed, _)| seed.to_string()).collect();
-        let what = format!("{} clusters failed, of seeds {}", seeds.len(), seeds.join(", "));
-        if seeds.len() > settings.tolerate {
+        let failed: Vec<&str> = report.failures.iter().map(String::as_str).collect();
+        let what = format!("{} clusters failed: {}", failed.len(), failed.join(", "));
+        if failed.len() > settings.tolerate {
             bail!("{what}; {} would be tolerated", settings.tolerate);
         }
         println!("{what}: tolerated");
@@ -135,6 +140,43 @@ pub fn run(settings: &Settings) -> Result<()> {
         bail!("never exercised: {}", never.join("; "));
     }
     Ok(())
+}
+
+/// A cluster to try.
+enum Job {
+    /// Made from a seed.
+    Seed(u64),
+    /// Read from a file.
+    File(PathBuf),
+}
+
+impl Job {
+    /// Its name and the cluster.
+    fn open(&self) -> Result<(String, Case)> {
+        match self {
+            Self::Seed(seed) => Ok((format!("seed-{seed}"), generate(*seed))),
+            Self::File(path) => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                Ok((name, Case::load(path)?))
+            }
+        }
+    }
+}
+
+fn jobs(settings: &Settings) -> Result<Vec<Job>> {
+    let mut files = Vec::new();
+    if let Some(folder) = &settings.regressions {
+        let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.to_string_lossy();
+            if name.ends_with(".json") && !name.ends_with(".catalog.json") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files.into_iter().map(Job::File).chain(settings.seeds.iter().copied().map(Job::Seed)).collect())
 }
 
 fn make_small(stage: &mut Stage, case: &Case, first: &Disagreement) -> Result<Case> {
