@@ -142,8 +142,11 @@ impl Columns {
         wanted: &[u32],
         demand: &[u32],
     ) -> Option<Incumbent> {
-        let usage = super::whole::cover(model, &self.columns, demand)?;
-        let whole = Self { columns: self.columns.clone(), known: BTreeSet::new(), usage };
+        // Those that the LP uses cover the demand; all the others would take the search minutes.
+        let used = self.columns.iter().zip(&self.usage).filter(|(_, x)| **x > 1e-7);
+        let columns: Vec<Column> = used.map(|(column, _)| column.clone()).collect();
+        let usage = super::whole::cover(model, &columns, demand)?;
+        let whole = Self { columns, known: BTreeSet::new(), usage };
         Some(whole.round(model, stock, wanted, 1.0))
     }
 

@@ -1,7 +1,7 @@
 //! The columns of the master in whole numbers, by HiGHS: only with the feature `highs`.
 //!
 //! Rounding the LP by thresholds is quick and seldom far off. Where a node is a percent of the bill it may be, and then a
-//! mixed-integer solver that sees all columns at once finds the best way to combine them. It is a C++ program that takes
+//! mixed-integer solver that sees all columns of the LP's solution at once finds the best way to combine them. It is a C++ program that takes
 //! cmake, a C++ compiler and libclang to build, so the default goes without.
 //!
 //! # Invariants
@@ -15,9 +15,9 @@ use super::columns::Column;
 use crate::model::Model;
 
 /// Above this many columns the search tree is too deep for its limit to reach anything.
-const MOST_COLUMNS: usize = 1_500;
+const MOST_COLUMNS: usize = 300;
 /// Nodes of the search tree.
-const NODES: i32 = 500;
+const NODES: i32 = 50;
 /// Distance to the best combination at which it stops: a tenth of what plans are asked for.
 const NEAR: f64 = 0.002;
 
