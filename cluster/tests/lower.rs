@@ -40,7 +40,8 @@ fn is_in(key: &str, values: &[&str]) -> Requirement {
 }
 
 fn constraint(source: &str, any_of: Vec<Vec<Requirement>>) -> NodeConstraint {
-    NodeConstraint { source: source.to_owned(), any_of }
+    let of_volume = source.contains("claim");
+    NodeConstraint { source: source.to_owned(), any_of, of_volume }
 }
 
 #[test]

@@ -348,43 +348,66 @@ fn variants(problem: &Problem, wanted: &[&PodSpec]) -> Vec<Variant> {
     out
 }
 
-/// The values of an open label worth telling apart: the one nobody asks for first, then those that pods mention.
+/// The values of an open label worth telling apart: the one nobody asks for first, then what the pods that mention the
+/// label can live with.
 fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
-    let allowed = |value: &str| label.requirements.iter().all(|r| r.allows(Some(value)));
-    let listed = label.requirements.iter().find_map(|r| match &r.op {
-        Operator::In(values) => Some(values),
-        _ => None,
-    });
-    let neutral = match listed {
-        Some(values) => values.iter().find(|v| allowed(v)).cloned(),
-        None => unlisted(label).find(|v| allowed(v)),
-    };
-    let mentioned: BTreeSet<&String> = wanted
-        .iter()
-        .flat_map(|spec| &spec.node)
-        .flat_map(|c| &c.any_of)
-        .flatten()
-        .filter(|r| r.key == label.key)
-        .filter_map(|r| match &r.op {
+    let neutral = suitable(label, &[]);
+    let asked: BTreeSet<Vec<&Requirement>> =
+        wanted.iter().flat_map(|spec| asked_of(&spec.node, &label.key)).collect();
+    let mut values: BTreeSet<String> = BTreeSet::new();
+    for requirements in &asked {
+        let lists = requirements.iter().filter_map(|r| match &r.op {
             Operator::In(values) => Some(values),
             _ => None,
-        })
-        .flatten()
-        .filter(|v| allowed(v))
-        .collect();
-    let rest = mentioned.into_iter().filter(|v| Some(*v) != neutral.as_ref()).cloned();
+        });
+        let allowed = |v: &&String| {
+            label.requirements.iter().chain(requirements.iter().copied()).all(|r| r.allows(Some(v)))
+        };
+        let before = values.len();
+        values.extend(lists.flatten().filter(allowed).cloned());
+        let content = neutral.as_ref().is_some_and(|v| allowed(&v)) || values.len() > before;
+        values.extend(suitable(label, requirements).filter(|_| !content));
+    }
+    let rest = values.into_iter().filter(|v| Some(v) != neutral.as_ref());
     neutral.clone().into_iter().chain(rest).collect()
 }
 
-/// Values to try where an open label lists none: a number inside its bounds, then words nobody would forbid.
-fn unlisted(label: &OpenLabel) -> impl Iterator<Item = String> {
-    let bounds = label.requirements.iter().filter_map(|r| match r.op {
+/// What a pod's node constraints ask of one label: for each alternative, together with what all alternatives share.
+fn asked_of<'s>(node: &'s [NodeConstraint], key: &str) -> Vec<Vec<&'s Requirement>> {
+    let of_term = |term: &'s Term| term.iter().filter(|r| r.key == key).collect::<Vec<&Requirement>>();
+    let single = |c: &&NodeConstraint| c.any_of.len() == 1;
+    let shared: Vec<&Requirement> =
+        node.iter().filter(single).flat_map(|c| &c.any_of).flat_map(of_term).collect();
+    let mut asked = vec![shared.clone()];
+    for term in node.iter().filter(|c| !single(c)).flat_map(|c| &c.any_of) {
+        asked.push(shared.iter().copied().chain(of_term(term)).collect());
+    }
+    asked.retain(|requirements| !requirements.is_empty());
+    asked
+}
+
+/// A value that an open label may have and that satisfies `more` requirements, too.
+fn suitable(label: &OpenLabel, more: &[&Requirement]) -> Option<String> {
+    let all = || label.requirements.iter().chain(more.iter().copied());
+    let allowed = |value: &str| all().all(|r| r.allows(Some(value)));
+    let listed = all().find_map(|r| match &r.op {
+        Operator::In(values) => Some(values),
+        _ => None,
+    });
+    match listed {
+        Some(values) => values.iter().find(|v| allowed(v)).cloned(),
+        None => unlisted(&all().collect::<Vec<_>>()).find(|v| allowed(v)),
+    }
+}
+
+/// Values to try where none is listed: a number inside the bounds, then words nobody would forbid.
+fn unlisted(requirements: &[&Requirement]) -> impl Iterator<Item = String> {
+    let bounds = requirements.iter().filter_map(|r| match r.op {
         Operator::Within(low, high) => Some((low, high)),
         _ => None,
     });
     let bounds = bounds.reduce(|a, b| (a.0.max(b.0), a.1.min(b.1)));
     let number = bounds.filter(|(low, high)| low <= high).map(|(low, high)| 0.clamp(low, high).to_string());
-    let words =
-        (0..=label.requirements.len()).map(|n| if n == 0 { "any".to_owned() } else { format!("any-{n}") });
+    let words = (0..=requirements.len()).map(|n| if n == 0 { "any".to_owned() } else { format!("any-{n}") });
     number.into_iter().chain(words)
 }

@@ -10,7 +10,7 @@ use fixedbitset::FixedBitSet;
 use crate::class::{Class, Classes};
 use crate::host_rule::HostRules;
 use crate::kind::{Kinds, untolerated};
-use crate::problem::{Labels, Node, PodSpec, Problem, ResourceId, Resources};
+use crate::problem::{Labels, Node, NodeConstraint, PodSpec, Problem, ResourceId, Resources};
 
 /// Index into [`Model::gates`].
 pub(crate) type GateId = u32;
@@ -127,14 +127,14 @@ impl<'p> Model<'p> {
     }
 }
 
+/// Whether a node's labels satisfy a node constraint.
+pub(crate) fn holds(constraint: &NodeConstraint, labels: &Labels) -> bool {
+    constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
+}
+
 /// Whether a node's labels satisfy a pod's node constraints.
 pub(crate) fn selects(spec: &PodSpec, labels: &Labels) -> bool {
-    spec.node.iter().all(|constraint| {
-        constraint
-            .any_of
-            .iter()
-            .any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
-    })
+    spec.node.iter().all(|constraint| holds(constraint, labels))
 }
 
 /// Whether an existing node takes new pods of this spec, room and other pods aside.

@@ -172,6 +172,10 @@ pub struct NodeConstraint {
     pub source: String,
     /// Alternatives.
     pub any_of: Vec<Term>,
+    /// Whether it comes from a volume. Spread rules that honour a pod's node affinity leave out nodes that its own selector
+    /// and affinity exclude, not those that its volumes do (kube-scheduler's `PodTopologySpread`).
+    #[serde(default)]
+    pub of_volume: bool,
 }
 
 /// What a taint does to pods that do not tolerate it.

@@ -9,8 +9,8 @@ use common::{
     spec, spread, taint, tolerate, zone_spread,
 };
 use stowage_solver::{
-    Alternative, Diversity, Obstacle, OpenLabel, Operator, Options, PodSpec, Price, Problem, Reason,
-    Requirement, ResourceId, Resources, Solution, Status, TopologyKey, TypeId, verify,
+    Alternative, Diversity, NodeConstraint, Obstacle, OpenLabel, Operator, Options, PodSpec, Price, Problem,
+    Reason, Requirement, ResourceId, Resources, Solution, Status, TopologyKey, TypeId, verify,
 };
 
 /// `small` holds 2 cpu and 4 GiB for $1, `big` 8 cpu and 16 GiB for $4, `ram` 2 cpu and 16 GiB for $1.5.
@@ -177,6 +177,19 @@ fn zone_spread_stops_at_a_zone_that_takes_no_more() {
     assert_eq!(zones(&world.0, &solution), [("a".to_owned(), 2)]);
     assert_eq!(solution.unplaced.len(), 3);
     assert!(matches!(obstacle(&solution), Obstacle::Topology(why) if why.contains("skew of 2")));
+}
+
+/// A pod's own selector narrows the domains that its spread counts; where its volume is does not.
+#[test]
+fn zone_spread_counts_zones_that_only_a_volume_excludes() {
+    for (of_volume, placed) in [(true, 1), (false, 3)] {
+        let mut world = shop();
+        let tied = NodeConstraint { of_volume, ..node_selector(one_of(ZONE, &["a"])) };
+        let spread = vec![zone_spread("web", 1)];
+        world.pods("web", 3, PodSpec { node: vec![tied], spread, ..spec(500, 512) });
+        let solution = world.solve();
+        assert_eq!(zones(&world.0, &solution), [("a".to_owned(), placed)]);
+    }
 }
 
 #[test]
@@ -390,6 +403,24 @@ fn open_labels_take_the_value_that_pods_ask_for() {
     let mut chosen: Vec<&str> = solution.new_nodes.iter().map(|n| n.chosen_labels[0].1.as_str()).collect();
     chosen.sort_unstable();
     assert_eq!(chosen, ["blue", "red"]);
+}
+
+#[test]
+fn an_open_label_takes_a_value_that_no_pod_forbids() {
+    let mut world = shop();
+    let requirements = vec![one_of("team", &["red", "blue", "green"])];
+    world.0.pools[0].open_labels = vec![OpenLabel { key: "team".to_owned(), requirements }];
+    let not = |values: &[&str]| Requirement {
+        key: "team".to_owned(),
+        op: Operator::NotIn(values.iter().map(|v| (*v).to_owned()).collect()),
+    };
+    world.pods("a", 1, PodSpec { node: vec![node_selector(not(&["red"]))], ..spec(100, 100) });
+    let both = vec![node_selector(not(&["red"])), node_selector(not(&["blue"]))];
+    world.pods("b", 1, PodSpec { node: both, ..spec(100, 100) });
+    let solution = world.solve();
+    assert!(solution.unplaced.is_empty());
+    assert_eq!(solution.new_nodes.len(), 1);
+    assert_eq!(solution.new_nodes[0].chosen_labels, [("team".to_owned(), "green".to_owned())]);
 }
 
 #[test]

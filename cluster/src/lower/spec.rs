@@ -196,10 +196,14 @@ fn node_constraints(spec: &object::PodSpec) -> Vec<NodeConstraint> {
     if !spec.node_selector.is_empty() {
         let all = spec.node_selector.iter();
         let term = all.map(|(key, value)| labels::equals(key, value)).collect();
-        out.push(NodeConstraint { source: "node selector".to_owned(), any_of: vec![term] });
+        out.push(NodeConstraint { source: "node selector".to_owned(), any_of: vec![term], of_volume: false });
     }
     if let Some(required) = &spec.affinity.node_affinity.required {
-        out.push(NodeConstraint { source: "node affinity".to_owned(), any_of: volume::terms(required) });
+        out.push(NodeConstraint {
+            source: "node affinity".to_owned(),
+            any_of: volume::terms(required),
+            of_volume: false,
+        });
     }
     out
 }

@@ -113,7 +113,11 @@ impl VolumeRules {
     /// Where an existing volume can be attached.
     fn bound(&mut self, volume: &PersistentVolume, source: &str) {
         if let Some(required) = &volume.spec.node_affinity.required {
-            self.constraints.push(NodeConstraint { source: source.to_owned(), any_of: terms(required) });
+            self.constraints.push(NodeConstraint {
+                source: source.to_owned(),
+                any_of: terms(required),
+                of_volume: true,
+            });
         }
         for key in ZONE_LABELS {
             let Some(value) = volume.metadata.labels.get(key).filter(|v| !v.is_empty()) else { continue };
@@ -123,7 +127,7 @@ impl VolumeRules {
             let keys = [Some(key), (stable != key).then_some(stable)];
             let one = |key: &str| vec![Requirement { key: key.to_owned(), op: Operator::In(values.clone()) }];
             let any_of = keys.into_iter().flatten().map(one).collect();
-            self.constraints.push(NodeConstraint { source: source.to_owned(), any_of });
+            self.constraints.push(NodeConstraint { source: source.to_owned(), any_of, of_volume: true });
         }
     }
 
@@ -137,7 +141,7 @@ impl VolumeRules {
             all.map(|e| Requirement { key: e.key.clone(), op: Operator::In(e.values.clone()) }).collect()
         });
         let source = format!("allowed topologies of claim {claim}");
-        self.constraints.push(NodeConstraint { source, any_of: any_of.collect() });
+        self.constraints.push(NodeConstraint { source, any_of: any_of.collect(), of_volume: true });
     }
 }
 

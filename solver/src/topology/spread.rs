@@ -6,8 +6,8 @@ use super::candidate::Candidate;
 use super::value_of;
 use crate::class::SelectorId;
 use crate::kind::untolerated;
-use crate::model::{GateId, Model, selects};
-use crate::problem::{PodSpec, Spread, TopologyKey};
+use crate::model::{GateId, Model, holds};
+use crate::problem::{NodeConstraint, PodSpec, Spread, TopologyKey};
 
 /// One spread rule while a class is dealt.
 pub(super) struct SpreadCount {
@@ -53,7 +53,7 @@ impl SpreadTally {
         let mut counts = BTreeMap::<String, u32>::new();
         for (node, live) in model.problem.nodes.iter().zip(&self.live) {
             let counted = keys.iter().all(|k| node.labels.contains_key(*k))
-                && (!spread.honor_node_affinity || selects(spec, &node.labels))
+                && (!spread.honor_node_affinity || own(spec).all(|c| holds(c, &node.labels)))
                 && (!spread.honor_taints || untolerated(&node.taints, &spec.tolerations).is_none());
             if let (true, Some(value)) = (counted, node.labels.get(key)) {
                 *counts.entry(value.clone()).or_default() += live.get(&selector).copied().unwrap_or(0);
@@ -142,7 +142,7 @@ fn offered(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> V
     let mut kinds =
         if spread.honor_taints { model.kinds.tolerated_by(&spec.tolerations) } else { model.kinds.every() };
     if spread.honor_node_affinity {
-        for constraint in &spec.node {
+        for constraint in own(spec) {
             kinds.intersect_with(&model.kinds.meeting(constraint));
         }
     }
@@ -150,6 +150,11 @@ fn offered(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> V
     let mut seen = vec![false; values.len() + 1];
     kinds.ones().for_each(|at| seen[of_kind[at] as usize] = true);
     values.iter().zip(&seen[1..]).filter(|(_, seen)| **seen).map(|(value, _)| value.clone()).collect()
+}
+
+/// The node selector and node affinity of a pod: where its volumes are does not take domains out of the count.
+fn own(spec: &PodSpec) -> impl Iterator<Item = &NodeConstraint> {
+    spec.node.iter().filter(|c| !c.of_volume)
 }
 
 /// The spread rules of a spec that are over a label.

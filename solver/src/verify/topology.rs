@@ -108,7 +108,9 @@ impl<'p, 'c> Shared<'p, 'c> {
             let counts = |at: usize| {
                 let host = &cluster.hosts[at];
                 domains.iter().all(|d| d[at].is_some())
-                    && affinity.is_none_or(|a| broken(a, &host.labels).is_none())
+                    && affinity.is_none_or(|a| {
+                        own(a).all(|c| broken(std::slice::from_ref(c), &host.labels).is_none())
+                    })
                     && taints.is_none_or(|t| repelling(host.taints, t).is_none())
             };
             let eligible = (0..cluster.hosts.len()).map(counts).collect();
@@ -181,6 +183,11 @@ fn spread_rule(
     }
 }
 
+/// The node selector and node affinity of a pod: where its volumes are does not take nodes out of the count.
+fn own(constraints: &[NodeConstraint]) -> impl Iterator<Item = &NodeConstraint> {
+    constraints.iter().filter(|c| !c.of_volume)
+}
+
 /// The values of a label that some `NodePool` could give to a node for these pods.
 fn offered_values(
     cluster: &Cluster<'_>,
@@ -198,7 +205,7 @@ fn offered_values(
                 let new = fixed.get(key).filter(|v| !values.contains(*v));
                 if let Some(value) = new
                     && fixed.admitted()
-                    && affinity.is_none_or(|a| a.iter().all(|c| fixed.meets(c)))
+                    && affinity.is_none_or(|a| own(a).all(|c| fixed.meets(c)))
                 {
                     values.insert(value.to_owned());
                 }

@@ -36,7 +36,7 @@ pub fn one_of(key: &str, values: &[&str]) -> Requirement {
 }
 
 pub fn node_selector(requirement: Requirement) -> NodeConstraint {
-    NodeConstraint { source: "node selector".to_owned(), any_of: vec![vec![requirement]] }
+    NodeConstraint { source: "node selector".to_owned(), any_of: vec![vec![requirement]], of_volume: false }
 }
 
 pub fn app(name: &str) -> PodSelector {
