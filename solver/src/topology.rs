@@ -158,9 +158,12 @@ impl Tally {
         Self { crowd: Crowd::of(model), nears: Nears::of(model), spreads, picks }
     }
 
-    /// The class to deal next: the first whose targets are dealt; else the first that may start its own group.
+    /// The class to deal next: the first whose targets are all dealt; else, of those that wait for each other, the first
+    /// that has a target already; else the first that may start its own group.
     fn next(&self, waiting: &VecDeque<Concerned>) -> Option<usize> {
         let ready = waiting.iter().position(|c| self.nears.ready(c.class));
+        let joins = |c: &Concerned| c.candidates.iter().any(|k| self.nears.allows(c.class, k));
+        let ready = ready.or_else(|| waiting.iter().position(joins));
         let ready = ready.or_else(|| waiting.iter().position(|c| self.nears.selects_itself(c.class)));
         ready.or_else(|| (!waiting.is_empty()).then_some(0))
     }
@@ -195,6 +198,7 @@ impl Tally {
         let mut counts = vec![0u32; candidates.len()];
         let mut stuck = None;
         for _ in 0..model.count(class) {
+            let least: Vec<u32> = spreads.iter().map(SpreadCount::least).collect();
             let obstacle = |at: usize| {
                 let candidate = &candidates[at];
                 if counts[at] >= candidate.most {
@@ -205,7 +209,10 @@ impl Tally {
                 }
                 let room = |rule| self.crowd.has_room(rule, &concern, candidate);
                 let crowded = concern.rules.iter().position(|rule| !room(rule));
-                let skewed = || spreads.iter().position(|s| !s.allows(at)).map(Obstacle::Skewed);
+                let skewed = || {
+                    let full = spreads.iter().zip(&least).position(|(s, least)| !s.allows(at, *least));
+                    full.map(Obstacle::Skewed)
+                };
                 crowded.map(Obstacle::Crowded).or_else(skewed)
             };
             let best = (0..candidates.len()).filter(|&at| obstacle(at).is_none()).min_by_key(|&at| {

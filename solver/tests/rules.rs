@@ -296,6 +296,21 @@ fn two_groups_that_wait_for_each_other_stay_out() {
 }
 
 #[test]
+fn of_pods_that_want_each_other_the_one_that_finds_a_third_goes_first() {
+    let mut world = shop();
+    // Both select each other; `b` selects `c`, too, which wants nobody.
+    world.pods("a", 1, PodSpec { affinity: near("b"), ..spec(700, 512) });
+    let selector = stowage_solver::PodSelector {
+        namespaces: vec!["default".to_owned()],
+        labels: Some(vec![one_of("app", &["a", "c"])]),
+    };
+    let either = vec![stowage_solver::PodTerm { key: TopologyKey::Label(ZONE.to_owned()), selector }];
+    world.pods("b", 1, PodSpec { affinity: either, ..spec(700, 512) });
+    world.pods("c", 1, spec(700, 512));
+    assert!(world.solve().unplaced.is_empty());
+}
+
+#[test]
 fn a_group_with_a_shared_volume_follows_it() {
     let mut world = shop();
     let claims = vec!["default/data".to_owned()];

@@ -100,13 +100,15 @@ impl SpreadTally {
 }
 
 impl SpreadCount {
-    fn least(&self) -> u32 {
+    /// Matching pods in the least full eligible domain.
+    pub(super) fn least(&self) -> u32 {
         if self.always_empty { 0 } else { self.eligible.values().copied().min().unwrap_or(0) }
     }
 
-    pub(super) fn allows(&self, at: usize) -> bool {
+    /// Whether one more pod may join a candidate's domain while the least full one has `least`.
+    pub(super) fn allows(&self, at: usize, least: u32) -> bool {
         self.values[at].is_some()
-            && self.counts[at] + u32::from(self.counts_itself) <= self.least().saturating_add(self.max_skew)
+            && self.counts[at] + u32::from(self.counts_itself) <= least.saturating_add(self.max_skew)
     }
 
     pub(super) fn add(&mut self, at: usize) {

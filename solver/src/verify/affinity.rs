@@ -34,9 +34,20 @@ pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
         .map(|(terms, waiting)| Group { terms, targets: targets(cluster, terms), waiting })
         .collect();
     // Pods that may join first; a group's first pod only where nobody can join: others might make it needless.
-    while groups.iter_mut().any(|g| g.join(cluster, &mut standing))
-        || groups.iter_mut().any(|g| g.begin(cluster, &mut standing))
-    {}
+    loop {
+        let mut moved = false;
+        for group in &mut groups {
+            moved |= group.join(cluster, &mut standing);
+        }
+        if !moved {
+            for group in &mut groups {
+                moved |= group.begin(cluster, &mut standing);
+            }
+        }
+        if !moved {
+            break;
+        }
+    }
     for group in &groups {
         if let Some(seat) = group.waiting.first() {
             let keys: Vec<&TopologyKey> = group.terms.iter().map(|t| &t.key).collect();
@@ -65,6 +76,9 @@ fn targets(cluster: &Cluster<'_>, terms: &[PodTerm]) -> Vec<usize> {
 impl Group<'_> {
     /// Lets every pod stand whose terms find one that does. Whether there was any.
     fn join(&mut self, cluster: &Cluster<'_>, standing: &mut [bool]) -> bool {
+        if self.waiting.is_empty() {
+            return false;
+        }
         let stand: Vec<usize> = self.targets.iter().copied().filter(|seat| standing[*seat]).collect();
         let held: Vec<HashSet<Domain<'_>>> = self
             .terms
@@ -93,7 +107,7 @@ impl Group<'_> {
             let host = cluster.seats[*seat].host;
             standing[*seat] && self.terms.iter().any(|t| cluster.domain(host, &t.key).is_some())
         };
-        if self.targets.iter().any(counted) {
+        if self.waiting.is_empty() || self.targets.iter().any(counted) {
             return false;
         }
         let first = self.waiting.iter().position(|seat| {
