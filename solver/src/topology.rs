@@ -64,8 +64,8 @@ struct Concerned {
 /// Deals every class over its domains.
 pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
     let mut grounds = Grounds::default();
-    let zones = claim_zones(model, &mut grounds);
     let mut tally = Tally::build(model);
+    let zones = claim_zones(model, &mut grounds, &tally);
     let mut dealt = Dealt::default();
     let mut dealings: Vec<Dealing> = Vec::new();
     let nowhere: Domain = Rc::new([]);
@@ -101,9 +101,10 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
     while let Some(next) = tally.next(&waiting) {
         if let Some(near) = tally.nears.homeless(waiting[next].class) {
             let group = waiting.iter().filter(|c| tally.nears.has_rule(c.class, near));
-            let members: Vec<(u32, &[Candidate])> =
-                group.map(|c| (model.count(c.class), c.candidates.as_slice())).collect();
-            tally.nears.settle(near, members.into_iter());
+            let members: Vec<(u32, Vec<Candidate>)> = group
+                .map(|c| (model.count(c.class), tally.crowd.open_to(model, c.class, &c.candidates)))
+                .collect();
+            tally.nears.settle(near, members.iter().map(|(count, open)| (*count, open.as_slice())));
         }
         let Some(concerned) = waiting.remove(next) else { break };
         let class = concerned.class;

@@ -479,6 +479,28 @@ fn a_shared_volume_claim_keeps_its_pods_in_one_zone() {
 }
 
 #[test]
+fn a_shared_volume_claim_keeps_clear_of_pods_that_repel() {
+    let mut world = shop();
+    world.node("old", "a", amounts(1000, 1024, 0, 2));
+    let zone = TopologyKey::Label(ZONE.to_owned());
+    let repel = vec![away_from(zone, "web")];
+    world.running("db", PodSpec { anti_affinity: repel, ..spec(1000, 1024) });
+    let claims = vec!["default/data".to_owned()];
+    world.pods("web", 2, PodSpec { unbound_claims: claims, ..spec(700, 512) });
+    assert_eq!(zones(&world.0, &world.solve()), [("b".to_owned(), 2)]);
+}
+
+#[test]
+fn a_group_near_itself_keeps_clear_of_pods_that_repel() {
+    let mut world = shop();
+    let zone = TopologyKey::Label(ZONE.to_owned());
+    world.node("old", "a", amounts(1000, 1024, 0, 2));
+    world.running("db", PodSpec { anti_affinity: vec![away_from(zone, "web")], ..spec(1000, 1024) });
+    world.pods("web", 4, PodSpec { affinity: near("web"), ..spec(700, 512) });
+    assert_eq!(zones(&world.0, &world.solve()), [("b".to_owned(), 4)]);
+}
+
+#[test]
 fn a_shared_volume_claim_is_made_where_there_is_room_already() {
     let mut world = shop();
     world.node("old", "c", amounts(4000, 8192, 0, 10));

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::candidate::Grounds;
+use super::{Tally, value_of};
 use crate::model::Model;
 
 /// The representative of a group in a union-find forest.
@@ -15,7 +16,11 @@ fn root(group: &[usize], mut at: usize) -> usize {
 }
 
 /// For each class that uses a volume claim shared with other pods: the zone in which all its users can be.
-pub(super) fn claim_zones(model: &mut Model<'_>, grounds: &mut Grounds) -> HashMap<usize, String> {
+pub(super) fn claim_zones(
+    model: &mut Model<'_>,
+    grounds: &mut Grounds,
+    tally: &Tally,
+) -> HashMap<usize, String> {
     let mut users = BTreeMap::<&str, Vec<usize>>::new();
     for class in 0..model.classes.classes.len() {
         for claim in &model.spec(class).unbound_claims {
@@ -39,19 +44,27 @@ pub(super) fn claim_zones(model: &mut Model<'_>, grounds: &mut Grounds) -> HashM
     for class in shared {
         members.entry(root(&group, class)).or_default().push(class);
     }
-    let keys = BTreeSet::from([model.problem.zone_key.clone()]);
     let mut out = HashMap::new();
     for classes in members.into_values() {
         // By zone: pods that it can hold, those of them that cost nothing there, and how dear it is.
         let mut votes = BTreeMap::<String, (u32, u32, Reverse<usize>)>::new();
         for class in &classes {
-            for (rank, candidate) in grounds.candidates(model, *class, &keys).into_iter().enumerate() {
-                if let Some((_, Some(zone))) = candidate.domain.first().cloned() {
-                    let entry = votes.entry(zone).or_default();
-                    entry.0 += candidate.most.min(model.count(*class));
-                    entry.1 += candidate.free.min(model.count(*class));
-                    entry.2.0 += rank;
+            // Rules over other labels may close all of a zone, so all the class's keys are looked at.
+            let keys = tally.keys(model, *class, true);
+            let candidates = grounds.candidates(model, *class, &keys);
+            let mut here = BTreeMap::<String, (u32, u32, usize)>::new();
+            for (rank, candidate) in tally.crowd.open_to(model, *class, &candidates).iter().enumerate() {
+                if let Some(zone) = value_of(&candidate.domain, &model.problem.zone_key) {
+                    let entry = here.entry(zone.to_owned()).or_insert((0, 0, rank));
+                    entry.0 = entry.0.saturating_add(candidate.most);
+                    entry.1 = entry.1.saturating_add(candidate.free);
                 }
+            }
+            for (zone, (most, free, rank)) in here {
+                let entry = votes.entry(zone).or_default();
+                entry.0 = entry.0.saturating_add(most.min(model.count(*class)));
+                entry.1 = entry.1.saturating_add(free.min(model.count(*class)));
+                entry.2.0 += rank;
             }
         }
         let best = votes.into_iter().max_by(|(za, a), (zb, b)| a.cmp(b).then_with(|| zb.cmp(za)));

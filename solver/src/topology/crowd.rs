@@ -76,6 +76,18 @@ impl Crowd {
             && (!concern.matched.contains(&rule.0) || carriers == 0)
     }
 
+    /// The candidates that pods which run or have been dealt do not keep a class out of.
+    pub(super) fn open_to(
+        &self,
+        model: &Model<'_>,
+        class: usize,
+        candidates: &[Candidate],
+    ) -> Vec<Candidate> {
+        let concern = self.concern(model, class);
+        let open = |c: &&Candidate| concern.rules.iter().all(|rule| self.has_room(rule, &concern, c));
+        candidates.iter().filter(open).cloned().collect()
+    }
+
     /// Counts one more pod of the class in a domain.
     pub(super) fn add(&mut self, concern: &Concern, candidate: &Candidate) {
         for rule in &concern.rules {
