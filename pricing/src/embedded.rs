@@ -1,6 +1,7 @@
 //! The catalogue compiled into Stowage: EC2's types and zones of every commercial region, prices where known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;
 use stowage_api::well_known::{CAPACITY_TYPE, ON_DEMAND, SPOT, ZONE};
@@ -16,6 +17,12 @@ use crate::{labels, overhead};
 const TYPES: &[u8] = include_bytes!("../data/types.json.gz");
 const ZONES: &[u8] = include_bytes!("../data/zones.json.gz");
 const PRICES: &[u8] = include_bytes!("../data/prices.json.gz");
+
+/// Facts of every type, by name.
+pub(crate) fn type_facts() -> Result<&'static [TypeFacts], Error> {
+    static FACTS: OnceLock<Result<Vec<TypeFacts>, Error>> = OnceLock::new();
+    FACTS.get_or_init(|| read(TYPES)).as_deref().map_err(Clone::clone)
+}
 
 /// Regions whose catalogue is embedded: both their zones and their prices are known. Sorted.
 pub fn priced_regions() -> Result<Vec<String>, Error> {
@@ -51,11 +58,11 @@ impl Catalog {
             }
         }
         let mut types = Vec::new();
-        for facts in read::<Vec<TypeFacts>>(TYPES)? {
+        for facts in type_facts()? {
             if let (Some(zones), Some(price)) =
                 (zones_of.get(facts.name.as_str()), on_demand.get(&facts.name))
             {
-                types.push(instance_type(&facts, zones, *price, settings));
+                types.push(instance_type(facts, zones, *price, settings));
             }
         }
         types.sort_by(|a, b| a.name.cmp(&b.name));

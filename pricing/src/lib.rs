@@ -32,6 +32,7 @@ mod overhead;
 mod parse;
 mod render;
 mod share;
+mod volume;
 
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 pub use embedded::priced_regions;
@@ -39,3 +40,4 @@ pub use error::Error;
 pub use render::to_json;
 pub use share::{Share, ShareError};
 pub use stowage_api::Operator;
+pub use volume::AttachLimit;

@@ -22,6 +22,7 @@ use stowage_api::well_known::{
 
 use crate::facts::TypeFacts;
 use crate::share::Share;
+use crate::volume::AttachLimit;
 
 const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
@@ -31,9 +32,6 @@ const ROOT_VOLUME_BYTES: i64 = 20 * GIB;
 
 /// What an arm64 instance advertises but its kernel never sees (crash kernel reservation).
 const ARM64_HIDDEN_MIB: u64 = 64;
-
-/// Interfaces that the VPC CNI attaches to a new node before any pod needs them: the primary one and a warm one.
-const INTERFACES_AT_START: u32 = 2;
 
 /// Everything that a node of this type offers.
 pub(crate) fn capacity(facts: &TypeFacts, vm_memory_overhead: Share) -> BTreeMap<String, Quantity> {
@@ -45,7 +43,7 @@ pub(crate) fn capacity(facts: &TypeFacts, vm_memory_overhead: Share) -> BTreeMap
         (MEMORY.to_owned(), Quantity::from_bytes(memory as i64 * MIB)),
         (PODS.to_owned(), Quantity::from_units(i64::from(pods(facts)))),
         (EPHEMERAL_STORAGE.to_owned(), Quantity::from_bytes(ROOT_VOLUME_BYTES)),
-        (EBS_SLOTS.to_owned(), Quantity::from_units(i64::from(ebs_slots(facts)))),
+        (EBS_SLOTS.to_owned(), Quantity::from_units(i64::from(AttachLimit::of(facts).on_a_new_node(0)))),
     ]);
     let devices = |of: &Option<crate::facts::Device>, maker: &str| {
         of.as_ref().filter(|d| d.manufacturer.eq_ignore_ascii_case(maker)).map_or(0, |d| d.count)
@@ -94,17 +92,6 @@ fn reserved_cpu_millis(vcpus: u32) -> u32 {
         from = to;
     }
     millis
-}
-
-/// EBS volumes that pods may attach, as the EBS CSI driver reports it on a new node: not the root volume, and not the
-/// slots of interfaces where a Nitro instance shares them. At least one, as the driver has it.
-///
-/// EC2's own figure for a shared limit already leaves out the first interface and the instance store. Xen instances are
-/// called "shared" too, but interfaces take no slot there.
-fn ebs_slots(facts: &TypeFacts) -> u32 {
-    let shares = facts.ebs_shares_slots && facts.hypervisor != "xen";
-    let interfaces = if shares { facts.interfaces.min(INTERFACES_AT_START).saturating_sub(1) } else { 0 };
-    facts.ebs_attachments.saturating_sub(1 + interfaces).max(1)
 }
 
 #[cfg(test)]
@@ -175,13 +162,5 @@ mod tests {
 
         let part_of_one = TypeFacts { gpu: device("NVIDIA", 0, 0), ..m5_large() };
         assert!(!capacity(&part_of_one, DEFAULT).contains_key(NVIDIA_GPU));
-    }
-
-    #[test]
-    fn ebs_slots_by_kind_of_limit() {
-        let dedicated = TypeFacts { ebs_attachments: 32, ebs_shares_slots: false, ..m5_large() };
-        let xen = TypeFacts { ebs_attachments: 40, hypervisor: "xen".to_owned(), ..m5_large() };
-        let full = TypeFacts { ebs_attachments: 2, ..m5_large() };
-        assert_eq!([&dedicated, &xen, &full].map(ebs_slots), [31, 39, 1]);
     }
 }
