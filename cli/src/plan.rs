@@ -150,10 +150,6 @@ fn notes(
             other => notes.push(other.to_string()),
         }
     }
-    for broken in &answer.solution.not_honoured {
-        let (pods, example) = (count(broken.pods, "pod"), &answer.pod(broken.example).name);
-        notes.push(format!("not honoured: {} ({pods}, {example})", broken.rule));
-    }
     notes
 }
 

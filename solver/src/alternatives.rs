@@ -17,14 +17,13 @@ use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
 
+use crate::arrangement::{NewNodes, Pods};
 use crate::class::SelectorId;
 use crate::kind::Kind;
 use crate::model::Model;
-use crate::pack::improve::load;
-use crate::pack::{Bins, Budget, Pattern};
+use crate::pack::Budget;
 use crate::problem::{Offering, PodSelector, PodSpec, TopologyKey, TypeId};
 use crate::solution::Alternative;
-use crate::stock::Stock;
 
 /// At most this many types for each capacity type: what Karpenter passes to one `CreateFleet` call.
 const TYPES: usize = 60;
@@ -32,7 +31,6 @@ const TYPES: usize = 60;
 /// Finds what holds the pods of a bin.
 pub(crate) struct Alternatives<'m> {
     model: &'m Model<'m>,
-    stock: &'m Stock,
     /// By variant: its kinds and their shapes, cheapest first, then by the name of the type.
     shelves: Vec<Vec<(u32, u32)>>,
     /// By kind: the number of its type, zone and capacity type together, and that of its capacity type.
@@ -44,7 +42,7 @@ pub(crate) struct Alternatives<'m> {
 }
 
 impl<'m> Alternatives<'m> {
-    pub(crate) fn of(model: &'m Model<'m>, stock: &'m Stock) -> Self {
+    pub(crate) fn of(model: &'m Model<'m>) -> Self {
         let mut shelves = vec![Vec::new(); model.kinds.variants.len()];
         for (at, kind) in model.kinds.kinds.iter().enumerate() {
             shelves[kind.variant as usize].push((at as u32, kind.shape));
@@ -69,7 +67,7 @@ impl<'m> Alternatives<'m> {
         for (selector, label) in pending.chain(running).flat_map(label_rules) {
             labels.entry(model.classes.selector_id(selector)).or_default().insert(label);
         }
-        let mut this = Self { model, stock, shelves, places, labels, columns: BTreeMap::new() };
+        let mut this = Self { model, shelves, places, labels, columns: BTreeMap::new() };
         let known: BTreeSet<&str> = this.labels.values().flatten().copied().collect();
         for label in known.into_iter().chain([problem.zone_key.as_str()]) {
             this.columns.insert(label, column(model, label));
@@ -77,17 +75,16 @@ impl<'m> Alternatives<'m> {
         this
     }
 
-    /// The kinds of a variant that could hold `pattern` where `like` holds it now, itself included; cheapest first.
+    /// The kinds of a variant that could hold `pods` where `like` holds it now, itself included; cheapest first.
     /// Limits are not looked at.
-    pub(crate) fn holding(&self, pattern: &Pattern, like: u32, variant: u32) -> Vec<u32> {
+    pub(crate) fn holding(&self, pods: &Pods, like: u32, variant: u32) -> Vec<u32> {
         let model = self.model;
-        let classes: BTreeSet<usize> =
-            pattern.iter().map(|(item, _)| self.stock.items[*item as usize].class as usize).collect();
+        let classes: BTreeSet<usize> = pods.iter().map(|(class, _)| *class as usize).collect();
         let gates: BTreeSet<u32> = classes.iter().map(|class| model.gate_of[*class]).collect();
         let gates: Vec<&FixedBitSet> = gates.into_iter().map(|gate| &model.gates[gate as usize]).collect();
         let tied: Vec<&Vec<u32>> =
             self.tied(&classes).into_iter().filter_map(|label| self.columns.get(label)).collect();
-        let load = load(model, self.stock, pattern);
+        let load = model.load(pods);
         let fits = |shape: &crate::kind::Shape| load.iter().zip(&shape.room).all(|(need, have)| need <= have);
         let roomy: Vec<bool> = model.kinds.shapes.iter().map(fits).collect();
         let shelf = &self.shelves[variant as usize];
@@ -99,17 +96,17 @@ impl<'m> Alternatives<'m> {
         shelf.iter().filter(holds).map(|(at, _)| *at).collect()
     }
 
-    /// What else a bin could be launched as, with `budget` left of the limits.
-    pub(crate) fn of_bins(&self, bins: &Bins, budget: &Budget) -> Arc<[Alternative]> {
+    /// What else a node could be launched as, with `budget` left of the limits.
+    pub(crate) fn of_nodes(&self, new: &NewNodes, budget: &Budget) -> Arc<[Alternative]> {
         let model = self.model;
-        let own = &model.kinds.kinds[bins.kind as usize];
+        let own = &model.kinds.kinds[new.kind as usize];
         let place = |at: u32| self.places[at as usize];
-        let (own_place, own_capacity) = place(bins.kind);
+        let (own_place, own_capacity) = place(new.kind);
         let mut seen = HashSet::from([own_place]);
         let mut types = HashMap::<u32, HashSet<TypeId>>::new();
         types.entry(own_capacity).or_default().insert(own.instance_type);
         let mut found = Vec::new();
-        for at in self.holding(&bins.pattern, bins.kind, own.variant) {
+        for at in self.holding(&new.pods, new.kind, own.variant) {
             let kind = &model.kinds.kinds[at as usize];
             let (place, capacity) = place(at);
             let of_capacity = types.entry(capacity).or_default();

@@ -15,6 +15,7 @@
 use std::collections::BTreeSet;
 
 use crate::alternatives::{Alternatives, offering};
+use crate::arrangement::{Pods, of_items};
 use crate::class::SelectorId;
 use crate::model::Model;
 use crate::pack::improve::load;
@@ -61,8 +62,7 @@ pub(crate) fn diversify(
         return 0;
     }
     let purse_before = purse;
-    let looker =
-        Looker { model, stock, wanted, choices: Alternatives::of(model, stock), glued: glued(model) };
+    let looker = Looker { model, stock, wanted, choices: Alternatives::of(model), glued: glued(model) };
     let mut changes = looker.changes(incumbent);
     changes.sort_by_key(|change| (change.extra, change.at));
     let mut added = Vec::new();
@@ -103,7 +103,7 @@ impl Looker<'_> {
         for (at, bins) in incumbent.bins.iter().enumerate() {
             let kind = &self.model.kinds.kinds[bins.kind as usize];
             if offering(self.model, kind).capacity_type == self.wanted.capacity_type {
-                let types = self.types(&self.choices.holding(&bins.pattern, bins.kind, kind.variant));
+                let types = self.types(&self.holding(&bins.pattern, bins.kind, kind.variant));
                 if types < self.wanted.types {
                     short.push((types, at));
                 }
@@ -157,7 +157,7 @@ impl Looker<'_> {
         let alike = (0..kinds.variants.len()).filter(|variant| weight(*variant) == weight(own));
         let found = alike.filter_map(|variant| {
             *looks += 1;
-            let holding = self.choices.holding(pattern, like, variant as u32);
+            let holding = self.holding(pattern, like, variant as u32);
             let cheapest = holding.iter().copied().find(|at| self.is_wanted(*at))?;
             let types = self.types(&holding);
             let reached = types >= self.wanted.types;
@@ -165,6 +165,13 @@ impl Looker<'_> {
             Some(((key, kinds.kinds[cheapest as usize].price, variant != own, variant), (cheapest, types)))
         });
         found.min_by_key(|(key, _)| *key).map(|(_, home)| home)
+    }
+
+    /// The kinds of a variant that could hold a bin's pods where `like` holds them now.
+    fn holding(&self, pattern: &Pattern, like: u32, variant: u32) -> Vec<u32> {
+        let mut pods = Pods::new();
+        of_items(self.model, self.stock, pattern, &mut pods);
+        self.choices.holding(&pods, like, variant)
     }
 
     /// Ways to take a bin's pods apart.

@@ -1,22 +1,21 @@
-//! From patterns of items to named pods on nodes.
+//! From numbers of pods of each class to named pods on nodes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::alternatives::Alternatives;
+use crate::arrangement::{Arrangement, Pods};
 use crate::explain::reasons;
 use crate::model::Model;
-use crate::pack::{Budget, Incumbent, Pattern};
-use crate::problem::{NodeId, PodId, TopologyKey};
-use crate::solution::{NewNode, NotHonoured, Placement, Solution, Unplaced};
+use crate::pack::Budget;
+use crate::problem::{NodeId, PodId};
+use crate::solution::{NewNode, Placement, Solution, Unplaced};
 use crate::topology::Dealt;
 
-/// Turns patterns of items into named pods on nodes.
+/// Names the pods of an arrangement, and its nodes.
 pub(crate) fn hand_out(
     model: &Model<'_>,
     dealt: &Dealt,
-    placed: &[(usize, Pattern)],
-    incumbent: &Incumbent,
+    arrangement: &Arrangement,
     budget: &Budget,
     solution: &mut Solution,
 ) {
@@ -30,25 +29,24 @@ pub(crate) fn hand_out(
     let by_name = |pods: &mut Vec<PodId>| {
         pods.sort_unstable_by(|a, b| problem.pods[a.index()].name.cmp(&problem.pods[b.index()].name));
     };
-    let mut on_node = BTreeMap::<&str, (usize, Vec<PodId>)>::new();
-    for (node, pattern) in placed {
-        let (_, pods) = on_node.entry(&problem.nodes[*node].name).or_insert_with(|| (*node, Vec::new()));
-        for (item, count) in pattern {
-            take(dealt.stock.items[*item as usize].class, *count, pods);
+    let mut nodes: Vec<(&usize, &Pods)> = arrangement.on_nodes.iter().collect();
+    nodes.sort_unstable_by_key(|(node, _)| problem.nodes[**node].name.as_str());
+    for (node, of_node) in nodes {
+        let mut pods = Vec::new();
+        for (class, count) in of_node {
+            take(*class, *count, &mut pods);
         }
-    }
-    for (node, mut pods) in on_node.into_values() {
         by_name(&mut pods);
-        solution.placements.push(Placement { node: NodeId::of(node), pods });
+        solution.placements.push(Placement { node: NodeId::of(*node), pods });
     }
-    let choices = Alternatives::of(model, &dealt.stock);
-    for bins in &incumbent.bins {
-        let kind = &model.kinds.kinds[bins.kind as usize];
-        let alternatives = choices.of_bins(bins, budget);
-        for _ in 0..bins.copies {
+    let choices = Alternatives::of(model);
+    for new in &arrangement.new {
+        let kind = &model.kinds.kinds[new.kind as usize];
+        let alternatives = choices.of_nodes(new, budget);
+        for _ in 0..new.copies {
             let mut pods = Vec::new();
-            for (item, count) in &bins.pattern {
-                take(dealt.stock.items[*item as usize].class, *count, &mut pods);
+            for (class, count) in &new.pods {
+                take(*class, *count, &mut pods);
             }
             by_name(&mut pods);
             solution.new_nodes.push(NewNode {
@@ -92,17 +90,4 @@ pub(crate) fn hand_out(
     }
     unplaced.sort_by(|a, b| problem.pods[a.pod.index()].name.cmp(&problem.pods[b.pod.index()].name));
     solution.unplaced = unplaced;
-    solution.not_honoured = not_honoured(model);
-}
-
-/// Rules that no step of packing looks at yet.
-fn not_honoured(model: &Model<'_>) -> Vec<NotHonoured> {
-    let over_hosts = |class: &usize| model.spec(*class).affinity.iter().any(|t| t.key == TopologyKey::Host);
-    let near: Vec<usize> = (0..model.classes.classes.len()).filter(over_hosts).collect();
-    let pods = |class: &usize| &model.classes.classes[*class].pods;
-    let name = |pod: &PodId| model.problem.pods[pod.index()].name.as_str();
-    let example = near.iter().map(|c| pods(c)[0]).min_by(|a, b| name(a).cmp(name(b)));
-    let count = near.iter().map(|c| pods(c).len()).sum();
-    let rule = "required pod affinity over hosts";
-    example.map(|example| NotHonoured { rule, pods: count, example }).into_iter().collect()
 }

@@ -37,12 +37,22 @@ impl Limit {
     }
 }
 
-/// How a class takes part in a rule.
+/// How a class takes part in a rule: what one pod of it counts up, or one team of pods.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
     pub(crate) rule: u32,
-    pub(crate) carries: bool,
-    pub(crate) matches: bool,
+    pub(crate) carriers: u32,
+    pub(crate) matches: u32,
+}
+
+impl Part {
+    fn carries(self) -> bool {
+        self.carriers > 0
+    }
+
+    fn is_match(self) -> bool {
+        self.matches > 0
+    }
 }
 
 /// All host rules of a problem.
@@ -74,8 +84,8 @@ impl HostState {
             self.0.len() - 1
         });
         let (_, carriers, matches) = &mut self.0[at];
-        *carriers += u32::from(part.carries) * copies;
-        *matches += u32::from(part.matches) * copies;
+        *carriers += part.carriers * copies;
+        *matches += part.matches * copies;
     }
 }
 
@@ -130,12 +140,14 @@ impl HostRules {
         let mut least = u32::MAX;
         for part in &self.of_class[class as usize] {
             let (carriers, matches) = state.counts(part.rule);
-            let allowed = match (self.limits[part.rule as usize], part.carries, part.matches) {
+            let allowed = match (self.limits[part.rule as usize], part.carries(), part.is_match()) {
                 (Limit::Alone, true, true) => u32::from(carriers == 0 && matches == 0),
                 (Limit::Alone, true, false) if matches > 0 => 0,
                 (Limit::Alone, false, true) if carriers > 0 => 0,
-                (Limit::AtMost(most), true, true) => most.saturating_sub(matches),
-                (Limit::AtMost(most), false, true) if carriers > 0 => most.saturating_sub(matches),
+                (Limit::AtMost(most), true, true) => most.saturating_sub(matches) / part.matches,
+                (Limit::AtMost(most), false, true) if carriers > 0 => {
+                    most.saturating_sub(matches) / part.matches
+                }
                 (Limit::AtMost(most), true, false) if matches > most => 0,
                 _ => u32::MAX,
             };
@@ -144,9 +156,25 @@ impl HostRules {
         least
     }
 
+    /// Whether a node with these counters takes one more pod of a class. Unless an empty node may still join, what is read
+    /// strictly of host spread is not asked here: who knows all nodes knows how full the least full one is.
+    pub(crate) fn lets_in(&self, class: u32, state: &HostState, empty_may_join: bool) -> bool {
+        self.of_class[class as usize].iter().all(|part| {
+            let (carriers, matches) = state.counts(part.rule);
+            match self.limits[part.rule as usize] {
+                Limit::Alone => (!part.carries() || matches == 0) && (!part.is_match() || carriers == 0),
+                Limit::AtMost(_) if !empty_may_join => true,
+                Limit::AtMost(most) => {
+                    let after = matches + part.matches;
+                    (!part.carries() && carriers == 0) || after <= most
+                }
+            }
+        })
+    }
+
     /// Whether a class carries a rule and matches it: then the rule limits how many of its pods share a node.
     pub(crate) fn scatters(&self, class: usize, rule: u32) -> bool {
-        self.of_class[class].iter().any(|part| part.rule == rule && part.carries && part.matches)
+        self.of_class[class].iter().any(|part| part.rule == rule && part.carries() && part.is_match())
     }
 
     /// The rules that ask for most nodes, if they ask for one node for every twenty pods or more: such a rule shapes the
@@ -157,7 +185,7 @@ impl HostRules {
         for (class, parts) in classes.classes.iter().zip(&self.of_class) {
             let count = class.pods.len() as u64;
             total += count;
-            for part in parts.iter().filter(|part| part.carries && part.matches) {
+            for part in parts.iter().filter(|part| part.carries() && part.is_match()) {
                 pods[part.rule as usize] += count;
             }
         }
@@ -169,6 +197,18 @@ impl HostRules {
         let mut rules: Vec<u32> = rules.into_iter().map(|(_, rule)| rule).collect();
         rules.sort_unstable();
         rules
+    }
+
+    /// What a team of pods counts up.
+    pub(crate) fn parts_of_team(&self, members: &[(u32, u32)]) -> Vec<Part> {
+        let mut state = HostState::default();
+        for (class, count) in members {
+            self.add(*class, *count, &mut state);
+        }
+        let mut parts: Vec<Part> =
+            state.0.iter().map(|&(rule, carriers, matches)| Part { rule, carriers, matches }).collect();
+        parts.sort_unstable_by_key(|part| part.rule);
+        parts
     }
 
     /// Counts `copies` pods of a class on a node.
@@ -209,8 +249,8 @@ impl Ids {
             for (limit, rule) in self.by_selector.get(selector).into_iter().flatten() {
                 parts.push(Part {
                     rule: *rule,
-                    carries: carried.contains(&(*selector, *limit)),
-                    matches: true,
+                    carriers: u32::from(carried.contains(&(*selector, *limit))),
+                    matches: 1,
                 });
             }
         }
@@ -218,12 +258,12 @@ impl Ids {
             let rules = self.by_selector.get(selector).into_iter().flatten();
             parts.extend(rules.filter(|(l, _)| l == limit).map(|(_, rule)| Part {
                 rule: *rule,
-                carries: true,
-                matches: false,
+                carriers: 1,
+                matches: 0,
             }));
         }
         parts.extend(self.port_parts(&spec.host_ports));
-        parts.sort_unstable_by_key(|p| (p.rule, p.carries, p.matches));
+        parts.sort_unstable_by_key(|p| (p.rule, p.carriers, p.matches));
         parts.dedup_by_key(|p| p.rule);
         parts
     }
@@ -236,10 +276,10 @@ impl Ids {
             .iter()
             .map(|(port, rule)| Part {
                 rule: *rule,
-                carries: taken.contains(port),
-                matches: taken.iter().any(|t| t.clashes(port)),
+                carriers: u32::from(taken.contains(port)),
+                matches: u32::from(taken.iter().any(|t| t.clashes(port))),
             })
-            .filter(|part| part.matches)
+            .filter(|part| part.is_match())
             .collect()
     }
 }

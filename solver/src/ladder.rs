@@ -4,11 +4,15 @@
 //! fold into classes ─▶ deal over domains ─▶ fill what exists ─▶ bound ─▶ construct ─▶ improve ─▶ columns ─▶ hand out
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
+use crate::arrangement::Arrangement;
+use crate::bound::{Relaxation, resource_bound};
 use crate::diversity::diversify;
 use crate::hand_out::hand_out;
+use crate::late::admit;
 use crate::memory::Memory;
 use crate::model::Model;
 use crate::money::Price;
@@ -16,6 +20,7 @@ use crate::pack::Budget;
 use crate::problem::{PoolId, Problem};
 use crate::search::{Outcome, Search};
 use crate::solution::{Solution, Stats, Status};
+use crate::stock::Domain;
 use crate::topology::{Caps, Dealt, deal};
 use crate::{Options, Progress, stage};
 
@@ -40,14 +45,23 @@ pub(crate) fn climb(
         let outcome = Search::new(&model, &dealt, options, memory, cancel).run(progress);
         attempt += 1;
         // Pods dealt to a domain that could not hold them leave their rule unbalanced: deal again, knowing better.
-        if !learn(&mut caps, &dealt, &outcome.incumbent.left, attempt >= ATTEMPTS) {
+        if !learn(&model, &mut caps, &dealt, &outcome.incumbent.left, attempt >= ATTEMPTS) {
             break (dealt, outcome);
         }
     };
-    let Outcome { placed, mut incumbent, bound, mut budget, useful_kinds, steps } = outcome;
+    let Outcome { placed, mut incumbent, mut bound, mut budget, stages, useful_kinds, steps } = outcome;
     let wanted = options.diversity.as_ref();
     let premium = wanted.map_or(0, |w| diversify(&model, &dealt.stock, w, &mut budget, &mut incumbent));
-    let cost = incumbent.cost(&model);
+    let mut arrangement = Arrangement::of(&model, &dealt.stock, &placed, &incumbent);
+    let left = arrangement.left.clone();
+    if admit(&mut model, &mut arrangement, &mut budget, cancel) {
+        let held = arrangement.held(&model);
+        let late: Vec<bool> =
+            left.iter().zip(&arrangement.left).map(|(before, left)| left < before).collect();
+        let relaxed = Relaxation::with_late(&model, &dealt, &held, &late, &stages);
+        bound = bound.max(relaxed.round_up(&model, resource_bound(&model, &relaxed)));
+    }
+    let cost = arrangement.cost(&model);
     let mut solution = Solution {
         cost: Price::from_micros(cost),
         bound: Price::from_micros(bound.min(cost)),
@@ -66,30 +80,34 @@ pub(crate) fn climb(
         _ => Status::BudgetSpent,
     };
     progress(stage::HANDING_OUT, 0, problem.pods.len() as u64);
-    hand_out(&model, &dealt, &placed, &incumbent, &budget, &mut solution);
+    hand_out(&model, &dealt, &arrangement, &budget, &mut solution);
     solution
 }
 
 /// Lowers the cap of each domain that was dealt more than it could hold; of the whole class when `final_attempt`.
 /// Whether there was any.
-fn learn(caps: &mut Caps, dealt: &Dealt, left: &[u32], final_attempt: bool) -> bool {
-    let mut learnt = false;
+fn learn(model: &Model<'_>, caps: &mut Caps, dealt: &Dealt, left: &[u32], final_attempt: bool) -> bool {
+    // By class and domain: pods dealt, and those of them left over.
+    let mut dealings = BTreeMap::<(u32, Domain), (u32, u32)>::new();
     for (item, left) in dealt.stock.items.iter().zip(left) {
         let domain = &dealt.stock.lots[item.lot as usize].domain;
-        if domain.is_empty() || *left == 0 {
-            continue;
-        }
-        learnt = true;
-        caps.insert((item.class, Rc::clone(domain)), item.count - left);
-        if final_attempt {
-            // Nothing converges: better a pod unplaced, with a reason, than a rule broken.
-            for other in dealt.stock.items.iter().filter(|other| other.class == item.class) {
-                let domain = &dealt.stock.lots[other.lot as usize].domain;
-                caps.insert((other.class, Rc::clone(domain)), 0);
-            }
+        if !domain.is_empty() {
+            let entry = dealings.entry((model.lead(item.class), Rc::clone(domain))).or_default();
+            entry.0 += item.count;
+            entry.1 += left;
         }
     }
-    learnt
+    let short: BTreeSet<u32> =
+        dealings.iter().filter(|(_, (_, left))| *left > 0).map(|((class, _), _)| *class).collect();
+    for ((class, domain), (count, left)) in dealings {
+        // Where nothing converges: better a pod unplaced, with a reason, than a rule broken.
+        if final_attempt && short.contains(&class) {
+            caps.insert((class, domain), 0);
+        } else if left > 0 {
+            caps.insert((class, domain), count - left);
+        }
+    }
+    !short.is_empty()
 }
 
 /// Whether any pool of this weight has a limit.

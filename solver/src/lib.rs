@@ -42,6 +42,7 @@
 //! ```
 
 mod alternatives;
+mod arrangement;
 mod bound;
 mod class;
 mod diversity;
@@ -51,6 +52,7 @@ mod hand_out;
 mod host_rule;
 mod kind;
 mod ladder;
+mod late;
 mod memory;
 mod model;
 mod money;
@@ -67,9 +69,7 @@ pub use diversity::Diversity;
 pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;
-pub use solution::{
-    Alternative, NewNode, NotHonoured, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced,
-};
+pub use solution::{Alternative, NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
 pub use verify::{Violation, verify};
 
 use std::sync::atomic::AtomicBool;

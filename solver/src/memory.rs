@@ -105,8 +105,9 @@ fn lot_keys(model: &Model<'_>, stock: &Stock) -> Vec<u64> {
         for (name, need) in names.iter().zip(&lot.need).filter(|(_, need)| **need > 0) {
             (name, need).hash(&mut hasher);
         }
-        let gate = model.gate_specs[lot.gate as usize];
-        (&gate.node, &gate.tolerations, &gate.host_ports).hash(&mut hasher);
+        for gate in &model.gate_specs[lot.gate as usize] {
+            (&gate.node, &gate.tolerations, &gate.host_ports).hash(&mut hasher);
+        }
         (&lot.domain, lot.priority).hash(&mut hasher);
         let class = lot.items.first().map(|item| stock.items[*item as usize].class as usize);
         class.map(|class| model.scattered[class].len()).hash(&mut hasher);

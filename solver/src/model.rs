@@ -3,10 +3,11 @@
 //! A *gate* is the set of kinds that a pod's rules on labels, taints and ports let it use. Classes share gates, so
 //! whatever depends on labels is worked out once for each gate, not for each class.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fixedbitset::FixedBitSet;
 
+use crate::arrangement::Pods;
 use crate::class::{Class, Classes};
 use crate::host_rule::HostRules;
 use crate::kind::{Kinds, untolerated};
@@ -25,12 +26,15 @@ pub(crate) struct Model<'p> {
     pub(crate) gates: Vec<FixedBitSet>,
     /// The gate of each class.
     pub(crate) gate_of: Vec<GateId>,
-    /// By gate: the spec of a class that has it.
-    pub(crate) gate_specs: Vec<&'p PodSpec>,
+    /// By gate: specs that it is the gate of, together.
+    pub(crate) gate_specs: Vec<Vec<&'p PodSpec>>,
     /// Host rules that ask for many nodes.
     pub(crate) weighty: Vec<u32>,
     /// By class: those of them that it carries and matches.
     pub(crate) scattered: Vec<Vec<u32>>,
+    /// Teams of pods that must share a node, packed as classes of their own: they follow the classes wherever something is
+    /// by class here. By team: how many pods of which class.
+    pub(crate) teams: Vec<Pods>,
     /// Requests of each class, by dimension.
     pub(crate) requests: Vec<Vec<i64>>,
     /// Free room of each existing node, by dimension; negative where overcommitted.
@@ -63,7 +67,7 @@ impl<'p> Model<'p> {
             let id = *ids.entry((&spec.node, &spec.tolerations, &spec.host_ports)).or_insert(next);
             if id == next {
                 gates.push(kinds.admitting(spec));
-                gate_specs.push(spec);
+                gate_specs.push(vec![spec]);
             }
             gate_of.push(id);
         }
@@ -93,6 +97,7 @@ impl<'p> Model<'p> {
             gate_specs,
             weighty,
             scattered,
+            teams: Vec::new(),
             requests,
             node_room,
             node_order,
@@ -107,6 +112,68 @@ impl<'p> Model<'p> {
     /// The number of pods in a class.
     pub(crate) fn count(&self, class: usize) -> u32 {
         self.classes.classes[class].pods.len() as u32
+    }
+
+    /// The pods that one of a class stands for: itself, or the members of a team.
+    pub(crate) fn members(&self, class: u32) -> Pods {
+        let team = (class as usize).checked_sub(self.classes.classes.len());
+        team.map_or_else(|| vec![(class, 1)], |team| self.teams[team].clone())
+    }
+
+    /// The class whose rules over domains a class or a team follows.
+    pub(crate) fn lead(&self, class: u32) -> u32 {
+        self.members(class)[0].0
+    }
+
+    /// Priority of the pods of a class, the highest of a team.
+    pub(crate) fn priority(&self, class: u32) -> i32 {
+        let of_members = self.members(class).into_iter().map(|(class, _)| self.spec(class as usize).priority);
+        of_members.max().unwrap_or(0)
+    }
+
+    /// Forgets all teams.
+    pub(crate) fn disband(&mut self) {
+        let classes = self.classes.classes.len();
+        let gates = self.gates.len() - self.teams.len();
+        self.teams.clear();
+        self.requests.truncate(classes);
+        self.scattered.truncate(classes);
+        self.rules.of_class.truncate(classes);
+        self.gate_of.truncate(classes);
+        self.gates.truncate(gates);
+        self.gate_specs.truncate(gates);
+    }
+
+    /// Makes a team a class. The first member leads.
+    pub(crate) fn enlist(&mut self, members: Pods) -> u32 {
+        let id = self.gate_of.len() as u32;
+        self.requests.push(self.load(&members));
+        self.rules.of_class.push(self.rules.parts_of_team(&members));
+        let scatters = |rule: &u32| self.rules.scatters(id as usize, *rule);
+        self.scattered.push(self.weighty.iter().copied().filter(scatters).collect());
+        let gate_of = |(class, _): &(u32, u32)| self.gate_of[*class as usize] as usize;
+        let gates: BTreeSet<usize> = members.iter().map(gate_of).collect();
+        let mut all = self.kinds.every();
+        for gate in &gates {
+            all.intersect_with(&self.gates[*gate]);
+        }
+        let specs = gates.iter().flat_map(|gate| self.gate_specs[*gate].iter().copied()).collect();
+        self.gate_of.push(self.gates.len() as GateId);
+        self.gates.push(all);
+        self.gate_specs.push(specs);
+        self.teams.push(members);
+        id
+    }
+
+    /// What pods take, by dimension.
+    pub(crate) fn load(&self, pods: &[(u32, u32)]) -> Vec<i64> {
+        let mut load = vec![0i64; self.kinds.dims.len()];
+        for (class, count) in pods {
+            for (load, need) in load.iter_mut().zip(&self.requests[*class as usize]) {
+                *load += need * i64::from(*count);
+            }
+        }
+        load
     }
 
     /// Whether one pod of a class fits in this much room.

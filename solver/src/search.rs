@@ -49,6 +49,7 @@ pub(crate) struct Outcome {
     /// Micro-dollars an hour.
     pub(crate) bound: i64,
     pub(crate) budget: Budget,
+    pub(crate) stages: Stages,
     pub(crate) useful_kinds: usize,
     pub(crate) steps: u64,
 }
@@ -131,6 +132,7 @@ impl<'a> Search<'a> {
             incumbent: self.incumbent,
             bound: self.bound,
             budget: self.budget,
+            stages: self.stages,
             useful_kinds,
             steps: self.filler.steps,
         }
@@ -290,13 +292,14 @@ impl<'a> Search<'a> {
         let of_class = self.by_class();
         let cheapest = |part: &Part| {
             let of_classes = part.classes.iter().flat_map(|class| &of_class[*class as usize]);
-            let lots = of_classes.map(|item| self.stock.items[*item as usize].lot);
-            let of_part = lots.filter(|lot| {
+            let lots = of_classes.map(|(item, share)| (self.stock.items[*item as usize].lot, share));
+            let of_part = lots.filter(|(lot, _)| {
                 let domain = &self.stock.lots[*lot as usize].domain;
                 part.domain.as_ref().is_none_or(|d| in_domain(domain, d))
             });
             // A part free to go anywhere is worth what it costs in its cheapest domain.
-            of_part.map(|lot| values[lot as usize]).filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min)
+            let worth = of_part.map(|(lot, share)| values[lot as usize] * share);
+            worth.filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min)
         };
         let prices: Vec<f64> =
             relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
@@ -310,7 +313,12 @@ impl<'a> Search<'a> {
             for (part, mut count) in pattern {
                 let of_classes =
                     relaxed.parts[part as usize].classes.iter().flat_map(|class| &of_class[*class as usize]);
-                for at in of_classes.filter(|at| self.stock.kinds(**at).contains(kind as usize)) {
+                // Members of a team are no pattern on their own.
+                let plain = of_classes.map(|(at, _)| at).filter(|at| {
+                    self.stock.kinds(**at).contains(kind as usize)
+                        && (self.stock.items[**at as usize].class as usize) < of_class.len()
+                });
+                for at in plain {
                     let taken = count.min(self.stock.items[*at as usize].count);
                     if let (Some(items), true) = (&mut items, taken > 0) {
                         add_to(items, *at, taken);
@@ -326,11 +334,19 @@ impl<'a> Search<'a> {
         new
     }
 
-    /// The items of each class.
-    fn by_class(&self) -> Vec<Vec<u32>> {
+    /// The items of each class, each with the share of its value that is one pod's: less than all in a team.
+    fn by_class(&self) -> Vec<Vec<(u32, f64)>> {
         let mut of_class = vec![Vec::new(); self.model.classes.classes.len()];
         for (at, item) in self.stock.items.iter().enumerate() {
-            of_class[item.class as usize].push(at as u32);
+            let whole = &self.model.requests[item.class as usize];
+            for (class, _) in self.model.members(item.class) {
+                let parts =
+                    self.model.requests[class as usize].iter().zip(whole).filter(|(_, all)| **all > 0);
+                let (sum, number) = parts.fold((0.0, 0.0), |(sum, number), (n, all)| {
+                    (sum + *n as f64 / *all as f64, number + 1.0)
+                });
+                of_class[class as usize].push((at as u32, sum / f64::max(number, 1.0)));
+            }
         }
         of_class
     }

@@ -153,17 +153,6 @@ pub struct Unplaced {
     pub reasons: Vec<Reason>,
 }
 
-/// A rule met in the problem that the plan may break: said, never silently dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotHonoured {
-    /// The rule, in words.
-    pub rule: &'static str,
-    /// How many pending pods carry it.
-    pub pods: usize,
-    /// One of them, the first by name.
-    pub example: PodId,
-}
-
 /// An answer to a [`crate::Problem`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Solution {
@@ -185,8 +174,6 @@ pub struct Solution {
     pub premium: Price,
     /// How the solve ended.
     pub status: Status,
-    /// Rules that the plan may break.
-    pub not_honoured: Vec<NotHonoured>,
     /// What was counted on the way, for people who tune.
     pub stats: Stats,
 }

@@ -62,7 +62,7 @@ impl Stock {
         for (class, count, domain, kinds) in dealings {
             let need = model.requests[class as usize].as_slice();
             let gate = model.gate_of[class as usize];
-            let priority = model.spec(class as usize).priority;
+            let priority = model.priority(class);
             let rules = model.scattered[class as usize].as_slice();
             let next = this.lots.len() as u32;
             let lot = *ids.entry((need, rules, gate, priority, Rc::clone(&domain))).or_insert(next);

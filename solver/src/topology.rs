@@ -9,9 +9,10 @@
 //!   offers to the pod, whether or not a node is there yet: so the outcome is valid whatever else is launched.
 //! - *Anti-affinity* (`crowd`): a carrier has its domain to itself, both ways.
 //! - *Affinity* (`near`): pods go where those are that they select, and those are dealt first.
+//! - *Affinity over hosts* (`teams`): pods that must share a node are packed as one.
 //! - *Shared volume claims* (`claims`) that do not exist yet: all users go to one zone.
 //!
-//! The hostname key is not a label here: see `host_rule`.
+//! The hostname key is otherwise not a label here: see `host_rule`.
 
 mod candidate;
 mod claims;
@@ -19,6 +20,7 @@ mod crowd;
 mod near;
 mod sole_spread;
 mod spread;
+mod teams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -28,6 +30,7 @@ use crate::model::Model;
 use crate::stock::{Dealing, Domain, Stock};
 
 pub(crate) use sole_spread::SoleSpread;
+pub(crate) use spread::offered_values;
 
 use candidate::{Candidate, Grounds};
 use claims::claim_zones;
@@ -63,6 +66,7 @@ struct Concerned {
 
 /// Deals every class over its domains.
 pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
+    model.disband();
     let mut grounds = Grounds::default();
     let mut tally = Tally::build(model);
     let zones = claim_zones(model, &mut grounds, &tally);
@@ -70,9 +74,15 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
     let mut dealings: Vec<Dealing> = Vec::new();
     let nowhere: Domain = Rc::new([]);
     let mut every = HashMap::new();
-    let mut order = Vec::new();
+    let (mut order, mut gregarious) = (Vec::new(), Vec::new());
     for class in 0..model.classes.classes.len() {
-        if model.spec(class).blocked.is_some() {
+        let spec = model.spec(class);
+        if spec.blocked.is_some() {
+            continue;
+        }
+        // Pods that want to be near others on one node join those when they are dealt.
+        if teams::is_gregarious(spec) {
+            gregarious.push((class as u32, !tally.keys(model, class, zones.contains_key(&class)).is_empty()));
             continue;
         }
         let keys = tally.keys(model, class, zones.contains_key(&class));
@@ -119,6 +129,10 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
             dealt.stuck.push(Stuck { class: class as u32, why });
         }
     }
+    teams::form(model, &gregarious, &mut dealings);
+    let lonely = "pod affinity over the host: no node with a pod that it selects takes it";
+    let stuck = gregarious.iter().map(|(class, _)| Stuck { class: *class, why: lonely.to_owned() });
+    dealt.stuck.extend(stuck);
     dealt.stock = Stock::of(model, dealings);
     dealt
 }

@@ -139,15 +139,10 @@ fn describe(problem: &Problem, solution: &Solution) -> Outcome {
         let reason = u.reasons.first().map_or_else(|| "no room".to_owned(), |reason| format!("{reason:?}"));
         (problem.pods[u.pod.index()].name.clone(), reason)
     });
-    let not_honoured = solution
-        .not_honoured
-        .iter()
-        .map(|broken| format!("does not honour {} ({} pods)", broken.rule, broken.pods));
     Outcome {
         nodes: nodes.collect(),
         existing_nodes: existing.collect(),
         unschedulable: left.collect::<BTreeMap<_, _>>(),
-        notes: not_honoured.collect(),
         ..Outcome::default()
     }
 }

@@ -90,14 +90,25 @@ impl Relaxation {
         stages: &Stages,
     ) -> Self {
         let held = held(model, &dealt.stock, placed, left);
-        let mut lightest = vec![None; held.len()];
-        for item in &dealt.stock.items {
-            if let Some((weight, _)) = stages.tiers[item.lot as usize].first() {
-                let known: &mut Option<i32> = &mut lightest[item.class as usize];
-                *known = Some(known.map_or(*weight, |w| w.min(*weight)));
-            }
-        }
-        let parts = parts(model, dealt, &held, &lightest);
+        Self::holding(model, dealt, &held, &lightest(model, dealt, stages))
+    }
+
+    /// Of a plan that holds so many pods of each class. Pods that came late may be in `NodePool`s lighter than those that
+    /// packing looked at: there, any weight will do.
+    pub(crate) fn with_late(
+        model: &Model<'_>,
+        dealt: &Dealt,
+        held: &[u32],
+        late: &[bool],
+        stages: &Stages,
+    ) -> Self {
+        let mut lightest = lightest(model, dealt, stages);
+        lightest.iter_mut().zip(late).filter(|(_, late)| **late).for_each(|(lightest, _)| *lightest = None);
+        Self::holding(model, dealt, held, &lightest)
+    }
+
+    fn holding(model: &Model<'_>, dealt: &Dealt, held: &[u32], lightest: &[Option<i32>]) -> Self {
+        let parts = parts(model, dealt, held, lightest);
         let fine = parts.len() <= MAX_FINE_PARTS;
         let kinds_of = |p: &Part| kinds_of(model, dealt, p, lightest[p.class()], fine);
         let allowed: Vec<FixedBitSet> = parts.iter().map(kinds_of).collect();
@@ -136,6 +147,20 @@ impl Relaxation {
     fn node_room(&self, model: &Model<'_>, node: usize) -> Vec<i64> {
         model.node_room[node].iter().chain(&self.allowed).copied().collect()
     }
+}
+
+/// By class: the weight of the lightest `NodePool`s that the heaviest that can hold it may be. `None` where nothing is known.
+fn lightest(model: &Model<'_>, dealt: &Dealt, stages: &Stages) -> Vec<Option<i32>> {
+    let mut lightest = vec![None; model.classes.classes.len()];
+    for item in &dealt.stock.items {
+        if let Some((weight, _)) = stages.tiers[item.lot as usize].first() {
+            for (class, _) in model.members(item.class) {
+                let known: &mut Option<i32> = &mut lightest[class as usize];
+                *known = Some(known.map_or(*weight, |w| w.min(*weight)));
+            }
+        }
+    }
+    lightest
 }
 
 /// Classes folded into parts.
@@ -183,7 +208,10 @@ fn held(model: &Model<'_>, stock: &Stock, placed: &[(usize, Pattern)], left: &[u
         on_nodes[*item as usize] += count;
     }
     for (at, item) in stock.items.iter().enumerate() {
-        held[item.class as usize] += item.count.saturating_sub(left[at]).max(on_nodes[at]);
+        let items = item.count.saturating_sub(left[at]).max(on_nodes[at]);
+        for (class, each) in model.members(item.class) {
+            held[class as usize] += items * each;
+        }
     }
     held
 }

@@ -62,5 +62,5 @@ fn admits_lot(model: &Model<'_>, node: usize, lot: &Lot) -> bool {
     let node = &model.problem.nodes[node];
     lot.domain.iter().all(|(key, value)| node.labels.get(key) == value.as_ref())
         // Rules on labels and taints are the gate's, so any class of it tells.
-        && admits(node, model.gate_specs[lot.gate as usize])
+        && model.gate_specs[lot.gate as usize].iter().all(|spec| admits(node, spec))
 }

@@ -60,7 +60,7 @@ impl SpreadTally {
             }
         }
         let view = (model.gate_of[class], key.to_owned(), spread.honor_node_affinity, spread.honor_taints);
-        for value in self.offered.entry(view).or_insert_with(|| offered(model, class, spread, key)) {
+        for value in self.offered.entry(view).or_insert_with(|| offered_values(model, class, spread, key)) {
             counts.entry(value.clone()).or_default();
         }
         if let Some(planned) = self.planned.get(&(selector, key.to_owned())) {
@@ -139,7 +139,7 @@ impl SpreadCount {
 }
 
 /// The values of a spread key that some `NodePool` offers to a class, whether or not its pods fit there.
-fn offered(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> Vec<String> {
+pub(crate) fn offered_values(model: &mut Model<'_>, class: usize, spread: &Spread, key: &str) -> Vec<String> {
     let spec = model.spec(class);
     let mut kinds =
         if spread.honor_taints { model.kinds.tolerated_by(&spec.tolerations) } else { model.kinds.every() };

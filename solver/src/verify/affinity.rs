@@ -23,8 +23,7 @@ pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
     let mut standing = vec![true; cluster.seats.len()];
     for at in (0..cluster.seats.len()).filter(|at| cluster.seats[*at].placed) {
         let terms = cluster.spec(at).affinity.as_slice();
-        // Affinity over hosts is said not to be honoured.
-        if !terms.is_empty() && terms.iter().all(|t| t.key != TopologyKey::Host) {
+        if !terms.is_empty() {
             carriers.entry(terms).or_default().push(at);
             standing[at] = false;
         }

@@ -98,6 +98,10 @@ impl Draft {
             let near = if app.target.is_multiple_of(2) { &name } else { &other };
             spec.affinity.push(near_to(zone(), near));
         }
+        if has(12) {
+            let near = if app.target.is_multiple_of(2) { &other } else { &name };
+            spec.affinity.push(near_to(TopologyKey::Host, near));
+        }
         if has(10) {
             spec.priority = app.target as i32;
         }

@@ -1,0 +1,125 @@
+//! All nodes one by one, with room and pods as they stand.
+
+use crate::arrangement::{Arrangement, NewNodes, Pods};
+use crate::host_rule::HostState;
+use crate::model::{Model, admits};
+use crate::pack::add_to;
+
+/// What a place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Site {
+    /// Index of an existing node.
+    Old(usize),
+    /// The kind of a new one.
+    New(u32),
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) site: Site,
+    pub(super) room: Vec<i64>,
+    pub(super) state: HostState,
+    /// Pods that the plan puts there.
+    pub(super) pods: Pods,
+}
+
+/// Every node, existing ones first.
+pub(super) struct Yard<'m> {
+    pub(super) places: Vec<Place>,
+    model: &'m Model<'m>,
+}
+
+impl<'m> Yard<'m> {
+    pub(super) fn of(model: &'m Model<'m>, arrangement: &Arrangement) -> Self {
+        let mut this = Self { places: Vec::new(), model };
+        for &node in &model.node_order {
+            let pods = arrangement.on_nodes.get(&node).cloned().unwrap_or_default();
+            let place = Place {
+                site: Site::Old(node),
+                room: model.node_room[node].clone(),
+                state: model.rules.of_node[node].clone(),
+                pods: Pods::new(),
+            };
+            this.add(place, &pods, 1);
+        }
+        for new in &arrangement.new {
+            let place = this.empty(new.kind);
+            this.add(place, &new.pods, new.copies);
+        }
+        this
+    }
+
+    fn empty(&self, kind: u32) -> Place {
+        let shape = self.model.kinds.kinds[kind as usize].shape;
+        let room = self.model.kinds.shapes[shape as usize].room.clone();
+        Place { site: Site::New(kind), room, state: HostState::default(), pods: Pods::new() }
+    }
+
+    fn add(&mut self, place: Place, pods: &Pods, copies: u32) {
+        let at = self.places.len();
+        self.places.push(place);
+        for (class, count) in pods {
+            self.put(self.model, at, *class as usize, *count);
+        }
+        for _ in 1..copies {
+            self.places.push(self.places[at].clone());
+        }
+    }
+
+    /// Opens an empty node.
+    pub(super) fn open(&mut self, kind: u32) {
+        let place = self.empty(kind);
+        self.places.push(place);
+    }
+
+    /// Puts pods of a class on a node.
+    pub(super) fn put(&mut self, model: &Model<'_>, at: usize, class: usize, count: u32) {
+        let place = &mut self.places[at];
+        for (room, need) in place.room.iter_mut().zip(&model.requests[class]) {
+            *room = room.saturating_sub(need.saturating_mul(i64::from(count)));
+        }
+        model.rules.add(class as u32, count, &mut place.state);
+        add_to(&mut place.pods, class as u32, count);
+    }
+
+    /// Whether a node's labels, taints and `DaemonSet`s let a pod in.
+    pub(super) fn admits(&self, class: usize, at: usize) -> bool {
+        let model = self.model;
+        match self.places[at].site {
+            Site::Old(node) => admits(&model.problem.nodes[node], model.spec(class)),
+            Site::New(kind) => model.gates[model.gate_of[class] as usize].contains(kind as usize),
+        }
+    }
+
+    /// A label of a node.
+    pub(super) fn label(&self, at: usize, key: &str) -> Option<&'m str> {
+        match self.places[at].site {
+            Site::Old(node) => self.model.problem.nodes[node].labels.get(key).map(String::as_str),
+            Site::New(kind) => self.model.kinds.label(&self.model.kinds.kinds[kind as usize], key),
+        }
+    }
+
+    /// Writes back who is where.
+    pub(super) fn settle(self, arrangement: &mut Arrangement) {
+        arrangement.on_nodes.clear();
+        arrangement.new.clear();
+        for place in self.places.into_iter().filter(|place| !place.pods.is_empty()) {
+            match place.site {
+                Site::Old(node) => {
+                    arrangement.on_nodes.insert(node, place.pods);
+                }
+                Site::New(kind) => {
+                    arrangement.new.push(NewNodes { kind, pods: place.pods, copies: 1 });
+                }
+            }
+        }
+        // Equal nodes together, in a canonical order.
+        arrangement.new.sort_by(|a, b| (a.kind, &a.pods).cmp(&(b.kind, &b.pods)));
+        arrangement.new.dedup_by(|b, a| {
+            let same = (a.kind, &a.pods) == (b.kind, &b.pods);
+            a.copies += if same { b.copies } else { 0 };
+            same
+        });
+    }
+}
