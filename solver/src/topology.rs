@@ -166,6 +166,11 @@ impl Tally {
             }
             spreads.live.push(here);
         }
+        for class in 0..model.classes.classes.len() {
+            let rules = label_spreads(model.spec(class));
+            let rules = rules.map(|(s, key)| (model.classes.selector_id(&s.selector), key.to_owned()));
+            spreads.rules.extend(rules);
+        }
         let mut picks = HashMap::new();
         for selector in model.classes.classes.iter().flat_map(|c| &c.matched) {
             *picks.entry(*selector).or_insert(0) += 1;
@@ -188,6 +193,9 @@ impl Tally {
         let spec = model.spec(class);
         let matched = &model.classes.classes[class].matched;
         let mut keys: BTreeSet<String> = label_spreads(spec).map(|(_, key)| key.to_owned()).collect();
+        if !keys.is_empty() {
+            keys.extend(self.spreads.keys(matched).cloned());
+        }
         keys.extend(crowd::terms(model, spec).map(|(_, key)| key));
         let against = self.crowd.rules.iter().filter(|(s, _)| matched.binary_search(s).is_ok());
         keys.extend(against.map(|(_, key)| key.clone()));
@@ -258,8 +266,8 @@ impl Tally {
             self.crowd.add(&concern, &candidates[at]);
             self.nears.add(class, &candidates[at], 1);
         }
-        for spread in &spreads {
-            self.spreads.note(spread, candidates, &counts);
+        if !spreads.is_empty() {
+            self.spreads.note(&model.classes.classes[class].matched, candidates, &counts);
         }
         (counts, stuck)
     }

@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) placed: BTreeMap<String, String>,
     /// Why each of the others has none.
     pub(crate) unplaced: BTreeMap<String, String>,
-    /// One empty node of every kind that could be launched beside the planned ones.
+    /// One empty node of every kind that could be launched beside the planned ones; without room where a limit forbids it.
     pub(crate) launchable: Vec<NodeToBe>,
 }
 
@@ -135,15 +135,18 @@ impl Builder<'_> {
                 used = used.plus(&self.problem.types[node.instance_type.index()].capacity);
                 count += 1;
             }
-            if pool.node_limit.is_some_and(|limit| count >= limit) {
-                continue;
-            }
-            for of_type in self.problem.types.iter().filter(|t| within_limits(pool, &used, t)) {
+            let full = pool.node_limit.is_some_and(|limit| count >= limit);
+            for of_type in &self.problem.types {
+                let full = full || !within_limits(pool, &used, of_type);
                 for offering in &of_type.offerings {
                     for chosen in choices(pool) {
                         if admitted(pool, of_type, offering) {
                             let name = format!("extra-{}", out.len());
-                            out.push(self.node(&name, pool, of_type, offering, &chosen)?);
+                            let mut node = self.node(&name, pool, of_type, offering, &chosen)?;
+                            if full {
+                                close(&mut node.objects[0]);
+                            }
+                            out.push(node);
                         }
                     }
                 }
@@ -198,6 +201,17 @@ fn taint(taint: &Taint) -> Value {
         Effect::NoExecute => "NoExecute",
     };
     json!({"key": taint.key, "value": taint.value, "effect": effect})
+}
+
+/// Leaves of a node that may not be launched what a `NodePool`'s limits do not change: that its zone, capacity type and other
+/// labels are domains, which spread rules count. It has no room, and is no host of its own to spread over.
+fn close(node: &mut Value) {
+    if let Some(labels) = node["metadata"]["labels"].as_object_mut() {
+        labels.remove(well_known::HOSTNAME);
+    }
+    for amounts in ["allocatable", "capacity"] {
+        node["status"][amounts] = json!({"pods": "0"});
+    }
 }
 
 fn within_limits(pool: &NodePool, used: &Resources, of_type: &InstanceType) -> bool {

@@ -1,6 +1,6 @@
 //! A spread rule while a class is dealt: how many matching pods each domain has, and whether one more may join.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::candidate::Candidate;
 use super::value_of;
@@ -12,7 +12,6 @@ use crate::problem::{NodeConstraint, PodSpec, Spread, TopologyKey};
 /// One spread rule while a class is dealt.
 pub(super) struct SpreadCount {
     pub(super) key: String,
-    pub(super) selector: SelectorId,
     pub(super) max_skew: u32,
     pub(super) always_empty: bool,
     pub(super) counts_itself: bool,
@@ -29,6 +28,8 @@ type View = (GateId, String, bool, bool);
 /// Matching pods by domain, running and dealt.
 #[derive(Default)]
 pub(super) struct SpreadTally {
+    /// What pending pods are spread over: what is counted, and over which key.
+    pub(super) rules: BTreeSet<(SelectorId, String)>,
     /// For each existing node: how many of its pods each selector picks, terminating ones aside.
     pub(super) live: Vec<HashMap<SelectorId, u32>>,
     /// By selector and key, label value: pending pods dealt so far.
@@ -72,7 +73,6 @@ impl SpreadTally {
         }
         SpreadCount {
             key: key.to_owned(),
-            selector,
             max_skew: spread.max_skew,
             always_empty: counts.len() < spread.min_domains as usize,
             counts_itself: model.classes.classes[class].matched.contains(&selector),
@@ -85,17 +85,23 @@ impl SpreadTally {
         }
     }
 
-    /// Notes what a class was dealt.
-    pub(super) fn note(&mut self, spread: &SpreadCount, candidates: &[Candidate], counts: &[u32]) {
-        if !spread.counts_itself {
-            return;
-        }
-        let table = self.planned.entry((spread.selector, spread.key.clone())).or_default();
-        for (candidate, count) in candidates.iter().zip(counts) {
-            if let Some(value) = value_of(&candidate.domain, &spread.key) {
-                *table.entry(value.to_owned()).or_default() += count;
+    /// Notes what a class that is spread itself was dealt, for every rule that counts it: those dealt later find it there.
+    /// Pods without such rules can be bound after all others, and are not counted.
+    pub(super) fn note(&mut self, matched: &[SelectorId], candidates: &[Candidate], counts: &[u32]) {
+        let rules = self.rules.iter().filter(|(selector, _)| matched.binary_search(selector).is_ok());
+        for (selector, key) in rules {
+            let table = self.planned.entry((*selector, key.clone())).or_default();
+            for (candidate, count) in candidates.iter().zip(counts) {
+                if let Some(value) = value_of(&candidate.domain, key) {
+                    *table.entry(value.to_owned()).or_default() += count;
+                }
             }
         }
+    }
+
+    /// The keys of the rules that count a class.
+    pub(super) fn keys<'s>(&'s self, matched: &'s [SelectorId]) -> impl Iterator<Item = &'s String> {
+        self.rules.iter().filter(|(selector, _)| matched.binary_search(selector).is_ok()).map(|(_, key)| key)
     }
 }
 
