@@ -20,7 +20,10 @@ mod resources;
 mod taint;
 pub mod well_known;
 
-pub use ec2_node_class::{Ec2NodeClass, Ec2NodeClassSpec, Ec2NodeClassStatus, Subnet};
+pub use ec2_node_class::{
+    Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
+    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, Subnet,
+};
 pub use meta::{ObjectMeta, OwnerReference, null_is_default, short_list};
 pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus};
 pub use node_pool::{

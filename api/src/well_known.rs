@@ -108,10 +108,16 @@ pub const INSTANCE_ACCELERATOR_MANUFACTURER: &str = "karpenter.k8s.aws/instance-
 pub const INSTANCE_ACCELERATOR_COUNT: &str = "karpenter.k8s.aws/instance-accelerator-count";
 /// Label: tenancy, `default` or `dedicated`.
 pub const INSTANCE_TENANCY: &str = "karpenter.k8s.aws/instance-tenancy";
+/// Label: whether the type can run Nitro enclaves.
+pub const NITRO_SANDBOX: &str = "karpenter.k8s.aws/nitro-sandbox";
+/// Value of [`INSTANCE_TENANCY`]: hardware shared with other accounts.
+pub const DEFAULT_TENANCY: &str = "default";
 /// Label: capacity reservation of a reserved offering.
 pub const CAPACITY_RESERVATION_ID: &str = "karpenter.k8s.aws/capacity-reservation-id";
 /// Label: type of the capacity reservation, `default` or `capacity-block`.
 pub const CAPACITY_RESERVATION_TYPE: &str = "karpenter.k8s.aws/capacity-reservation-type";
+/// Label: whether AWS may take the capacity of the reservation back.
+pub const CAPACITY_RESERVATION_INTERRUPTIBLE: &str = "karpenter.k8s.aws/capacity-reservation-interruptible";
 
 /// Annotation: keeps a pod or node from being moved voluntarily.
 pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";

@@ -63,10 +63,10 @@ impl Source {
             return Catalog::parse(&file.bytes, &file.name).map_err(Failure::new);
         }
         let standard = Settings::default();
-        let settings = Settings {
-            vm_memory_overhead: self.vm_memory_overhead_percent.unwrap_or(standard.vm_memory_overhead),
-            spot_price_share: self.spot_price_share.unwrap_or(standard.spot_price_share),
-        };
+        let mut nodes = standard.nodes;
+        nodes.vm_memory_overhead = self.vm_memory_overhead_percent.unwrap_or(nodes.vm_memory_overhead);
+        let settings =
+            Settings { nodes, spot_price_share: self.spot_price_share.unwrap_or(standard.spot_price_share) };
         Catalog::embedded(self.region.as_deref().unwrap_or(DEFAULT_REGION), &settings).map_err(Failure::new)
     }
 }

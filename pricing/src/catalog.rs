@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
 use stowage_api::{Operator, Quantity};
 
+use crate::facts::TypeFacts;
+use crate::node_config::{AmiFamily, NodeConfig};
 use crate::share::Share;
+use crate::{labels, overhead};
 
 /// The instance types that a plan may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +47,8 @@ pub enum CatalogSource {
 /// What the embedded catalogue is computed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Share of an instance's advertised memory that its hypervisor, firmware and kernel keep (Karpenter's setting
-    /// `VM_MEMORY_OVERHEAD_PERCENT`, whose default of 7.5 % this is).
-    pub vm_memory_overhead: Share,
+    /// How nodes are set up.
+    pub nodes: NodeConfig,
     /// What a spot offering is assumed to cost, as a share of the on-demand price. An estimate, and marked as one.
     ///
     /// AWS says that spot costs *up to* 90 % less. What a fleet spread over many types pays is usually given as 60 to 70 %
@@ -56,10 +58,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            vm_memory_overhead: Share::from_millionths(75_000),
-            spot_price_share: Share::from_millionths(350_000),
-        }
+        Self { nodes: NodeConfig::default(), spot_price_share: Share::from_millionths(350_000) }
     }
 }
 
@@ -120,6 +119,20 @@ impl Catalog {
 }
 
 impl InstanceType {
+    /// A type by its facts, set up as `config` says, still without offerings.
+    pub fn of(facts: &TypeFacts, config: &NodeConfig) -> Self {
+        let windows = matches!(config.ami_family, AmiFamily::Windows(_));
+        Self {
+            name: facts.name.clone(),
+            architecture: facts.architecture.clone(),
+            operating_systems: vec![if windows { "windows" } else { "linux" }.to_owned()],
+            resources: overhead::capacity(facts, config),
+            overhead: overhead::overhead(facts, config),
+            labels: labels::labels(facts, config),
+            offerings: Vec::new(),
+        }
+    }
+
     /// What pods, `DaemonSets` included, may use: resources minus overhead. Never negative.
     pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
         let kept = |name: &str| self.overhead.get(name).copied().unwrap_or_default();

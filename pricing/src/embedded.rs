@@ -12,7 +12,6 @@ use crate::catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement
 use crate::error::Error;
 use crate::facts::{PriceFacts, TypeFacts, ZoneFacts, read_ranges};
 use crate::inflate::inflate;
-use crate::{labels, overhead};
 
 const TYPES: &[u8] = include_bytes!("../data/types.json.gz");
 const ZONES: &[u8] = include_bytes!("../data/zones.json.gz");
@@ -95,15 +94,7 @@ fn instance_type(facts: &TypeFacts, zones: &[&str], price: f64, settings: &Setti
         let estimate = (price * settings.spot_price_share.as_f64() * 1e6).round() / 1e6;
         offerings.extend(zones.iter().map(|zone| offer(SPOT, zone, estimate, true)));
     }
-    InstanceType {
-        name: facts.name.clone(),
-        architecture: facts.architecture.clone(),
-        operating_systems: vec!["linux".to_owned()],
-        resources: overhead::capacity(facts, settings.vm_memory_overhead),
-        overhead: overhead::overhead(facts),
-        labels: labels::labels(facts),
-        offerings,
-    }
+    InstanceType { offerings, ..InstanceType::of(facts, &settings.nodes) }
 }
 
 fn unavailable(

@@ -77,6 +77,23 @@ pub struct TypeFacts {
     /// Whether traffic between such instances is encrypted by the hardware.
     #[serde(default, skip_serializing_if = "is_default")]
     pub encrypts_in_transit: bool,
+    /// Whether Nitro enclaves can run on it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nitro_enclaves: bool,
+    /// Whether virtual machines can run on it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nested_virtualization: bool,
+    /// Network interfaces of each network card, where there are several cards; the default card is the first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cards: Vec<u32>,
+}
+
+/// The embedded facts of every type, by name.
+///
+/// # Errors
+/// Where they are damaged: a defect of the build.
+pub fn embedded() -> Result<&'static [TypeFacts], crate::Error> {
+    crate::embedded::type_facts()
 }
 
 /// Devices of one model.

@@ -2,17 +2,18 @@
 //!
 //! compat: values are spelled as karpenter-provider-aws v1.14 does (`pkg/providers/instancetype/types.go`), because
 //! `NodePool`s and pods in the wild select on them: names in lower case with dashes, counts and sizes as plain integers, a
-//! label left out where EC2 says nothing, the hypervisor of bare metal empty.
+//! label left out where EC2 says nothing (clock speed: 0), the hypervisor of bare metal empty.
 
 use std::collections::BTreeMap;
 
 use stowage_api::well_known as keys;
 
 use crate::facts::TypeFacts;
+use crate::node_config::{AmiFamily, NodeConfig};
 
 /// Every label that this type's nodes have whatever the zone and capacity type; architecture, operating system and type
 /// name are not among them, because the catalogue says those in fields of their own.
-pub(crate) fn labels(facts: &TypeFacts) -> BTreeMap<String, String> {
+pub(crate) fn labels(facts: &TypeFacts, config: &NodeConfig) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     let mut put = |key: &str, value: String| {
         labels.insert(key.to_owned(), value);
@@ -24,16 +25,18 @@ pub(crate) fn labels(facts: &TypeFacts) -> BTreeMap<String, String> {
     if let Some((family, size)) = facts.name.split_once('.') {
         put(keys::INSTANCE_FAMILY, family.to_owned());
         put(keys::INSTANCE_SIZE, size.to_owned());
-        put(keys::INSTANCE_CAPABILITY_FLEX, family.ends_with("-flex").to_string());
+        put(keys::INSTANCE_CAPABILITY_FLEX, family.contains("-flex").to_string());
     }
     put(keys::INSTANCE_CPU, facts.vcpus.to_string());
     put(keys::INSTANCE_CPU_MANUFACTURER, kebab(&facts.cpu_manufacturer));
     put(keys::INSTANCE_MEMORY, facts.memory_mib.to_string());
     put(keys::INSTANCE_HYPERVISOR, facts.hypervisor.clone());
     put(keys::INSTANCE_ENCRYPTION_IN_TRANSIT, facts.encrypts_in_transit.to_string());
-    if let Some(mhz) = facts.clock_mhz {
-        put(keys::INSTANCE_CPU_CLOCK_SPEED, mhz.to_string());
-    }
+    // Where EC2 says nothing, Karpenter's label says 0.
+    put(keys::INSTANCE_CPU_CLOCK_SPEED, facts.clock_mhz.unwrap_or_default().to_string());
+    put(keys::NITRO_SANDBOX, facts.nitro_enclaves.to_string());
+    // Dedicated hardware is another offering, at another price, and not in the catalogue.
+    put(keys::INSTANCE_TENANCY, keys::DEFAULT_TENANCY.to_owned());
     if let Some(mbps) = facts.ebs_mbps {
         put(keys::INSTANCE_EBS_BANDWIDTH, mbps.to_string());
     }
@@ -43,17 +46,21 @@ pub(crate) fn labels(facts: &TypeFacts) -> BTreeMap<String, String> {
     if facts.local_disk_nvme && facts.local_disk_gb > 0 {
         put(keys::INSTANCE_LOCAL_NVME, facts.local_disk_gb.to_string());
     }
-    if let Some(gpu) = &facts.gpu {
+    if let Some(gpu) = facts.gpu.as_ref().filter(|g| !g.name.is_empty()) {
         put(keys::INSTANCE_GPU_NAME, kebab(&gpu.name));
         put(keys::INSTANCE_GPU_MANUFACTURER, kebab(&gpu.manufacturer));
         put(keys::INSTANCE_GPU_COUNT, gpu.count.to_string());
         put(keys::INSTANCE_GPU_MEMORY, gpu.memory_mib.to_string());
     }
     // Inferentia is listed as both; as a Neuron device it is counted the way its drivers count.
-    if let Some(accelerator) = facts.neuron.as_ref().or(facts.accelerator.as_ref()) {
+    let accelerator = facts.neuron.as_ref().or(facts.accelerator.as_ref());
+    if let Some(accelerator) = accelerator.filter(|a| !a.name.is_empty()) {
         put(keys::INSTANCE_ACCELERATOR_NAME, kebab(&accelerator.name));
         put(keys::INSTANCE_ACCELERATOR_MANUFACTURER, kebab(&accelerator.manufacturer));
         put(keys::INSTANCE_ACCELERATOR_COUNT, accelerator.count.to_string());
+    }
+    if let AmiFamily::Windows(year) = config.ami_family {
+        put(keys::WINDOWS_BUILD, year.build().to_owned());
     }
     labels
 }
@@ -117,15 +124,21 @@ mod tests {
             }),
             ..TypeFacts::default()
         };
-        let shown: Vec<String> = labels(&facts)
+        let shown: Vec<String> = labels(&facts, &NodeConfig::default())
             .into_iter()
-            .map(|(key, value)| format!("{}={value}", key.trim_start_matches("karpenter.k8s.aws/instance-")))
+            .map(|(key, value)| {
+                format!(
+                    "{}={value}",
+                    key.trim_start_matches("karpenter.k8s.aws/").trim_start_matches("instance-")
+                )
+            })
             .collect();
         let expected = [
             "capability-flex=false",
             "category=g",
             "cpu=4",
             "cpu-manufacturer=amd",
+            "cpu-sustained-clock-speed-mhz=0",
             "encryption-in-transit-supported=false",
             "family=g6e",
             "generation=6",
@@ -137,6 +150,8 @@ mod tests {
             "local-nvme=250",
             "memory=32768",
             "size=xlarge",
+            "tenancy=default",
+            "nitro-sandbox=false",
         ];
         assert_eq!(shown, expected);
     }

@@ -22,12 +22,14 @@
 //! # Ok::<(), stowage_pricing::Error>(())
 //! ```
 
+pub mod aws;
 mod catalog;
 mod embedded;
 mod error;
 pub mod facts;
 mod inflate;
 mod labels;
+mod node_config;
 mod overhead;
 mod parse;
 mod render;
@@ -37,6 +39,7 @@ mod volume;
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 pub use embedded::priced_regions;
 pub use error::Error;
+pub use node_config::{AmiFamily, Disk, Interface, Misfit, NodeConfig, Threshold, Unused, WindowsYear};
 pub use render::to_json;
 pub use share::{Share, ShareError};
 pub use stowage_api::Operator;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::Quantity;
-use stowage_pricing::{Catalog, CatalogSource, InstanceType, Offering, Settings, Share};
+use stowage_pricing::{Catalog, CatalogSource, InstanceType, NodeConfig, Offering, Settings, Share};
 
 const EXPECTED: &str = include_str!("data/expected.tsv");
 
@@ -143,7 +143,10 @@ fn spot_is_a_share_of_on_demand_where_it_is_sold() {
 
 #[test]
 fn memory_overhead_is_a_setting() {
-    let settings = Settings { vm_memory_overhead: Share::ZERO, ..Settings::default() };
+    let settings = Settings {
+        nodes: NodeConfig { vm_memory_overhead: Share::ZERO, ..NodeConfig::default() },
+        ..Settings::default()
+    };
     let catalog = Catalog::embedded("us-east-1", &settings).unwrap();
     assert_eq!(catalog.find("m7i.large").unwrap().resources["memory"].to_string(), "8Gi");
     assert_eq!(catalog.find("m7g.large").unwrap().resources["memory"].to_string(), "8128Mi");
