@@ -12,6 +12,9 @@
 //! - An answer that ends before its last page says so ([`Answer::complete`]).
 
 pub mod instance_types;
+pub mod offerings;
+pub mod price_list;
+pub mod spot_history;
 
 use std::fmt;
 
