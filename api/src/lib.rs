@@ -9,6 +9,7 @@
 //! read, in camel case; every other field is ignored, and `null` is the same as absent, as in Kubernetes itself.
 //! What is there must have the right type: an unknown operator or a negative amount is an error, never a default.
 
+mod device;
 mod ec2_node_class;
 mod meta;
 mod node_claim;
@@ -20,6 +21,7 @@ mod resources;
 mod taint;
 pub mod well_known;
 
+pub use device::{Device, DeviceAttribute, DeviceCapacity, DeviceTaint, DeviceTemplate};
 pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
     Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, Subnet,

@@ -15,10 +15,14 @@ pub(crate) enum Kind {
     NodePool,
     NodeClaim,
     Ec2NodeClass,
+    ResourceClaim,
+    ResourceClaimTemplate,
+    DeviceClass,
+    ResourceSlice,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, &'static str); 12] = [
+    const ALL: [(Self, &'static str, &'static str); 16] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -31,6 +35,10 @@ impl Kind {
         (Self::NodePool, "NodePool", "karpenter.sh"),
         (Self::NodeClaim, "NodeClaim", "karpenter.sh"),
         (Self::Ec2NodeClass, "EC2NodeClass", "karpenter.k8s.aws"),
+        (Self::ResourceClaim, "ResourceClaim", "resource.k8s.io"),
+        (Self::ResourceClaimTemplate, "ResourceClaimTemplate", "resource.k8s.io"),
+        (Self::DeviceClass, "DeviceClass", "resource.k8s.io"),
+        (Self::ResourceSlice, "ResourceSlice", "resource.k8s.io"),
     ];
 
     /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.
@@ -47,7 +55,14 @@ impl Kind {
 
     /// Whether its objects live in namespaces.
     pub(crate) fn is_namespaced(self) -> bool {
-        matches!(self, Self::Pod | Self::PersistentVolumeClaim | Self::DaemonSet)
+        matches!(
+            self,
+            Self::Pod
+                | Self::PersistentVolumeClaim
+                | Self::DaemonSet
+                | Self::ResourceClaim
+                | Self::ResourceClaimTemplate
+        )
     }
 }
 

@@ -9,18 +9,25 @@
 //! - Whatever is not read is not stored, so that two specs are equal exactly when nothing that is read tells them apart.
 
 mod cluster_wide;
+mod device;
 mod node;
 mod pod;
 mod selector;
 mod storage;
 
 pub use cluster_wide::{DaemonSet, DaemonSetSpec, Namespace, PodTemplate, PodTemplateMeta, PriorityClass};
+pub use device::{
+    AllocatedDevice, AllocatedDevices, Allocation, AllocationMode, CelSelector, Consumer, DeviceClaim,
+    DeviceClass, DeviceClassSpec, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration,
+    ExactRequest, ResourceClaim, ResourceClaimSpec, ResourceClaimStatus, ResourceClaimTemplate,
+    ResourceClaimTemplateSpec, ResourcePool, ResourceSlice, ResourceSliceSpec,
+};
 pub use node::{CsiDriver, CsiNode, CsiNodeSpec, DriverAllocatable, Node, NodeSpec, NodeStatus};
 pub(crate) use pod::PodObject;
 pub use pod::{
-    Affinity, Container, ContainerPort, ContainerResources, Count, NodeAffinity, Phase, PodAffinity,
-    PodAffinityTerm, PodSpec, Policy, Protocol, SpreadConstraint, Toleration, TolerationEffect,
-    TolerationOperator, Unsatisfiable, Volume,
+    Affinity, Container, ContainerPort, ContainerResources, Count, MadeClaim, NodeAffinity, Phase,
+    PodAffinity, PodAffinityTerm, PodResourceClaim, PodSpec, Policy, Protocol, SpreadConstraint, Toleration,
+    TolerationEffect, TolerationOperator, Unsatisfiable, Volume,
 };
 pub use selector::{LabelRequirement, LabelSelector, NodeSelector, NodeSelectorTerm};
 pub use storage::{

@@ -264,6 +264,18 @@ impl<'o> Reader<'o> {
             }
             Kind::NodeClaim => self.keep(kind, raw, position, |s| &mut s.node_claims, |o| &o.metadata)?,
             Kind::Ec2NodeClass => self.keep(kind, raw, position, |s| &mut s.node_classes, |o| &o.metadata)?,
+            Kind::ResourceClaim => {
+                self.keep(kind, raw, position, |s| &mut s.resource_claims, |o| &o.metadata)?;
+            }
+            Kind::ResourceClaimTemplate => {
+                self.keep(kind, raw, position, |s| &mut s.resource_claim_templates, |o| &o.metadata)?;
+            }
+            Kind::DeviceClass => {
+                self.keep(kind, raw, position, |s| &mut s.device_classes, |o| &o.metadata)?
+            }
+            Kind::ResourceSlice => {
+                self.keep(kind, raw, position, |s| &mut s.resource_slices, |o| &o.metadata)?;
+            }
         }
         Ok(())
     }
@@ -327,7 +339,18 @@ impl<'o> Reader<'o> {
             return Err(fault);
         }
         let name = metadata.name.into_boxed_str();
-        Ok(Pod { namespace, name, labels, spec, node, phase: status.phase, terminating, daemon_set })
+        let made_claims = status.made_claims.into_boxed_slice();
+        Ok(Pod {
+            namespace,
+            name,
+            labels,
+            spec,
+            node,
+            phase: status.phase,
+            terminating,
+            daemon_set,
+            made_claims,
+        })
     }
 
     fn fault(&mut self, raw: &str, kind: &str, position: &Position, fault: Fault) -> Result<(), ReadError> {

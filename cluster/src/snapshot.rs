@@ -7,8 +7,8 @@ use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, ObjectMeta};
 
 use crate::error::ObjectError;
 use crate::object::{
-    CsiNode, DaemonSet, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Phase, PodSpec,
-    PriorityClass, StorageClass,
+    CsiNode, DaemonSet, DeviceClass, MadeClaim, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+    Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice, StorageClass,
 };
 
 /// A captured cluster, as [`crate::read()`] gives it.
@@ -41,6 +41,14 @@ pub struct Snapshot {
     pub node_claims: Vec<NodeClaim>,
     /// `EC2NodeClasses`.
     pub node_classes: Vec<Ec2NodeClass>,
+    /// Claims of devices.
+    pub resource_claims: Vec<ResourceClaim>,
+    /// What claims of devices are made from for single pods.
+    pub resource_claim_templates: Vec<ResourceClaimTemplate>,
+    /// Classes of devices.
+    pub device_classes: Vec<DeviceClass>,
+    /// Devices that drivers publish.
+    pub resource_slices: Vec<ResourceSlice>,
     /// How many objects of other kinds there were, by kind.
     pub ignored: BTreeMap<String, usize>,
     /// Malformed objects that were left out, where [`crate::ReadOptions::skip_invalid`] asks for that.
@@ -67,6 +75,8 @@ pub struct Pod {
     pub terminating: bool,
     /// The `DaemonSet` that it belongs to.
     pub daemon_set: Option<Arc<str>>,
+    /// The claims of devices that were made for it from templates.
+    pub made_claims: Box<[MadeClaim]>,
 }
 
 /// Why a pod that has no node is none of the planner's business.

@@ -84,6 +84,10 @@ fn every_kind_is_read_and_others_are_counted() {
         ("karpenter.sh/v1", "NodePool"),
         ("karpenter.sh/v1", "NodeClaim"),
         ("karpenter.k8s.aws/v1", "EC2NodeClass"),
+        ("resource.k8s.io/v1", "ResourceClaim"),
+        ("resource.k8s.io/v1", "ResourceClaimTemplate"),
+        ("resource.k8s.io/v1beta2", "DeviceClass"),
+        ("resource.k8s.io/v1beta1", "ResourceSlice"),
         ("apps/v1", "ReplicaSet"),
         ("policy/v1", "PodDisruptionBudget"),
         ("policy/v1", "PodDisruptionBudget"),
@@ -106,6 +110,10 @@ fn every_kind_is_read_and_others_are_counted() {
         node_pools,
         node_claims,
         node_classes,
+        resource_claims,
+        resource_claim_templates,
+        device_classes,
+        resource_slices,
         ignored,
         invalid,
     } = read_bytes(text.as_bytes()).expect("valid");
@@ -122,11 +130,40 @@ fn every_kind_is_read_and_others_are_counted() {
         node_pools.len(),
         node_claims.len(),
         node_classes.len(),
+        resource_claims.len(),
+        resource_claim_templates.len(),
+        device_classes.len(),
+        resource_slices.len(),
     ];
-    assert_eq!(counts, [1; 12]);
+    assert_eq!(counts, [1; 16]);
     let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [("NodePool", 1), ("PodDisruptionBudget", 2), ("ReplicaSet", 1)]);
     assert_eq!(invalid, []);
+}
+
+#[test]
+fn devices_are_read_in_every_version_of_their_api() {
+    let new = r#"{"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "c"},
+         "spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "count": 2}}]}}},
+        {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": "s"},
+         "spec": {"driver": "d", "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}, "nodeName": "n", "taints": null,
+                  "devices": [{"name": "d0", "attributes": {"a": {"string": "x"}}, "capacity": {"m": {"value": "8Gi"}}}]}}"#;
+    let old = r#"{"apiVersion": "resource.k8s.io/v1beta1", "kind": "ResourceClaim", "metadata": {"name": "c"},
+         "spec": {"devices": {"requests": [{"name": "r", "deviceClassName": "gpu", "count": 2, "selectors": null}]}}},
+        {"apiVersion": "resource.k8s.io/v1beta1", "kind": "ResourceSlice", "metadata": {"name": "s"},
+         "spec": {"driver": "d", "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}, "nodeName": "n",
+                  "devices": [{"name": "d0", "basic": {"attributes": {"a": {"string": "x"}}, "capacity": {"m": {"value": "8Gi"}}}}]}}"#;
+    let [new, old] =
+        [new, old].map(|text| read_bytes(list(text).as_bytes()).unwrap_or_else(|e| panic!("{e}")));
+    let ask =
+        |s: &Snapshot| s.resource_claims[0].spec.devices.requests[0].exact().cloned().expect("a request");
+    assert_eq!(
+        (ask(&new).device_class_name, ask(&new).count),
+        (ask(&old).device_class_name, ask(&old).count)
+    );
+    let device = |s: &Snapshot| s.resource_slices[0].spec.devices[0].clone().modern();
+    assert_eq!(device(&new), device(&old));
+    assert_eq!(device(&new).capacity["m"].value, "8Gi".parse().expect("a quantity"));
 }
 
 #[test]

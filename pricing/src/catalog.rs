@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
-use stowage_api::{Operator, Quantity};
+use stowage_api::{DeviceTemplate, Operator, Quantity};
 
 use crate::facts::TypeFacts;
 use crate::node_config::{AmiFamily, NodeConfig};
@@ -77,6 +77,8 @@ pub struct InstanceType {
     pub overhead: BTreeMap<String, Quantity>,
     /// Labels of its nodes beside the architecture, operating system, type name and those of the offering.
     pub labels: BTreeMap<String, String>,
+    /// What drivers of devices would publish on its nodes (dynamic resource allocation).
+    pub resource_slices: Vec<DeviceTemplate>,
     /// Where and how it can be bought.
     pub offerings: Vec<Offering>,
 }
@@ -129,6 +131,7 @@ impl InstanceType {
             resources: overhead::capacity(facts, config),
             overhead: overhead::overhead(facts, config),
             labels: labels::labels(facts, config),
+            resource_slices: Vec::new(),
             offerings: Vec::new(),
         }
     }

@@ -37,6 +37,9 @@ fn write_type(out: &mut String, t: &InstanceType) -> fmt::Result {
     writeln!(out, r#"  "resources": {},"#, object(&t.resources))?;
     writeln!(out, r#"  "overhead": {},"#, object(&t.overhead))?;
     writeln!(out, r#"  "labels": {},"#, object(&t.labels))?;
+    if !t.resource_slices.is_empty() {
+        writeln!(out, r#"  "resourceSlices": {},"#, json!(t.resource_slices))?;
+    }
     out.push_str(r#"  "offerings": ["#);
     for (i, offering) in t.offerings.iter().enumerate() {
         out.push_str(if i == 0 { "\n    " } else { ",\n    " });

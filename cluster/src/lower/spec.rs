@@ -182,7 +182,7 @@ fn not_honoured(spec: &object::PodSpec) -> impl Iterator<Item = Rule> {
         (Rule::PreferredNodeAffinity, affinity.node_affinity.preferred.0 > 0),
         (Rule::PreferredPodAffinity, preferences > 0),
         (Rule::ScheduleAnyway, spec.topology_spread_constraints.iter().any(soft)),
-        (Rule::ResourceClaims, spec.resource_claims.0 > 0),
+        (Rule::ResourceClaims, !spec.resource_claims.is_empty()),
         (Rule::RuntimeClass, !spec.runtime_class_name.is_empty()),
         (Rule::NumericTolerations, spec.tolerations.iter().any(numeric)),
     ]

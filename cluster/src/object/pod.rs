@@ -26,6 +26,19 @@ pub(crate) struct PodObject {
 pub(crate) struct PodStatus {
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) phase: Phase,
+    #[serde(rename = "resourceClaimStatuses", deserialize_with = "short_list")]
+    pub(crate) made_claims: Vec<MadeClaim>,
+}
+
+/// The claim that was made for a pod from a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MadeClaim {
+    /// The pod's own name for it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    /// The claim; `None` where none is needed.
+    pub resource_claim_name: Option<String>,
 }
 
 /// Where a pod is in its life.
@@ -93,9 +106,22 @@ pub struct PodSpec {
     /// Name of its runtime class.
     #[serde(deserialize_with = "null_is_default")]
     pub runtime_class_name: String,
-    /// How many claims of dynamic resource allocation it has.
+    /// Its claims of devices (dynamic resource allocation).
+    #[serde(deserialize_with = "short_list")]
+    pub resource_claims: Vec<PodResourceClaim>,
+}
+
+/// A claim of devices, as a pod refers to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodResourceClaim {
+    /// The pod's own name for it.
     #[serde(deserialize_with = "null_is_default")]
-    pub resource_claims: Count,
+    pub name: String,
+    /// A claim that exists, by name.
+    pub resource_claim_name: Option<String>,
+    /// A template of a claim that is made for the pod alone.
+    pub resource_claim_template_name: Option<String>,
 }
 
 /// A container.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::Value;
-use stowage_api::Quantity;
 use stowage_api::well_known::{CAPACITY_TYPE, CPU, MEMORY, PODS, ZONE};
+use stowage_api::{Device, DeviceTemplate, Quantity};
 
 use super::Problem;
 use super::field::{self, Object};
@@ -64,8 +65,42 @@ fn read(name: &str, object: &Object) -> Result<InstanceType, Problem> {
         resources,
         overhead,
         labels: field::labels(object.get("labels")).map_err(|p| p.within("labels"))?,
+        resource_slices: resource_slices(object).map_err(|p| p.within("resourceSlices"))?,
         offerings: read_offerings(object)?,
     })
+}
+
+/// What drivers would publish: the driver and the devices of a `ResourceSlice`, whose node and pool are the node's own.
+fn resource_slices(object: &Object) -> Result<Vec<DeviceTemplate>, Problem> {
+    let Some(value) = field::find(object, &["resourceSlices"]).filter(|v| !v.is_null()) else {
+        return Ok(Vec::new());
+    };
+    let example = r#"[{"driver": "gpu.example.com", "devices": [{"name": "gpu-0"}]}]"#;
+    let mut slices = Vec::new();
+    for (i, entry) in field::array(value, example)?.iter().enumerate() {
+        let at = |p: Problem| p.within(format!("[{i}]"));
+        let slice =
+            DeviceTemplate::deserialize(entry).map_err(|error| at(Problem::new(error.to_string())))?;
+        if slice.driver.is_empty() {
+            return Err(at(
+                Problem::new("is missing; name the driver, such as \"gpu.example.com\"").within("driver")
+            ));
+        }
+        let devices: Vec<Device> = slice.devices.into_iter().map(Device::modern).collect();
+        let mut names = BTreeSet::new();
+        for (j, device) in devices.iter().enumerate() {
+            let problem = if device.name.is_empty() {
+                "is missing; give the device a name such as \"gpu-0\""
+            } else if names.insert(&device.name) {
+                continue;
+            } else {
+                "is the name of another device of the slice, too; rename one"
+            };
+            return Err(at(Problem::new(problem).within("name").within(format!("devices[{j}]"))));
+        }
+        slices.push(DeviceTemplate { driver: slice.driver, devices });
+    }
+    Ok(slices)
 }
 
 /// The operating systems, Linux first: a node that may run several runs that unless its pool says otherwise.
