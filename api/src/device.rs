@@ -36,16 +36,19 @@ pub struct Device {
     pub binding_conditions: bool,
     /// Where `resource.k8s.io/v1beta1` has attributes and capacity.
     #[serde(skip_serializing)]
-    basic: Option<Basic>,
+    pub basic: Option<BasicDevice>,
 }
 
+/// What a device is and has, as `resource.k8s.io/v1beta1` wraps it up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-struct Basic {
+pub struct BasicDevice {
+    /// Attributes.
     #[serde(deserialize_with = "null_is_default")]
-    attributes: BTreeMap<String, DeviceAttribute>,
+    pub attributes: BTreeMap<String, DeviceAttribute>,
+    /// Capacity.
     #[serde(deserialize_with = "null_is_default")]
-    capacity: BTreeMap<String, DeviceCapacity>,
+    pub capacity: BTreeMap<String, DeviceCapacity>,
 }
 
 impl Device {

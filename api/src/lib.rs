@@ -21,7 +21,7 @@ mod resources;
 mod taint;
 pub mod well_known;
 
-pub use device::{Device, DeviceAttribute, DeviceCapacity, DeviceTaint, DeviceTemplate};
+pub use device::{BasicDevice, Device, DeviceAttribute, DeviceCapacity, DeviceTaint, DeviceTemplate};
 pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
     Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, Subnet,

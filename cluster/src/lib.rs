@@ -11,6 +11,7 @@
 //! - No input makes it panic, hang, or use memory out of proportion to its size.
 //! - Nothing that a snapshot asks for is dropped silently: what planning does not honour becomes a [`Note`].
 
+mod cel;
 mod document;
 mod error;
 mod inflate;
