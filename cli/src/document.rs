@@ -233,7 +233,9 @@ fn quantities(answer: &Answer, amounts: &Resources) -> Quantities {
     let names = &answer.problem.resources;
     let known = amounts.iter().filter_map(|(id, base)| Some((names.get(id.index())?, base)));
     known
-        .filter(|(name, _)| !name.starts_with("attachable-volumes-"))
+        .filter(|(name, _)| {
+            !name.starts_with("attachable-volumes-") && !stowage_cluster::stands_for_devices(name)
+        })
         .map(|(name, base)| (name.clone(), amount::quantity(name, base)))
         .collect::<BTreeMap<_, _>>()
 }

@@ -12,6 +12,7 @@
 //! - CPU is counted in milli-cores, all else in whole units; what is asked for is rounded up, what there is down.
 //! - What the pending pods ask for in all fits an `i64` four times over.
 
+mod device;
 mod labels;
 mod node;
 mod notes;
@@ -31,6 +32,8 @@ use stowage_api::{NodeSettings, well_known};
 use stowage_pricing::Catalog;
 use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
+use self::device::Devices;
+pub use self::device::stands_for_devices;
 use self::notes::Notes;
 use self::resource::ResourceIds;
 use self::spec::Specs;
@@ -100,9 +103,11 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let world = World::new(snapshot, &pending);
     let pools = pool::provisioning(snapshot, &mut remarks);
 
-    let asked = resource::asked_for(snapshot, &pools);
+    let devices = Devices::new(snapshot, catalog, &pending, &mut remarks);
+    let mut asked = resource::asked_for(snapshot, &pools);
+    asked.extend(devices.names());
     let resources = ResourceIds::new(asked);
-    let mut specs = Specs::new(&world, &resources);
+    let mut specs = Specs::new(&world, &resources, &devices);
     let mut label_sets = LabelSets::default();
 
     let mut pods = Vec::with_capacity(pending.len());
@@ -111,7 +116,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         for rule in rules.iter() {
             remarks.not_honoured(*rule, || pod.key());
         }
-        pods.push(Pending { name: pod.key(), spec, labels: label_sets.of(&pod.labels) });
+        pods.push(Pending { name: pod.key(), spec, labels: label_sets.of_pending(pod, &devices) });
     }
     resource::check_sums(&pods, specs.all(), &resources)?;
 
@@ -126,7 +131,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let settings: Vec<NodeSettings> =
         pools.iter().map(|p| size::settings(p, options, &mut remarks)).collect();
     let mut pools = pool::lower(snapshot, catalog, &pools, &resources, &mut remarks);
-    let mut types = offer::types(catalog, &resources, &world, &pools);
+    let mut types = offer::types(catalog, &resources, &devices, &world, &pools);
     size::apply(&settings, catalog, &mut pools, &mut types, &mut remarks);
     remarks.of_prices(catalog, &pools);
     remarks.of_node_classes(snapshot, catalog);
@@ -166,6 +171,25 @@ impl LabelSets {
             self.equal.insert(labels.as_ref().clone(), id);
             id
         })
+    }
+}
+
+impl LabelSets {
+    /// The labels of a pending pod, and those that stand for its claims.
+    fn of_pending(&mut self, pod: &Pod, devices: &Devices) -> LabelSetId {
+        let more = devices.number(pod).map_or(&[][..], |number| devices.kind(number).labels.as_slice());
+        if more.is_empty() {
+            return self.of(&pod.labels);
+        }
+        let mut labels = pod.labels.as_ref().clone();
+        labels.extend(more.iter().cloned());
+        if let Some(id) = self.equal.get(&labels) {
+            return *id;
+        }
+        let id = LabelSetId::of(self.all.len());
+        self.all.push(labels.clone());
+        self.equal.insert(labels, id);
+        id
     }
 }
 

@@ -93,6 +93,20 @@ pub enum Note {
         /// Whether pods may be placed on them; otherwise they count against their `NodePools`' limits only.
         open: bool,
     },
+    /// Selectors that cannot tell of some devices whether they suit.
+    DeviceSelector {
+        /// The device class that is asked for.
+        class: String,
+        /// Of how many kinds of devices.
+        count: usize,
+        /// Why, of the first.
+        problem: String,
+    },
+    /// The search for devices of composed claims was cut short.
+    DeviceSearch {
+        /// On how many nodes and instance types.
+        count: usize,
+    },
     /// A rule that the snapshot states and planning does not honour.
     NotHonoured {
         /// The rule.
@@ -113,8 +127,8 @@ pub enum Rule {
     PreferredPodAffinity,
     /// Pods: topology spread with `ScheduleAnyway`.
     ScheduleAnyway,
-    /// Pods: claims of dynamic resource allocation.
-    ResourceClaims,
+    /// Pods: claims that ask for a part of a device's capacity.
+    DeviceShares,
     /// Pods: a runtime class.
     RuntimeClass,
     /// Pods: tolerations that compare numbers.
@@ -127,6 +141,14 @@ pub enum Rule {
     PreferNoSchedule,
     /// `NodePools`: limits on resources that no instance type has.
     UnknownLimit,
+    /// `DaemonSets`: claims of devices.
+    DaemonSetClaims,
+    /// `ResourceSlices` and instance types: devices that take from counters they share, or that wait for conditions.
+    PartitionableDevices,
+    /// `ResourceSlices` and instance types: devices that several claims may have at once.
+    ConsumableCapacity,
+    /// `ResourceSlices`: devices that are on no single node.
+    SharedDevices,
     /// `EC2NodeClasses`: kubelet settings.
     Kubelet,
     /// `EC2NodeClasses`: instance stores as ephemeral storage.
@@ -142,9 +164,13 @@ impl Rule {
             Self::PreferredNodeAffinity => "preferred node affinity: ignored",
             Self::PreferredPodAffinity => "preferred pod affinity and anti-affinity: ignored",
             Self::ScheduleAnyway => "topology spread with ScheduleAnyway: ignored",
-            Self::ResourceClaims => {
-                "resource claims (dynamic resource allocation): planned as if there were none"
+            Self::DeviceShares => "claims of a part of a device's capacity: each takes whole devices",
+            Self::DaemonSetClaims => "claims of devices of DaemonSets: planned as if there were none",
+            Self::PartitionableDevices => {
+                "devices that share counters or wait for conditions (partitionable devices): given to no pod"
             }
+            Self::ConsumableCapacity => "devices that several claims may have at once: given to one claim",
+            Self::SharedDevices => "devices that are on no single node: given to no pod",
             Self::RuntimeClass => {
                 "runtimeClassName: only the overhead and node selector that the pod itself states"
             }
@@ -166,6 +192,9 @@ impl Rule {
         match self {
             Self::MinValues | Self::PreferNoSchedule | Self::UnknownLimit => "NodePool",
             Self::Kubelet | Self::InstanceStore | Self::Subnets => "EC2NodeClass",
+            Self::DaemonSetClaims => "DaemonSet",
+            Self::PartitionableDevices | Self::ConsumableCapacity => "slice",
+            Self::SharedDevices => "ResourceSlice",
             _ => "pod",
         }
     }
@@ -220,6 +249,22 @@ impl fmt::Display for Note {
                 let claims = Counted(*count, "NodeClaim");
                 let use_ = if *open { "pods may be placed on them" } else { "they count against limits only" };
                 write!(f, "being launched: {claims} without a Node ({example}); {use_}")
+            }
+            Self::DeviceSelector { class, count, problem } => {
+                let kinds = Counted(*count, "kind");
+                write!(
+                    f,
+                    "requests for device class {class} cannot tell of {kinds} of devices whether they suit, and get none \
+                     on nodes that have such: {problem}"
+                )
+            }
+            Self::DeviceSearch { count } => {
+                let hosts = Counted(*count, "node");
+                write!(
+                    f,
+                    "claims of devices are too complex to be looked through on {hosts} or instance types: fewer pods than \
+                     might be are placed there"
+                )
             }
             Self::NotHonoured { rule, count, example } => {
                 write!(f, "not honoured: {} ({}, {example})", rule.words(), Counted(*count, rule.of()))

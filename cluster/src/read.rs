@@ -271,7 +271,7 @@ impl<'o> Reader<'o> {
                 self.keep(kind, raw, position, |s| &mut s.resource_claim_templates, |o| &o.metadata)?;
             }
             Kind::DeviceClass => {
-                self.keep(kind, raw, position, |s| &mut s.device_classes, |o| &o.metadata)?
+                self.keep(kind, raw, position, |s| &mut s.device_classes, |o| &o.metadata)?;
             }
             Kind::ResourceSlice => {
                 self.keep(kind, raw, position, |s| &mut s.resource_slices, |o| &o.metadata)?;

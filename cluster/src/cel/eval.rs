@@ -34,7 +34,7 @@ impl Run<'_> {
             }
             Kind::Has { of, name } => {
                 let of = self.value(of)?;
-                match self.look_up(&of, name)? {
+                match look_up(&of, name)? {
                     Found::Map(map) => Ok(Value::Bool(map.has(name, self.meter)?)),
                     Found::Nothing => Ok(Value::Bool(false)),
                 }
@@ -78,7 +78,7 @@ impl Run<'_> {
             }
             Kind::Loop { how, over, names, when, body } => {
                 let over = self.value(over)?;
-                self.each(*how, over, names, when.as_deref(), body)
+                self.each(*how, &over, names, when.as_deref(), body)
             }
             Kind::IfThere { of, name, body, flat } => match self.value(of)? {
                 Value::Optional(None) => Ok(Value::Optional(None)),
@@ -114,19 +114,9 @@ impl Run<'_> {
         value
     }
 
-    /// The map in which to look for a field. What is nothing, or an optional that is, has none.
-    fn look_up(&self, of: &Value, name: &Value) -> Result<Found, Fault> {
-        match of {
-            Value::Map(map) => Ok(Found::Map(Rc::clone(map))),
-            Value::Optional(None) => Ok(Found::Nothing),
-            Value::Optional(Some(inner)) => self.look_up(inner, name),
-            other => Err(format!("{} has no field {}", other.noun(), shown(name))),
-        }
-    }
-
     fn field(&mut self, of: &Value, name: &Value, optional: bool) -> Result<Value, Fault> {
         let optional = optional || matches!(of, Value::Optional(_));
-        let found = match self.look_up(of, name)? {
+        let found = match look_up(of, name)? {
             Found::Map(map) => self.find(&map, name, optional)?,
             Found::Nothing => None,
         };
@@ -258,12 +248,12 @@ impl Run<'_> {
     fn each(
         &mut self,
         how: Loop,
-        over: Value,
+        over: &Value,
         names: &[String],
         when: Option<&Expr>,
         body: &Expr,
     ) -> Result<Value, Fault> {
-        let items: Vec<(Value, Value)> = match &over {
+        let items: Vec<(Value, Value)> = match over {
             Value::List(items) => {
                 self.meter.pay(items.len())?;
                 items.iter().enumerate().map(|(at, item)| (Value::Int(at as i64), item.clone())).collect()
@@ -315,6 +305,16 @@ impl Run<'_> {
 enum Found {
     Map(Rc<Map>),
     Nothing,
+}
+
+/// The map in which to look for a field. What is nothing, or an optional that is, has none.
+fn look_up(of: &Value, name: &Value) -> Result<Found, Fault> {
+    match of {
+        Value::Map(map) => Ok(Found::Map(Rc::clone(map))),
+        Value::Optional(None) => Ok(Found::Nothing),
+        Value::Optional(Some(inner)) => look_up(inner, name),
+        other => Err(format!("{} has no field {}", other.noun(), shown(name))),
+    }
 }
 
 fn truth(value: &Value) -> Result<bool, Fault> {

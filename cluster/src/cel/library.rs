@@ -21,7 +21,7 @@ pub(super) fn function(name: &str, arguments: &[Value], meter: &mut Meter) -> Re
     meter.pay(1)?;
     match (name, arguments) {
         ("size", [of]) => size(of),
-        ("dyn", [value]) => Ok(value.clone()),
+        ("dyn", [value]) | ("bool", [value @ Value::Bool(_)]) => Ok(value.clone()),
         ("quantity", [Value::Text(text)]) => {
             text.parse::<Quantity>().map(Value::Quantity).map_err(|_| "a text is no quantity".to_owned())
         }
@@ -36,7 +36,6 @@ pub(super) fn function(name: &str, arguments: &[Value], meter: &mut Meter) -> Re
         ("double", [value @ (Value::Int(_) | Value::Uint(_) | Value::Double(_))]) => {
             Ok(Value::Double(double(value)))
         }
-        ("bool", [value @ Value::Bool(_)]) => Ok(value.clone()),
         ("bool", [Value::Text(text)]) => match &**text {
             "true" | "True" | "TRUE" | "t" | "1" => Ok(Value::Bool(true)),
             "false" | "False" | "FALSE" | "f" | "0" => Ok(Value::Bool(false)),

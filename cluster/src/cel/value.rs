@@ -64,7 +64,7 @@ impl Value {
     pub(super) fn equals(&self, other: &Self, meter: &mut Meter) -> Result<bool, Fault> {
         meter.pay(1)?;
         Ok(match (self, other) {
-            (Self::Null, Self::Null) => true,
+            (Self::Null, Self::Null) | (Self::Optional(None), Self::Optional(None)) => true,
             (Self::Bool(a), Self::Bool(b)) => a == b,
             (Self::Text(a), Self::Text(b)) => {
                 meter.pay(a.len().min(b.len()) / 10)?;
@@ -72,7 +72,6 @@ impl Value {
             }
             (Self::Quantity(a), Self::Quantity(b)) => a == b,
             (Self::Version(a), Self::Version(b)) => a == b,
-            (Self::Optional(None), Self::Optional(None)) => true,
             (Self::Optional(Some(a)), Self::Optional(Some(b))) => a.equals(b, meter)?,
             (Self::List(a), Self::List(b)) => {
                 if a.len() != b.len() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use stowage_api::{NodeClaim, Taint, well_known};
 use stowage_solver::{self as solver, Daemon, HostPort, Labels, Resources, RunningPod};
 
+use super::device::Devices;
 use super::notes::Notes;
 use super::resource::ResourceIds;
 use super::spec::Specs;
@@ -24,6 +25,7 @@ pub(super) fn launching(snapshot: &Snapshot) -> impl Iterator<Item = &NodeClaim>
 /// What stays the same from node to node while they are lowered.
 struct Context<'c, 's> {
     resources: &'c ResourceIds<'s>,
+    devices: &'c Devices,
     daemons: &'c [Daemon],
     /// `DaemonSets` that have a pod on a node: (node, `namespace/name`).
     manned: HashSet<(&'s str, String)>,
@@ -46,6 +48,7 @@ pub(super) fn lower<'a>(
     let bound = bound_by_node(snapshot);
     let context = Context {
         resources,
+        devices: specs.devices(),
         daemons,
         manned: manned(&bound),
         slots: slots(snapshot),
@@ -104,7 +107,8 @@ impl<'s> Context<'_, 's> {
             .map(|n| (well_known::EBS_SLOTS, stowage_api::Quantity::from_units((*n).into())));
         let stated =
             stated.filter(|(key, _)| attach.is_none() || *key != well_known::EBS_SLOTS).chain(attach);
-        let allocatable = self.resources.supply(stated);
+        let allocatable =
+            self.resources.supply(stated).plus(&self.resources.amounts(self.devices.of_node(name)));
 
         let mut used = Vec::new();
         let mut disks = BTreeSet::new();
@@ -206,12 +210,14 @@ impl<'s> Context<'_, 's> {
         labels::add_aliases(&mut labels);
         let taints: Vec<_> = claim.spec.taints.iter().map(|t: &Taint| labels::taint(t)).collect();
         let (used, host_ports) = self.to_come(name, &labels, &taints, specs);
+        let of_type = labels.get(well_known::INSTANCE_TYPE).map_or("", String::as_str);
+        let devices = self.resources.amounts(self.devices.of_type(of_type));
         solver::Node {
             name: name.to_owned(),
             pool: labels.get(well_known::NODE_POOL).cloned(),
             labels,
             taints,
-            allocatable: self.resources.supply(claim.status.allocatable.iter()),
+            allocatable: self.resources.supply(claim.status.allocatable.iter()).plus(&devices),
             used,
             host_ports,
             pods: Vec::new(),

@@ -4,6 +4,7 @@ use stowage_api::well_known;
 use stowage_pricing::{Catalog, InstanceType};
 use stowage_solver::{self as solver, Labels, NodePool, Price, Requirement};
 
+use super::device::Devices;
 use super::labels;
 use super::resource::ResourceIds;
 use super::world::World;
@@ -15,6 +16,7 @@ use super::world::World;
 pub(super) fn types(
     catalog: &Catalog,
     resources: &ResourceIds<'_>,
+    devices: &Devices,
     world: &World<'_>,
     pools: &[NodePool],
 ) -> Vec<solver::InstanceType> {
@@ -25,12 +27,13 @@ pub(super) fn types(
     };
     let offered =
         |systems: &[String], at: usize| at == 0 || stated.iter().any(|r| refuses_first(r, systems, at));
-    catalog.types.iter().map(|t| one(t, resources, &offered)).collect()
+    catalog.types.iter().map(|t| one(t, resources, devices, &offered)).collect()
 }
 
 fn one(
     from: &InstanceType,
     resources: &ResourceIds<'_>,
+    devices: &Devices,
     offered: &impl Fn(&[String], usize) -> bool,
 ) -> solver::InstanceType {
     let mut labels: Labels = from.labels.clone();
@@ -71,7 +74,9 @@ fn one(
         name: from.name.clone(),
         labels,
         capacity: resources.usage(from.resources.iter().map(|(k, v)| (k.as_str(), *v))),
-        allocatable: resources.supply(allocatable.iter().map(|(k, v)| (k.as_str(), *v))),
+        allocatable: resources
+            .supply(allocatable.iter().map(|(k, v)| (k.as_str(), *v)))
+            .plus(&resources.amounts(devices.of_type(&from.name))),
         offerings,
     }
 }

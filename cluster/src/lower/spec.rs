@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stowage_api::well_known;
 use stowage_solver::{self as solver, Effect, HostPort, NodeConstraint, PodSpec, SpecId};
 
+use super::device::Devices;
 use super::labels;
 use super::resource::ResourceIds;
 use super::selector;
@@ -32,6 +33,7 @@ const DAEMON_TOLERATES: [(&str, Effect); 6] = [
 pub(super) struct Specs<'a> {
     world: &'a World<'a>,
     resources: &'a ResourceIds<'a>,
+    devices: &'a Devices,
     all: Vec<PodSpec>,
     equal: HashMap<PodSpec, SpecId>,
     known: HashMap<Origin<'a>, Known>,
@@ -46,6 +48,8 @@ struct Origin<'a> {
     labels: Option<*const solver::Labels>,
     /// The pod's name, where its volumes are called after it.
     name: Option<&'a str>,
+    /// What its claims of devices come to.
+    devices: Option<u32>,
 }
 
 struct Known {
@@ -55,8 +59,13 @@ struct Known {
 }
 
 impl<'a> Specs<'a> {
-    pub(super) fn new(world: &'a World<'a>, resources: &'a ResourceIds<'a>) -> Self {
-        Self { world, resources, all: Vec::new(), equal: HashMap::new(), known: HashMap::new() }
+    pub(super) fn new(world: &'a World<'a>, resources: &'a ResourceIds<'a>, devices: &'a Devices) -> Self {
+        Self { world, resources, devices, all: Vec::new(), equal: HashMap::new(), known: HashMap::new() }
+    }
+
+    /// What claims of devices come to.
+    pub(super) fn devices(&self) -> &'a Devices {
+        self.devices
     }
 
     pub(super) fn all(&self) -> &[PodSpec] {
@@ -86,6 +95,7 @@ impl<'a> Specs<'a> {
             spec,
             labels: looks_at_own_labels(spec).then_some(Arc::as_ptr(&pod.labels)),
             name: spec.volumes.iter().any(|v| matches!(v, Volume::Ephemeral { .. })).then_some(&pod.name),
+            devices: self.devices.number(pod),
         };
         if !self.known.contains_key(&origin) {
             let volumes = volume::rules(&spec.volumes, &pod.namespace, &pod.name, self.world);
@@ -106,7 +116,7 @@ impl<'a> Specs<'a> {
         let hard = |c: &&object::SpreadConstraint| c.when_unsatisfiable == Unsatisfiable::DoNotSchedule;
         let spreads = spec.topology_spread_constraints.iter().filter(hard);
         let term = |t| selector::pod_term(t, namespace, &pod.labels, self.world);
-        PodSpec {
+        let mut lowered = PodSpec {
             namespace: namespace.to_owned(),
             requests: self.requests(spec, volumes.disks.len()),
             node,
@@ -118,7 +128,17 @@ impl<'a> Specs<'a> {
             unbound_claims: volumes.unbound.into_iter().collect(),
             priority: spec.priority.unwrap_or_else(|| self.world.priority(&spec.priority_class_name)),
             blocked: volumes.blocked,
+        };
+        if let Some(number) = self.devices.number(pod) {
+            let claims = self.devices.kind(number);
+            let requests = self.resources.amounts(self.devices.named(&claims.requests));
+            lowered.requests = lowered.requests.plus(&requests);
+            lowered.node.extend(claims.node.iter().cloned());
+            lowered.affinity.extend(claims.affinity.iter().cloned());
+            lowered.anti_affinity.extend(claims.anti_affinity.iter().cloned());
+            lowered.blocked = lowered.blocked.or_else(|| claims.blocked.clone());
         }
+        lowered
     }
 
     /// The spec of a `DaemonSet`'s pods. Where its volumes are does not keep it from any node.
@@ -182,7 +202,6 @@ fn not_honoured(spec: &object::PodSpec) -> impl Iterator<Item = Rule> {
         (Rule::PreferredNodeAffinity, affinity.node_affinity.preferred.0 > 0),
         (Rule::PreferredPodAffinity, preferences > 0),
         (Rule::ScheduleAnyway, spec.topology_spread_constraints.iter().any(soft)),
-        (Rule::ResourceClaims, !spec.resource_claims.is_empty()),
         (Rule::RuntimeClass, !spec.runtime_class_name.is_empty()),
         (Rule::NumericTolerations, spec.tolerations.iter().any(numeric)),
     ]
