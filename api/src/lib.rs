@@ -13,6 +13,7 @@ mod device;
 mod ec2_node_class;
 mod meta;
 mod node_claim;
+mod node_overlay;
 mod node_pool;
 mod node_settings;
 mod quantity;
@@ -28,6 +29,7 @@ pub use ec2_node_class::{
 };
 pub use meta::{ObjectMeta, OwnerReference, null_is_default, short_list};
 pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus};
+pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
     NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate, NodePoolTemplateMeta, NodePoolTemplateSpec,
 };
