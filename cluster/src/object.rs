@@ -26,8 +26,9 @@ pub use node::{CsiDriver, CsiNode, CsiNodeSpec, DriverAllocatable, Node, NodeSpe
 pub(crate) use pod::PodObject;
 pub use pod::{
     Affinity, Container, ContainerPort, ContainerResources, Count, MadeClaim, NodeAffinity, Phase,
-    PodAffinity, PodAffinityTerm, PodResourceClaim, PodSpec, Policy, Protocol, SpreadConstraint, Toleration,
-    TolerationEffect, TolerationOperator, Unsatisfiable, Volume,
+    PodAffinity, PodAffinityTerm, PodResourceClaim, PodSpec, Policy, PreferredNodeTerm, Protocol,
+    SpreadConstraint, Toleration, TolerationEffect, TolerationOperator, Unsatisfiable, Volume,
+    WeightedPodTerm,
 };
 pub use selector::{LabelRequirement, LabelSelector, NodeSelector, NodeSelectorTerm};
 pub use storage::{

@@ -173,7 +173,7 @@ pub struct NodeConstraint {
     /// Alternatives.
     pub any_of: Vec<Term>,
     /// Whether it comes from a volume. Spread rules that honour a pod's node affinity leave out nodes that its own selector
-    /// and affinity exclude, not those that its volumes do (kube-scheduler's `PodTopologySpread`).
+    /// and affinity exclude, not those that its volumes or preferences do (kube-scheduler's `PodTopologySpread`).
     #[serde(default)]
     pub of_volume: bool,
 }
@@ -306,6 +306,22 @@ pub struct PodTerm {
     pub selector: PodSelector,
 }
 
+/// Something a pod would like, and runs without where it cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Preference {
+    /// Nodes with certain labels. Several are alternatives: the first counts, and those after it as far as nodes can have
+    /// them too.
+    Node(NodeConstraint),
+    /// Nodes without certain labels, which stand for taints that only ask to keep away.
+    Untainted(NodeConstraint),
+    /// To be near other pods.
+    Near(PodTerm),
+    /// To be away from other pods.
+    Away(PodTerm),
+    /// To be spread evenly.
+    Spread(Spread),
+}
+
 /// Everything about a pod that decides where it may run, shared by all pods that have it in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodSpec {
@@ -325,6 +341,9 @@ pub struct PodSpec {
     pub affinity: Vec<PodTerm>,
     /// Required pod anti-affinity.
     pub anti_affinity: Vec<PodTerm>,
+    /// What else it would like, in the order in which it is given up: see [`Preference`].
+    #[serde(default)]
+    pub preferences: Vec<Preference>,
     /// Names of volume claims shared between pods that do not exist as a volume yet, as `namespace/name`: all users must
     /// share one value of the label `zone_key` of the problem.
     pub unbound_claims: Vec<String>,

@@ -125,6 +125,7 @@ impl<'a> Specs<'a> {
             spread: spreads.map(|c| selector::spread(c, namespace, &pod.labels)).collect(),
             affinity: spec.affinity.pod_affinity.required.iter().map(term).collect(),
             anti_affinity: spec.affinity.pod_anti_affinity.required.iter().map(term).collect(),
+            preferences: Vec::new(),
             unbound_claims: volumes.unbound.into_iter().collect(),
             priority: spec.priority.unwrap_or_else(|| self.world.priority(&spec.priority_class_name)),
             blocked: volumes.blocked,
@@ -197,9 +198,9 @@ fn not_honoured(spec: &object::PodSpec) -> impl Iterator<Item = Rule> {
     let numeric =
         |t: &object::Toleration| matches!(t.operator, TolerationOperator::Lt | TolerationOperator::Gt);
     let soft = |c: &object::SpreadConstraint| c.when_unsatisfiable == Unsatisfiable::ScheduleAnyway;
-    let preferences = affinity.pod_affinity.preferred.0 + affinity.pod_anti_affinity.preferred.0;
+    let preferences = affinity.pod_affinity.preferred.len() + affinity.pod_anti_affinity.preferred.len();
     [
-        (Rule::PreferredNodeAffinity, affinity.node_affinity.preferred.0 > 0),
+        (Rule::PreferredNodeAffinity, !affinity.node_affinity.preferred.is_empty()),
         (Rule::PreferredPodAffinity, preferences > 0),
         (Rule::ScheduleAnyway, spec.topology_spread_constraints.iter().any(soft)),
         (Rule::RuntimeClass, !spec.runtime_class_name.is_empty()),

@@ -8,7 +8,7 @@ use stowage_solver::{NodeConstraint, Operator, Requirement, Term};
 use super::labels;
 use super::world::World;
 use crate::note::Rule;
-use crate::object::{NodeSelector, PersistentVolume, StorageClass, Volume};
+use crate::object::{NodeSelector, NodeSelectorTerm, PersistentVolume, StorageClass, Volume};
 
 /// Labels by which the volumes of old drivers say where they are. Several values stand in one label with `__` between.
 const ZONE_LABELS: [&str; 4] = [
@@ -152,21 +152,21 @@ fn is_ebs_volume(volume: &PersistentVolume) -> bool {
 
 /// The alternatives of a node selector. A term with nothing in it holds nowhere, and is left out.
 pub(super) fn terms(selector: &NodeSelector) -> Vec<Term> {
-    let not_empty =
-        selector.node_selector_terms.iter().filter(|t| t.match_expressions.len() + t.match_fields.len() > 0);
-    not_empty
-        .map(|term| {
-            // The name of a node is the one field there is; nodes carry it as a label of that name.
-            let fields = term.match_fields.iter().map(|field| {
-                let mut requirement = labels::requirement(field);
-                if field.key != NAME_FIELD && !requirement.allows(None) {
-                    requirement.op = labels::impossible();
-                }
-                requirement
-            });
-            term.match_expressions.iter().map(labels::requirement).chain(fields).collect()
-        })
-        .collect()
+    let not_empty = |t: &&NodeSelectorTerm| t.match_expressions.len() + t.match_fields.len() > 0;
+    selector.node_selector_terms.iter().filter(not_empty).map(term).collect()
+}
+
+/// What one term of a node selector asks for.
+pub(super) fn term(term: &NodeSelectorTerm) -> Term {
+    // The name of a node is the one field there is; nodes carry it as a label of that name.
+    let fields = term.match_fields.iter().map(|field| {
+        let mut requirement = labels::requirement(field);
+        if field.key != NAME_FIELD && !requirement.allows(None) {
+            requirement.op = labels::impossible();
+        }
+        requirement
+    });
+    term.match_expressions.iter().map(labels::requirement).chain(fields).collect()
 }
 
 /// The field by which a node selector names a node, and the label that nodes of a problem carry for it.

@@ -7,7 +7,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use stowage_api::{ObjectMeta, ResourceList, null_is_default, short_list};
 
-use super::selector::{LabelSelector, NodeSelector};
+use super::selector::{LabelSelector, NodeSelector, NodeSelectorTerm};
 
 /// A pod as written.
 #[derive(Debug, Default, Deserialize)]
@@ -205,12 +205,21 @@ pub struct NodeAffinity {
     /// What must hold.
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
     pub required: Option<NodeSelector>,
-    /// How many preferences there are.
-    #[serde(
-        rename = "preferredDuringSchedulingIgnoredDuringExecution",
-        deserialize_with = "null_is_default"
-    )]
-    pub preferred: Count,
+    /// What would be nice.
+    #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution", deserialize_with = "short_list")]
+    pub preferred: Vec<PreferredNodeTerm>,
+}
+
+/// Nodes that would be nice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct PreferredNodeTerm {
+    /// How nice, 1 to 100.
+    #[serde(deserialize_with = "null_is_default")]
+    pub weight: i32,
+    /// Which nodes; all where nothing is in it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub preference: NodeSelectorTerm,
 }
 
 /// Affinity to pods, or away from them.
@@ -220,12 +229,20 @@ pub struct PodAffinity {
     /// What must hold: every term.
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution", deserialize_with = "short_list")]
     pub required: Vec<PodAffinityTerm>,
-    /// How many preferences there are.
-    #[serde(
-        rename = "preferredDuringSchedulingIgnoredDuringExecution",
-        deserialize_with = "null_is_default"
-    )]
-    pub preferred: Count,
+    /// What would be nice.
+    #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution", deserialize_with = "short_list")]
+    pub preferred: Vec<WeightedPodTerm>,
+}
+
+/// Pods that it would be nice to be near to, or away from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightedPodTerm {
+    /// How nice, 1 to 100.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub weight: i32,
+    /// Which pods, and how near.
+    pub pod_affinity_term: PodAffinityTerm,
 }
 
 /// The pods to be near to, or away from.
