@@ -63,6 +63,10 @@ pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) nodes: NodeArgs,
 
+    /// What becomes of preferences: preferred affinity, soft spread, soft taints
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
+    pub(crate) preference_policy: PreferencePolicy,
+
     /// Stop searching at this distance to the proven lower bound: 0.02 or 2%
     #[arg(long, value_name = "SHARE", default_value = "2%")]
     pub(crate) gap: Share,
@@ -108,6 +112,16 @@ pub(crate) struct ReplayArgs {
     /// How hard to try
     #[arg(long, value_name = "EFFORT", value_enum, default_value_t)]
     pub(crate) effort: Effort,
+}
+
+/// What becomes of preferences of pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PreferencePolicy {
+    /// Kept where that can be, also at a cost; given up one at a time where it cannot
+    #[default]
+    Respect,
+    /// Not looked at
+    Ignore,
 }
 
 /// How hard to try to make a plan cheaper. Each counts steps, not seconds, so that plans do not depend on the machine.

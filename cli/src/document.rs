@@ -1,7 +1,7 @@
 //! The plan as a document, `stowage.dev/plan/v1`: what `-o json` and `-o yaml` print.
 //!
 //! Other programs read it, so names, order and meaning of the fields are stable; see `docs/plan.md`. Some fields
-//! exist only where there is something to say: `weighed` and `spot` in the summary, `fixedCost` and `estimated` on a node, and `notes`
+//! exist only where there is something to say: `weighed`, `preferences` and `spot` in the summary, `fixedCost` and `estimated` on a node, and `notes`
 //! at the end.
 
 use std::collections::BTreeMap;
@@ -40,6 +40,8 @@ struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     weighed: Option<Weighed>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    preferences: Option<Preferences>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     spot: Option<Spot>,
     status: &'static str,
     solve_seconds: f64,
@@ -52,6 +54,18 @@ struct Weighed {
     hourly_cost: f64,
     lower_bound: f64,
     gap: Option<f64>,
+}
+
+/// What became of preferences. Sums are with the fixed costs of nodes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Preferences {
+    pods: usize,
+    given_up: usize,
+    lower_bound: f64,
+    gap: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hourly_cost_without: Option<f64>,
 }
 
 /// How flexible the spot nodes are.
@@ -217,6 +231,13 @@ fn summary(answer: &Answer) -> Summary {
         lower_bound: solution.instance_bound.dollars(),
         gap: shown(solution.instance_gap()),
         weighed,
+        preferences: solution.preferences.as_ref().map(|p| Preferences {
+            pods: p.pods,
+            given_up: p.given_up.len(),
+            lower_bound: p.bound.dollars(),
+            gap: shown(solution.kept_gap()),
+            hourly_cost_without: p.without.map(Price::dollars),
+        }),
         spot: spot(answer),
         status: match solution.status {
             // The best plan with fixed costs need not be that without.

@@ -20,6 +20,7 @@ mod interrupt;
 mod money;
 mod node_args;
 mod plan;
+mod preference;
 mod progress;
 mod reason;
 mod render;

@@ -9,11 +9,12 @@ use stowage_pricing::{Catalog, CatalogSource};
 use stowage_solver::{Options, Solution, solve};
 
 use crate::answer::{Answer, Quantities};
-use crate::args::{Effort, Form, PlanArgs, Shown};
+use crate::args::{Effort, Form, PlanArgs, PreferencePolicy, Shown};
 use crate::document;
 use crate::failure::{Exit, Failure};
 use crate::input::{self, Input};
 use crate::interrupt::Interrupt;
+use crate::preference;
 use crate::progress::Progress;
 use crate::render::{self, Show};
 use crate::replay;
@@ -34,7 +35,11 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     let snapshot = capture(args)?;
     progress.tell("preparing", 0, 0);
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
-    let options = LowerOptions { nodes: args.nodes.settings(), ..LowerOptions::default() };
+    let preferences = match args.preference_policy {
+        PreferencePolicy::Respect => stowage_cluster::PreferencePolicy::Respect,
+        PreferencePolicy::Ignore => stowage_cluster::PreferencePolicy::Ignore,
+    };
+    let options = LowerOptions { nodes: args.nodes.settings(), preferences, ..LowerOptions::default() };
     let lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
 
     if let Some(path) = &args.dump_problem {
@@ -135,6 +140,7 @@ fn notes(
     if interrupted {
         notes.push("interrupted: this is the best plan found until then".to_owned());
     }
+    notes.extend(preference::notes(&answer.problem, &answer.solution));
     for note in lowered {
         match note {
             Note::EstimatedPrices { .. } => notes.push(estimates(answer, catalog)),

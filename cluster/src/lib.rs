@@ -25,7 +25,7 @@ mod snapshot;
 mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
-pub use lower::{LowerError, LowerOptions, Lowered, UNLIMITED, lower, stands_for_devices};
+pub use lower::{LowerError, LowerOptions, Lowered, PreferencePolicy, UNLIMITED, lower, stands_for_devices};
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};
 pub use snapshot::{LeftOut, Pod, Snapshot};

@@ -18,6 +18,7 @@ mod node;
 mod notes;
 mod offer;
 mod pool;
+mod preference;
 mod resource;
 mod selector;
 mod size;
@@ -45,6 +46,16 @@ use crate::snapshot::{Pod, Snapshot};
 /// million of them still add up in an `i64`. Not to be shown to anyone.
 pub const UNLIMITED: i64 = 1 << 40;
 
+/// What becomes of preferences of pods: preferred affinity, `ScheduleAnyway`, `PreferNoSchedule`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PreferencePolicy {
+    /// They are kept where that can be, even if nodes cost more for it.
+    #[default]
+    Respect,
+    /// They are not looked at.
+    Ignore,
+}
+
 /// How to lower.
 #[derive(Clone, Debug, Default)]
 pub struct LowerOptions {
@@ -53,6 +64,8 @@ pub struct LowerOptions {
     pub in_flight: bool,
     /// Fixed cost and size of nodes, for `NodePools` whose annotations do not say.
     pub nodes: NodeSettings,
+    /// What becomes of preferences.
+    pub preferences: PreferencePolicy,
 }
 
 /// A problem, and what to know about it.
@@ -100,8 +113,8 @@ pub enum LowerError {
 pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
     let mut remarks = Notes::of(snapshot);
     let pending = remarks.sort_out(snapshot);
-    let world = World::new(snapshot, &pending);
     let pools = pool::provisioning(snapshot, &mut remarks);
+    let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools));
 
     let devices = Devices::new(snapshot, catalog, &pending, &mut remarks);
     let mut asked = resource::asked_for(snapshot, &pools);
@@ -118,6 +131,9 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         }
         pods.push(Pending { name: pod.key(), spec, labels: label_sets.of_pending(pod, &devices) });
     }
+    if options.preferences == PreferencePolicy::Ignore {
+        remarks.preferences_ignored(&pods, &specs.forget_preferences());
+    }
     resource::check_sums(&pods, specs.all(), &resources)?;
 
     let daemons: Vec<Daemon> = snapshot
@@ -126,13 +142,14 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         .filter(|d| !d.metadata.is_terminating())
         .map(|d| Daemon { name: world::key(&d.metadata), spec: specs.of_daemon(d) })
         .collect();
-    let nodes =
+    let mut nodes =
         node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut remarks);
     let settings: Vec<NodeSettings> =
         pools.iter().map(|p| size::settings(p, options, &mut remarks)).collect();
     let mut pools = pool::lower(snapshot, catalog, &pools, &resources, &mut remarks);
     let mut types = offer::types(catalog, &resources, &devices, &world, &pools);
     size::apply(&settings, catalog, &mut pools, &mut types, &mut remarks);
+    preference::mark(&mut nodes, &mut pools);
     remarks.of_prices(catalog, &pools);
     remarks.of_node_classes(snapshot, catalog);
 

@@ -12,6 +12,13 @@ use crate::snapshot::LeftOut;
 pub enum Note {
     /// The snapshot has no `NodePool`, so a default one was used.
     DefaultNodePool,
+    /// Pods have preferences, and nobody looks at them.
+    PreferencesIgnored {
+        /// How many pods.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
     /// The catalogue offers instance types at estimated prices.
     EstimatedPrices {
         /// Number of such offerings.
@@ -121,12 +128,6 @@ pub enum Note {
 /// A rule that planning does not honour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
-    /// Pods: preferred node affinity.
-    PreferredNodeAffinity,
-    /// Pods: preferred pod affinity or anti-affinity.
-    PreferredPodAffinity,
-    /// Pods: topology spread with `ScheduleAnyway`.
-    ScheduleAnyway,
     /// Pods: claims that ask for a part of a device's capacity.
     DeviceShares,
     /// Pods: a runtime class.
@@ -137,8 +138,6 @@ pub enum Rule {
     NoStorageClass,
     /// `NodePools`: `minValues`.
     MinValues,
-    /// `NodePools`: taints with `PreferNoSchedule`.
-    PreferNoSchedule,
     /// `NodePools`: limits on resources that no instance type has.
     UnknownLimit,
     /// `DaemonSets`: claims of devices.
@@ -161,9 +160,6 @@ impl Rule {
     /// The rule in words, and what planning does instead.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::PreferredNodeAffinity => "preferred node affinity: ignored",
-            Self::PreferredPodAffinity => "preferred pod affinity and anti-affinity: ignored",
-            Self::ScheduleAnyway => "topology spread with ScheduleAnyway: ignored",
             Self::DeviceShares => "claims of a part of a device's capacity: each takes whole devices",
             Self::DaemonSetClaims => "claims of devices of DaemonSets: planned as if there were none",
             Self::PartitionableDevices => {
@@ -177,7 +173,6 @@ impl Rule {
             Self::NumericTolerations => "tolerations with Lt or Gt: taken to tolerate nothing",
             Self::NoStorageClass => "unbound claims without a storage class: taken to bind anywhere",
             Self::MinValues => "minValues in NodePool requirements: ignored",
-            Self::PreferNoSchedule => "PreferNoSchedule taints of NodePools: ignored",
             Self::UnknownLimit => "NodePool limits on a resource that no instance type has",
             Self::Kubelet => "kubelet settings of EC2NodeClasses: allocatable is that of the catalogue",
             Self::InstanceStore => {
@@ -190,7 +185,7 @@ impl Rule {
     /// What states it.
     const fn of(self) -> &'static str {
         match self {
-            Self::MinValues | Self::PreferNoSchedule | Self::UnknownLimit => "NodePool",
+            Self::MinValues | Self::UnknownLimit => "NodePool",
             Self::Kubelet | Self::InstanceStore | Self::Subnets => "EC2NodeClass",
             Self::DaemonSetClaims => "DaemonSet",
             Self::PartitionableDevices | Self::ConsumableCapacity => "slice",
@@ -207,6 +202,9 @@ impl fmt::Display for Note {
                 "no NodePool in the snapshot: a default one is used (on-demand and spot, linux, amd64 and arm64, \
                  categories c, m, r, generation above 2)",
             ),
+            Self::PreferencesIgnored { count, example } => {
+                write!(f, "preferences of {} are ignored, as asked for ({example})", Counted(*count, "pod"))
+            }
             Self::EstimatedPrices { offerings } => {
                 write!(f, "estimated prices: those of {offerings} offerings that may be used")
             }

@@ -180,7 +180,7 @@ fn spread_and_affinity_are_lowered_fully() {
                 "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
                     {"topologyKey": "rack", "labelSelector": {}, "namespaceSelector": {"matchLabels": {"tier": "front"}},
                      "namespaces": ["lab"], "mismatchLabelKeys": ["v"]}],
-                    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {}}]},
+                    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": {"topologyKey": "rack"}}]},
                 "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
                     {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchExpressions": [
                         {"key": "app", "operator": "In", "values": ["web", "api", "web"]}]}},
@@ -208,11 +208,8 @@ fn spread_and_affinity_are_lowered_fully() {
     assert_eq!(spec.anti_affinity[0].selector, own(Some(vec![is_in("app", &["api", "web"])])));
     assert_eq!(spec.anti_affinity[1].selector, PodSelector { namespaces, labels: None });
 
-    let rules: Vec<Rule> = notes
-        .iter()
-        .filter_map(|n| if let Note::NotHonoured { rule, .. } = n { Some(*rule) } else { None })
-        .collect();
-    assert_eq!(rules, [Rule::PreferredPodAffinity, Rule::ScheduleAnyway]);
+    assert_eq!(spec.preferences.len(), 2);
+    assert_eq!(notes, [Note::DefaultNodePool]);
 }
 
 #[test]
@@ -455,7 +452,6 @@ fn node_pools_sort_their_requirements() {
         rules,
         [
             "not honoured: minValues in NodePool requirements: ignored (1 NodePool, p)",
-            "not honoured: PreferNoSchedule taints of NodePools: ignored (1 NodePool, p)",
             "not honoured: NodePool limits on a resource that no instance type has (1 NodePool, example.com/x of p)",
         ]
     );

@@ -57,6 +57,7 @@ mod memory;
 mod model;
 mod money;
 mod pack;
+mod preference;
 mod problem;
 mod search;
 mod solution;
@@ -69,7 +70,9 @@ pub use diversity::Diversity;
 pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;
-pub use solution::{Alternative, NewNode, Obstacle, Placement, Reason, Solution, Stats, Status, Unplaced};
+pub use solution::{
+    Alternative, NewNode, Obstacle, Placement, Preferences, Reason, Solution, Stats, Status, Unplaced,
+};
 pub use verify::{Violation, verify};
 
 use std::sync::atomic::AtomicBool;
@@ -129,6 +132,20 @@ pub fn solve(
 /// # Errors
 /// As [`solve`].
 pub fn solve_again(
+    problem: &Problem,
+    options: &Options,
+    memory: &mut Memory,
+    cancel: &AtomicBool,
+    progress: Progress<'_>,
+) -> Result<Solution, Vec<Violation>> {
+    if let Some(solved) = preference::solve(problem, options, memory, cancel, &mut *progress) {
+        return solved;
+    }
+    solve_plain(problem, options, memory, cancel, progress)
+}
+
+/// Solves a problem without preferences.
+fn solve_plain(
     problem: &Problem,
     options: &Options,
     memory: &mut Memory,

@@ -165,17 +165,35 @@ pub struct Solution {
     /// What the new nodes cost, as weighed: prices of instances and fixed costs of nodes. Without fixed costs this is
     /// the bill for the instances.
     pub cost: Price,
-    /// No set of new nodes that holds the same pods costs less, weighed likewise.
+    /// No set of new nodes that holds the same pods costs less, weighed likewise, whether or not it honours preferences.
     pub bound: Price,
     /// No set of new nodes that holds the same pods has a lower bill for its instances alone. Without fixed costs this
     /// is `bound`; with them it is found with quick effort, and not what the plan aimed for.
     pub instance_bound: Price,
     /// What of the cost is paid for [`crate::Diversity`]; below zero where looking for it happened to save money.
     pub premium: Price,
-    /// How the solve ended.
+    /// What became of preferences; `None` where no pod has any.
+    pub preferences: Option<Preferences>,
+    /// How the solve ended. With preferences, `Optimal` and `WithinGap` are about [`Preferences::bound`].
     pub status: Status,
     /// What was counted on the way, for people who tune.
     pub stats: Stats,
+}
+
+/// What became of the preferences of pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preferences {
+    /// How many pods have some.
+    pub pods: usize,
+    /// The placed pods that go without some, ascending, each with positions in [`crate::PodSpec::preferences`]. What was
+    /// given up for one pod and came about by chance counts as had for nodes, and as given up for company.
+    pub given_up: Vec<(PodId, Vec<usize>)>,
+    /// No set of new nodes that holds the same pods and honours the preferences that this plan set out to honour costs
+    /// less, weighed likewise.
+    pub bound: Price,
+    /// What a plan costs, weighed likewise, that holds the same pods and looks at no preference, found with quick effort;
+    /// `None` where that placed other pods.
+    pub without: Option<Price>,
 }
 
 /// Sizes and work of a solve.
@@ -196,6 +214,16 @@ impl Solution {
     /// bound is zero.
     pub fn gap(&self) -> f64 {
         distance(self.cost, self.bound)
+    }
+
+    /// The bound of what the plan aimed for: [`Preferences::bound`], or without preferences `bound`.
+    pub fn kept_bound(&self) -> Price {
+        self.preferences.as_ref().map_or(self.bound, |p| p.bound)
+    }
+
+    /// How far the weighed cost is above [`Self::kept_bound`]; like [`Self::gap`].
+    pub fn kept_gap(&self) -> f64 {
+        distance(self.cost, self.kept_bound())
     }
 
     /// What the instances of the new nodes cost, fixed costs aside: the sum of their prices.

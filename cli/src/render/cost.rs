@@ -1,7 +1,8 @@
 //! The bill, the proven floor under it, and what could at most still be saved.
 //!
 //! Where nodes have fixed costs there are two bills: that for the instances, which is what the prices above add up to, and
-//! the weighed one with the fixed costs, which is what the plan is about. Bound and gap are always of the weighed one.
+//! the weighed one with the fixed costs, which is what the plan is about. Bound and gap are always of the weighed one, and
+//! of plans that honour the preferences that this one does; a bound without preferences stands beside them.
 
 use stowage_solver::{Price, Status};
 
@@ -32,16 +33,19 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
         grid.row(bill("fixed costs of nodes", fixed, Style::Plain));
     }
     grid.row(bill(plan, solution.cost, Style::Bold));
-    grid.row(bill(bound, solution.bound, Style::Plain));
+    grid.row(bill(bound, solution.kept_bound(), Style::Plain));
+    if solution.preferences.is_some() {
+        grid.row(bill("the same without preferences", solution.bound, Style::Plain));
+    }
     grid.render(look, out);
-    let gap = solution.gap();
+    let gap = solution.kept_gap();
     let asked = percent(answer.asked_gap, 2);
     let verdict = match solution.status {
         Status::Optimal => "optimal: no nodes that hold these pods under the same rules cost less".to_owned(),
         _ if !gap.is_finite() => "gap unknown: no lower bound above zero is proven".to_owned(),
         Status::WithinGap => format!("gap {}: within the {asked} asked for", percent(gap, 2)),
         Status::BudgetSpent => {
-            let left = money::monthly(solution.cost - solution.bound);
+            let left = money::monthly(solution.cost - solution.kept_bound());
             format!(
                 "gap {}: at most {left} a month could still be saved ({asked} was asked for)",
                 percent(gap, 2)

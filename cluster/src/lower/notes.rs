@@ -64,6 +64,14 @@ impl Notes {
         pending
     }
 
+    /// Counts the pods among `pods` whose preferences are not looked at. `wishing` says it by spec.
+    pub(super) fn preferences_ignored(&mut self, pods: &[stowage_solver::Pod], wishing: &[bool]) {
+        let mut of = pods.iter().filter(|pod| wishing[pod.spec.index()]);
+        if let Some(first) = of.next() {
+            self.add(Note::PreferencesIgnored { count: 1 + of.count(), example: first.name.clone() });
+        }
+    }
+
     /// Whether estimated prices may decide anything.
     pub(super) fn of_prices(&mut self, catalog: &Catalog, pools: &[NodePool]) {
         let used = |capacity_type: &str| {

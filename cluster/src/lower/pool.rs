@@ -71,9 +71,6 @@ pub(super) fn lower(
         if template.requirements.iter().any(|r| r.min_values.is_some()) {
             notes.not_honoured(Rule::MinValues, || name.clone());
         }
-        if template.taints.iter().any(|t| t.effect == stowage_api::Effect::PreferNoSchedule) {
-            notes.not_honoured(Rule::PreferNoSchedule, || name.clone());
-        }
         let mut lowered = solver::NodePool {
             name: name.clone(),
             weight: pool.spec.weight,

@@ -8,6 +8,7 @@ use stowage_solver::{self as solver, Effect, HostPort, NodeConstraint, PodSpec, 
 
 use super::device::Devices;
 use super::labels;
+use super::preference;
 use super::resource::ResourceIds;
 use super::selector;
 use super::volume::{self, VolumeRules};
@@ -50,6 +51,8 @@ struct Origin<'a> {
     name: Option<&'a str>,
     /// What its claims of devices come to.
     devices: Option<u32>,
+    /// Whether it has a node: then what it would like is of no matter any more.
+    bound: bool,
 }
 
 struct Known {
@@ -72,23 +75,29 @@ impl<'a> Specs<'a> {
         &self.all
     }
 
+    /// Drops all preferences. By spec: whether it had any.
+    pub(super) fn forget_preferences(&mut self) -> Vec<bool> {
+        self.equal.clear();
+        self.all.iter_mut().map(|spec| !std::mem::take(&mut spec.preferences).is_empty()).collect()
+    }
+
     pub(super) fn into_all(self) -> Vec<PodSpec> {
         self.all
     }
 
     /// The spec of a pod, and the rules in it that are not honoured.
     pub(super) fn of(&mut self, pod: &'a Pod) -> (SpecId, Arc<[Rule]>) {
-        let known = self.known(pod);
+        let known = self.known(pod, false);
         (known.id, Arc::clone(&known.rules))
     }
 
     /// The spec of a pod, and the EBS disks that it attaches.
     pub(super) fn of_bound(&mut self, pod: &'a Pod) -> (SpecId, Arc<BTreeSet<String>>) {
-        let known = self.known(pod);
+        let known = self.known(pod, true);
         (known.id, Arc::clone(&known.disks))
     }
 
-    fn known(&mut self, pod: &'a Pod) -> &Known {
+    fn known(&mut self, pod: &'a Pod, bound: bool) -> &Known {
         let spec = pod.spec.as_ref();
         let origin = Origin {
             namespace: &pod.namespace,
@@ -96,15 +105,19 @@ impl<'a> Specs<'a> {
             labels: looks_at_own_labels(spec).then_some(Arc::as_ptr(&pod.labels)),
             name: spec.volumes.iter().any(|v| matches!(v, Volume::Ephemeral { .. })).then_some(&pod.name),
             devices: self.devices.number(pod),
+            bound,
         };
         if !self.known.contains_key(&origin) {
             let volumes = volume::rules(&spec.volumes, &pod.namespace, &pod.name, self.world);
             let rules = not_honoured(spec).chain(volumes.rules.iter().copied()).collect();
             let disks = Arc::new(volumes.disks.clone());
-            let lowered = self.lower(pod, volumes);
+            let mut lowered = self.lower(pod, volumes);
+            if !bound {
+                lowered.preferences = preference::of(pod, &lowered.tolerations, self.world);
+            }
             let id = self.intern(lowered);
             self.known.insert(origin, Known { id, rules, disks });
-            return self.known(pod);
+            return self.known(pod, bound);
         }
         &self.known[&origin]
     }
@@ -184,9 +197,13 @@ impl<'a> Specs<'a> {
     }
 }
 
-/// Whether `matchLabelKeys` or its opposite make the pod's own labels part of a rule.
+/// Whether `matchLabelKeys` or its opposite make the pod's own labels part of a rule, or a wish asks whether it is about the
+/// pod itself.
 fn looks_at_own_labels(spec: &object::PodSpec) -> bool {
     let affinity = &spec.affinity;
+    if !affinity.pod_affinity.preferred.is_empty() || !affinity.pod_anti_affinity.preferred.is_empty() {
+        return true;
+    }
     let terms = affinity.pod_affinity.required.iter().chain(&affinity.pod_anti_affinity.required);
     terms.into_iter().any(|t| !t.match_label_keys.is_empty() || !t.mismatch_label_keys.is_empty())
         || spec.topology_spread_constraints.iter().any(|c| !c.match_label_keys.is_empty())
@@ -194,15 +211,9 @@ fn looks_at_own_labels(spec: &object::PodSpec) -> bool {
 
 /// Rules of a spec that planning does not honour.
 fn not_honoured(spec: &object::PodSpec) -> impl Iterator<Item = Rule> {
-    let affinity = &spec.affinity;
     let numeric =
         |t: &object::Toleration| matches!(t.operator, TolerationOperator::Lt | TolerationOperator::Gt);
-    let soft = |c: &object::SpreadConstraint| c.when_unsatisfiable == Unsatisfiable::ScheduleAnyway;
-    let preferences = affinity.pod_affinity.preferred.len() + affinity.pod_anti_affinity.preferred.len();
     [
-        (Rule::PreferredNodeAffinity, !affinity.node_affinity.preferred.is_empty()),
-        (Rule::PreferredPodAffinity, preferences > 0),
-        (Rule::ScheduleAnyway, spec.topology_spread_constraints.iter().any(soft)),
         (Rule::RuntimeClass, !spec.runtime_class_name.is_empty()),
         (Rule::NumericTolerations, spec.tolerations.iter().any(numeric)),
     ]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use stowage_api::{ObjectMeta, well_known};
-use stowage_solver::{Labels, Requirement};
+use stowage_solver::{Labels, Requirement, Taint};
 
 use super::labels;
 use crate::object::{PersistentVolume, PersistentVolumeClaim, StorageClass, Volume};
@@ -23,6 +23,8 @@ pub(super) struct World<'s> {
     users: HashMap<(&'s str, &'s str), u32>,
     /// What pending pods require of the operating system's label.
     pub(super) systems: Vec<Requirement>,
+    /// Taints of nodes and `NodePools` that only ask to keep away.
+    pub(super) soft_taints: BTreeSet<Taint>,
 }
 
 /// `namespace/name` of a namespaced object.
@@ -31,7 +33,7 @@ pub(super) fn key(meta: &ObjectMeta) -> String {
 }
 
 impl<'s> World<'s> {
-    pub(super) fn new(snapshot: &'s Snapshot, pending: &[&'s Pod]) -> Self {
+    pub(super) fn new(snapshot: &'s Snapshot, pending: &[&'s Pod], soft_taints: BTreeSet<Taint>) -> Self {
         let mut namespaces = BTreeMap::<&str, Labels>::new();
         for pod in &snapshot.pods {
             if !namespaces.contains_key(pod.namespace.as_ref()) {
@@ -67,6 +69,7 @@ impl<'s> World<'s> {
             default_priority: classes.iter().filter(|c| c.global_default).map(|c| c.value).max().unwrap_or(0),
             users,
             systems: systems(pending),
+            soft_taints,
         }
     }
 

@@ -1,0 +1,389 @@
+//! Preferences: kept like rules where that can be, given up one at a time where it cannot.
+//!
+//! ```text
+//! spec with preferences ─▶ rungs: everything it would like ─▶ one thing less ─▶ … ─▶ what it requires
+//! ```
+//!
+//! A pod begins on its top rung, where each preference is a rule; whole problems are solved with quick effort, and pods
+//! left over step down a rung, until none is left over that could be placed without preferences. The problem is then
+//! solved in earnest. In detail:
+//!
+//! - Preferences are given up in the order in which [`PodSpec::preferences`] lists them.
+//! - Of preferred nodes, which are alternatives rather than a list of wishes, the first counts, and those after it as far
+//!   as some node can have them too. So nothing is given up for what no node offers.
+//! - A pod gives up its wishes about nodes alone. A wish about other pods (near, away, spread) is given up by all pods of
+//!   the spec that stand on the same rung: those that kept it would hold it against those that did not.
+//! - Capacity that is there is filled first, as kube-scheduler does: a preference chooses among nodes that exist, it never
+//!   refuses them all. Only pods that none of them takes are planned with their preferences on new nodes.
+//! - Where pods are left over that have nothing to give up, although they have a place when nobody has preferences, all
+//!   others step down. So preferences never cost a pod its place.
+//!
+//! # Invariants
+//! - A plan that keeps a preference keeps every rule: a rung only adds rules to what is required. Plans are verified
+//!   both ways.
+//! - The bound of the plan is that of the problem without preferences.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+
+use crate::kind::Kinds;
+use crate::memory::Memory;
+use crate::model::{admits, holds};
+use crate::problem::{Labels, NodeConstraint, PodId, PodSpec, Preference, Problem, ResourceId, SpecId};
+use crate::solution::{NewNode, Preferences, Solution};
+use crate::{Effort, Options, Progress, Violation, fixed_cost, ladder, solve_plain, verify};
+
+/// So often everything is planned anew while pods give up preferences one at a time; then they give up the rest at once.
+const ATTEMPTS: usize = 24;
+
+/// What a spec can stand on.
+struct Rung {
+    /// The spec with what it still holds as rules, in the problem of all rungs.
+    spec: SpecId,
+    /// Which preferences those are.
+    held: Vec<usize>,
+    /// Whether stepping down from here gives up a wish about other pods.
+    shared: bool,
+}
+
+/// Where every pod stands.
+struct Standing<'p> {
+    problem: &'p Problem,
+    /// `problem` with the specs of all rungs, and each pod with that of its rung.
+    variant: Problem,
+    /// By spec, of those that pending pods have: top rung first; the last is what is required.
+    rungs: BTreeMap<u32, Vec<Rung>>,
+    /// By pod: its rung.
+    at: Vec<usize>,
+}
+
+/// Solves a problem in which pending pods have preferences; `None` where none has.
+pub(crate) fn solve(
+    problem: &Problem,
+    options: &Options,
+    memory: &mut Memory,
+    cancel: &AtomicBool,
+    progress: Progress<'_>,
+) -> Option<Result<Solution, Vec<Violation>>> {
+    let mut standing = Standing::of(problem)?;
+    let quick = |problem: &Problem| {
+        let options = Options { effort: Effort::Quick, diversity: None, ..options.clone() };
+        ladder::climb(problem, &options, &mut Memory::default(), cancel, &mut |_, _, _| {})
+    };
+    let mut required = standing.required();
+    let mut free = quick(&required);
+    let hopeless = unplaced(&free);
+    standing.settle_on_what_exists(&quick);
+    let mut attempts = 0;
+    let mut solution = loop {
+        attempts += 1;
+        if standing.give_up(&unplaced(&quick(&standing.variant)), &hopeless, attempts) {
+            continue;
+        }
+        let solved = match solve_plain(&standing.variant, options, memory, cancel, &mut *progress) {
+            Ok(solved) => solved,
+            Err(violations) => return Some(Err(violations)),
+        };
+        if !standing.give_up(&unplaced(&solved), &hopeless, attempts) {
+            break solved;
+        }
+    };
+    if unplaced(&free) != unplaced(&solution) {
+        // A bound for holding other pods says nothing about these.
+        forbid(&mut required, &unplaced(&solution));
+        free = quick(&required);
+    }
+    let alike = unplaced(&free) == unplaced(&solution);
+    let kept_bound = solution.bound;
+    solution.bound = if alike { free.bound.min(solution.cost) } else { crate::Price::ZERO };
+    solution.instance_bound = fixed_cost::instance_bound(&required, &solution, options, cancel);
+    solution.preferences = Some(Preferences {
+        pods: standing.stated(),
+        given_up: standing.given_up(&solution),
+        bound: kept_bound,
+        without: alike.then_some(free.cost),
+    });
+    let violations = verify(problem, &solution);
+    Some(if violations.is_empty() { Ok(solution) } else { Err(violations) })
+}
+
+impl<'p> Standing<'p> {
+    fn of(problem: &'p Problem) -> Option<Self> {
+        let used: BTreeSet<u32> = problem.pods.iter().map(|pod| pod.spec.0).collect();
+        let wishing = |at: &u32| !problem.specs[*at as usize].preferences.is_empty();
+        if !used.iter().any(wishing) {
+            return None;
+        }
+        let mut variant = problem.clone();
+        for spec in &mut variant.specs {
+            spec.preferences.clear();
+        }
+        let mut prospects = Prospects::of(problem, &used);
+        let mut rungs = BTreeMap::new();
+        for at in used.into_iter().filter(wishing) {
+            let spec = &problem.specs[at as usize];
+            let ladder = ladder_of(spec, SpecId(at), &mut prospects, &mut variant.specs);
+            rungs.insert(at, ladder);
+        }
+        let mut this = Self { problem, variant, rungs, at: vec![0; problem.pods.len()] };
+        for pod in 0..problem.pods.len() {
+            this.put(pod, 0);
+        }
+        Some(this)
+    }
+
+    /// The problem with every pod at its bottom rung.
+    fn required(&self) -> Problem {
+        let mut required = self.variant.clone();
+        for (pod, own) in required.pods.iter_mut().zip(&self.problem.pods) {
+            pod.spec = own.spec;
+        }
+        required
+    }
+
+    /// How many pods have preferences.
+    fn stated(&self) -> usize {
+        self.problem.pods.iter().filter(|pod| self.rungs.contains_key(&pod.spec.0)).count()
+    }
+
+    fn rungs_of(&self, pod: usize) -> &[Rung] {
+        self.rungs.get(&self.problem.pods[pod].spec.0).map_or(&[], Vec::as_slice)
+    }
+
+    fn put(&mut self, pod: usize, rung: usize) {
+        self.at[pod] = rung;
+        if let Some(rung) = self.rungs_of(pod).get(rung) {
+            self.variant.pods[pod].spec = rung.spec;
+        }
+    }
+
+    fn has_more(&self, pod: usize) -> bool {
+        self.at[pod] + 1 < self.rungs_of(pod).len()
+    }
+
+    /// Pods that nodes as they are take keep the rung on which they do; all others go back to the top.
+    fn settle_on_what_exists(&mut self, quick: &dyn Fn(&Problem) -> Solution) {
+        if !self.problem.nodes.iter().any(|node| node.open) {
+            return;
+        }
+        let pools = std::mem::take(&mut self.variant.pools);
+        let nobody = BTreeSet::new();
+        for attempt in 1.. {
+            let left = unplaced(&quick(&self.variant));
+            if !self.give_up(&left, &nobody, attempt) {
+                for pod in left {
+                    self.put(pod.index(), 0);
+                }
+                break;
+            }
+        }
+        self.variant.pools = pools;
+    }
+
+    /// Lets pods step down for those that are left over. Whether anything changed.
+    fn give_up(&mut self, left: &BTreeSet<PodId>, hopeless: &BTreeSet<PodId>, attempt: usize) -> bool {
+        if left.len() <= hopeless.len() {
+            return false;
+        }
+        let able = |pods: &mut dyn Iterator<Item = usize>| -> Vec<usize> {
+            pods.filter(|pod| self.has_more(*pod)).collect()
+        };
+        let mut stepping = able(&mut left.difference(hopeless).map(|pod| pod.index()));
+        if stepping.is_empty() {
+            stepping = able(&mut left.iter().map(|pod| pod.index()));
+        }
+        // With nothing to buy, pods that find no room go to new nodes: nobody makes room for them.
+        if stepping.is_empty() && !self.variant.pools.is_empty() {
+            stepping = able(&mut (0..self.problem.pods.len()));
+        }
+        let mut all: BTreeSet<usize> = stepping.iter().copied().collect();
+        let shared: BTreeSet<(u32, usize)> = stepping
+            .iter()
+            .filter(|pod| self.rungs_of(**pod)[self.at[**pod]].shared)
+            .map(|pod| (self.problem.pods[*pod].spec.0, self.at[*pod]))
+            .collect();
+        if !shared.is_empty() {
+            let same = |pod: &usize| shared.contains(&(self.problem.pods[*pod].spec.0, self.at[*pod]));
+            all.extend((0..self.problem.pods.len()).filter(same));
+        }
+        for pod in &all {
+            let last = self.rungs_of(*pod).len() - 1;
+            let next = if attempt < ATTEMPTS { self.at[*pod] + 1 } else { last };
+            self.put(*pod, next);
+        }
+        !all.is_empty()
+    }
+
+    /// By pod, in order: the preferences that it goes without.
+    fn given_up(&self, solution: &Solution) -> Vec<(PodId, Vec<usize>)> {
+        let mut labels = vec![None; self.problem.pods.len()];
+        for placement in &solution.placements {
+            for pod in &placement.pods {
+                labels[pod.index()] = Some(self.problem.nodes[placement.node.index()].labels.clone());
+            }
+        }
+        for node in &solution.new_nodes {
+            let of_node = labels_of(self.problem, node);
+            for pod in &node.pods {
+                labels[pod.index()] = Some(of_node.clone());
+            }
+        }
+        let mut out = Vec::new();
+        for (pod, labels) in labels.into_iter().enumerate() {
+            let (Some(labels), Some(rung)) = (labels, self.rungs_of(pod).get(self.at[pod])) else { continue };
+            let spec = &self.problem.specs[self.problem.pods[pod].spec.index()];
+            let lost = |at: &usize| match &spec.preferences[*at] {
+                Preference::Node(wish) | Preference::Untainted(wish) => !holds(wish, &labels),
+                Preference::Near(_) | Preference::Away(_) | Preference::Spread(_) => !rung.held.contains(at),
+            };
+            let lost: Vec<usize> = (0..spec.preferences.len()).filter(lost).collect();
+            if !lost.is_empty() {
+                out.push((PodId::of(pod), lost));
+            }
+        }
+        out
+    }
+}
+
+/// The labels of a planned node.
+fn labels_of(problem: &Problem, node: &NewNode) -> Labels {
+    let mut labels = problem.pools[node.pool.index()].labels.clone();
+    labels.extend(problem.types[node.instance_type.index()].labels.clone());
+    labels.extend(node.offering(problem).labels.clone());
+    labels.extend(node.chosen_labels.iter().cloned());
+    labels
+}
+
+fn unplaced(solution: &Solution) -> BTreeSet<PodId> {
+    solution.unplaced.iter().map(|u| u.pod).collect()
+}
+
+/// Makes sure that these pods have no place.
+fn forbid(problem: &mut Problem, pods: &BTreeSet<PodId>) {
+    for pod in pods {
+        let mut spec = problem.specs[problem.pods[pod.index()].spec.index()].clone();
+        spec.blocked.get_or_insert_with(|| "has no place".to_owned());
+        problem.pods[pod.index()].spec = intern(spec, &mut problem.specs);
+    }
+}
+
+fn intern(spec: PodSpec, specs: &mut Vec<PodSpec>) -> SpecId {
+    specs.push(spec);
+    SpecId::of(specs.len() - 1)
+}
+
+/// The rungs of a spec.
+fn ladder_of(
+    spec: &PodSpec,
+    own: SpecId,
+    prospects: &mut Prospects<'_>,
+    specs: &mut Vec<PodSpec>,
+) -> Vec<Rung> {
+    let mut ladder = Vec::<Rung>::new();
+    for first in 0..spec.preferences.len() {
+        let (stricter, held) = with(spec, first, prospects);
+        if held.is_empty() {
+            break;
+        }
+        if ladder.last().is_some_and(|rung| rung.held == held) {
+            continue;
+        }
+        if let Some(above) = ladder.last_mut() {
+            above.shared = gives_up_company(spec, &above.held, &held);
+        }
+        ladder.push(Rung { spec: intern(stricter, specs), held, shared: false });
+    }
+    if let Some(above) = ladder.last_mut() {
+        above.shared = gives_up_company(spec, &above.held, &[]);
+    }
+    ladder.push(Rung { spec: own, held: Vec::new(), shared: false });
+    ladder
+}
+
+fn gives_up_company(spec: &PodSpec, before: &[usize], after: &[usize]) -> bool {
+    let about_pods = |at: &&usize| {
+        matches!(spec.preferences[**at], Preference::Near(_) | Preference::Away(_) | Preference::Spread(_))
+    };
+    before.iter().filter(about_pods).any(|at| !after.contains(at))
+}
+
+/// A spec with its preferences from number `first` on as rules, and which of them could be taken.
+fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec, Vec<usize>) {
+    let mut out = PodSpec { preferences: Vec::new(), ..spec.clone() };
+    let mut held = BTreeSet::new();
+    let listed = || spec.preferences.iter().enumerate().skip(first);
+    // Taints before preferred nodes: what is given up last weighs most.
+    let untainted = listed().filter_map(|(at, p)| match p {
+        Preference::Untainted(wish) => Some((at, wish)),
+        _ => None,
+    });
+    let nodes = listed().filter_map(|(at, p)| match p {
+        Preference::Node(wish) => Some((at, wish)),
+        _ => None,
+    });
+    for (at, wish) in untainted.chain(nodes) {
+        out.node.push(NodeConstraint { of_volume: true, ..wish.clone() });
+        if prospects.any(&out) {
+            held.insert(at);
+        } else {
+            out.node.pop();
+        }
+    }
+    for (at, preference) in listed() {
+        match preference {
+            Preference::Node(_) | Preference::Untainted(_) => continue,
+            Preference::Near(term) => out.affinity.push(term.clone()),
+            Preference::Away(term) => out.anti_affinity.push(term.clone()),
+            Preference::Spread(spread) => out.spread.push(spread.clone()),
+        }
+        held.insert(at);
+    }
+    (out, held.into_iter().collect())
+}
+
+/// What there is and what could be bought, to see whether a wish about nodes is in vain.
+struct Prospects<'p> {
+    problem: &'p Problem,
+    kinds: Kinds<'p>,
+}
+
+impl<'p> Prospects<'p> {
+    /// `used` are the specs of pending pods.
+    fn of(problem: &'p Problem, used: &BTreeSet<u32>) -> Self {
+        let mut dims: Vec<ResourceId> = (0..problem.resources.len()).map(ResourceId::of).collect();
+        dims.sort_unstable_by(|a, b| problem.resources[a.index()].cmp(&problem.resources[b.index()]));
+        // Values of open labels are those that somebody mentions, wishes included.
+        let mut wanted = Vec::new();
+        for spec in used.iter().map(|at| &problem.specs[*at as usize]) {
+            let wishes = spec.preferences.iter().filter_map(|p| match p {
+                Preference::Node(wish) | Preference::Untainted(wish) => Some(wish),
+                _ => None,
+            });
+            let mut all = PodSpec { node: spec.node.clone(), ..PodSpec::default() };
+            for wish in wishes {
+                let one = spec.node.iter().chain([wish]).cloned().collect();
+                wanted.push(PodSpec { node: one, ..PodSpec::default() });
+                all.node.push(wish.clone());
+            }
+            wanted.push(all);
+        }
+        let daemons = problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]);
+        let required = used.iter().map(|at| &problem.specs[*at as usize]);
+        let wanted: Vec<&PodSpec> = required.chain(daemons).chain(&wanted).collect();
+        Self { problem, kinds: Kinds::build(problem, dims, &wanted) }
+    }
+
+    /// Whether a pod of this spec has a node that admits it, one to buy with enough room.
+    fn any(&mut self, spec: &PodSpec) -> bool {
+        if self.problem.nodes.iter().any(|node| admits(node, spec)) {
+            return true;
+        }
+        let need: Vec<i64> = self.kinds.dims.iter().map(|dim| spec.requests.get(*dim)).collect();
+        let admitting = self.kinds.admitting(spec);
+        let roomy = |at: usize| {
+            let shape = &self.kinds.shapes[self.kinds.kinds[at].shape as usize];
+            need.iter().zip(&shape.room).all(|(need, room)| need <= room)
+        };
+        admitting.ones().any(roomy)
+    }
+}
