@@ -92,6 +92,8 @@ pub struct Offering {
     pub available: bool,
     /// Whether the price is an estimate.
     pub estimated: bool,
+    /// How many nodes can be bought at most; `None` for as many as anybody asks for.
+    pub limit: Option<u32>,
     /// What the offering says of its nodes' labels, by key. `topology.kubernetes.io/zone` and
     /// `karpenter.sh/capacity-type` are always there, and every `In` has one value.
     pub requirements: Vec<Requirement>,

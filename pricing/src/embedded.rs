@@ -79,6 +79,7 @@ fn instance_type(facts: &TypeFacts, zones: &[&str], price: f64, settings: &Setti
         price,
         available: true,
         estimated,
+        limit: None,
         requirements: [(CAPACITY_TYPE, capacity_type), (ZONE, zone)]
             .map(|(key, value)| Requirement {
                 key: key.to_owned(),

@@ -24,6 +24,7 @@
 
 pub mod aws;
 mod catalog;
+mod commitment;
 mod embedded;
 mod error;
 pub mod facts;
@@ -42,6 +43,9 @@ mod unavailable;
 mod volume;
 
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
+pub use commitment::{
+    Bill, Budget, Commitments, CommittedOffer, Nodes, PlanKind, ReservedInstances, SavingsPlan, size_units,
+};
 pub use embedded::priced_regions;
 pub use error::Error;
 pub use learnt::{LearntCapacity, LearntError};

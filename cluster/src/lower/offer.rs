@@ -46,7 +46,8 @@ fn one(
     labels::add_aliases(&mut labels);
 
     let mut offerings = Vec::with_capacity(from.offerings.len());
-    for offering in from.offerings.iter().filter(|o| o.available) {
+    // The solver buys as many of an offering as it likes, so what there is only so many of is not offered yet.
+    for offering in from.offerings.iter().filter(|o| o.available && o.limit.is_none()) {
         // A price that is none is refused when a catalogue is read.
         let Some(price) = Price::from_dollars(offering.price) else { continue };
         let mut own: Labels = offering.labels();

@@ -11,6 +11,8 @@
 //! - An element that cannot be used is passed over and named; the others are kept.
 //! - An answer that ends before its last page says so ([`Answer::complete`]).
 
+pub mod capacity_reservations;
+pub mod commitments;
 pub mod instance_types;
 pub mod offerings;
 pub mod price_list;
