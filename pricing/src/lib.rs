@@ -28,6 +28,8 @@ mod commitment;
 mod embedded;
 mod error;
 pub mod facts;
+pub mod fargate;
+mod glob;
 mod inflate;
 mod labels;
 mod learnt;
@@ -48,6 +50,7 @@ pub use commitment::{
 };
 pub use embedded::priced_regions;
 pub use error::Error;
+pub use glob::fits_glob;
 pub use learnt::{LearntCapacity, LearntError};
 pub use node_config::{AmiFamily, Disk, Interface, Misfit, NodeConfig, Threshold, Unused, WindowsYear};
 pub use overlay::{Overlaid, Overlay, OverlayError, PoolLabels, PriceChange, Rejected};
