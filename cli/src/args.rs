@@ -28,6 +28,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Plan nodes for the pending pods of a captured cluster
     Plan(PlanArgs),
+    /// Say why a plan is as it is: what fills its nodes, what resources are worth, what rules cost
+    Explain(Box<ExplainArgs>),
     /// Solve a problem that `plan --dump-problem` wrote, check the plan and print its sums
     Replay(ReplayArgs),
     /// List the instance types that a plan may use, with what pods can use of them and their prices
@@ -49,6 +51,32 @@ ec2nodeclasses -A -o json > snapshot.json
 
 Exit codes: 0 planned, 1 some pods are unschedulable (with --strict), 2 bad usage or input, 130 interrupted.")]
 pub(crate) struct PlanArgs {
+    /// The cluster, and how to plan it.
+    #[command(flatten)]
+    pub(crate) planning: Planning,
+
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
+    pub(crate) output: Form,
+
+    /// Show more than the summary
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) show: Vec<Shown>,
+
+    /// Exit with 1 where a pod is unschedulable
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Write the packing problem to a file first, for `stowage replay` and for bug reports
+    ///
+    /// It holds what decides where pods go: names, labels, requests and rules; no environment, no secrets.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dump_problem: Option<PathBuf>,
+}
+
+/// What every command that plans a cluster takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Planning {
     /// Files with Kubernetes objects: JSON or YAML, plain or gzipped; `-` is standard input
     ///
     /// Several files are read as one cluster.
@@ -75,27 +103,68 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "EFFORT", value_enum, default_value_t)]
     pub(crate) effort: Effort,
 
-    /// Form of the output
-    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
-    pub(crate) output: Form,
-
-    /// Show more than the summary
-    #[arg(long, value_name = "WHAT", value_enum)]
-    pub(crate) show: Vec<Shown>,
-
-    /// Exit with 1 where a pod is unschedulable
-    #[arg(long)]
-    pub(crate) strict: bool,
-
     /// Leave malformed objects out, and list them, instead of failing
     #[arg(long)]
     pub(crate) skip_invalid: bool,
+}
 
-    /// Write the packing problem to a file first, for `stowage replay` and for bug reports
-    ///
-    /// It holds what decides where pods go: names, labels, requests and rules; no environment, no secrets.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) dump_problem: Option<PathBuf>,
+/// Options of `stowage explain`.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_long_help = "\
+Plans the cluster as `stowage plan` does with the same options, and says why the plan is as it is.
+
+A snapshot called `node` or `pod` is written ./node or ./pod."
+)]
+pub(crate) struct ExplainArgs {
+    /// One of the things in the plan.
+    #[command(subcommand)]
+    pub(crate) what: Option<Explained>,
+
+    /// How to explain the plan as a whole.
+    #[command(flatten)]
+    pub(crate) common: Explaining,
+}
+
+/// What can be explained on its own.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Explained {
+    /// Explain one new node: what fills it, and why it is nothing cheaper
+    Node {
+        /// The name that the plan gives it, such as default-0
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// How.
+        #[command(flatten)]
+        common: Explaining,
+    },
+    /// Explain one pending pod: where it goes and why, or what keeps it off and what would let it in
+    Pod {
+        /// Namespace and name; without a namespace, default
+        #[arg(value_name = "NAMESPACE/NAME")]
+        name: String,
+        /// How.
+        #[command(flatten)]
+        common: Explaining,
+    },
+}
+
+/// How to explain.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explaining {
+    /// The cluster, and how to plan it.
+    #[command(flatten)]
+    pub(crate) planning: Planning,
+
+    /// Solve again without each of so many rules, to tell what it costs; 0 for none
+    #[arg(long, value_name = "COUNT", default_value_t = 12)]
+    pub(crate) rules: usize,
+
+    /// Form of the output
+    #[arg(short, long, value_name = "FORM", value_enum, default_value_t)]
+    pub(crate) output: Form,
 }
 
 /// Options of `stowage replay`.

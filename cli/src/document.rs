@@ -265,7 +265,7 @@ fn quantities(answer: &Answer, amounts: &Resources) -> Quantities {
 ///
 /// # Errors
 /// Only those of writing.
-pub(crate) fn write_json(document: &Document<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+pub(crate) fn write_json(document: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Guarded::default());
     document.serialize(&mut serializer)?;
     out.write_all(b"\n")
@@ -275,7 +275,7 @@ pub(crate) fn write_json(document: &Document<'_>, out: &mut dyn io::Write) -> io
 ///
 /// # Errors
 /// Only those of writing.
-pub(crate) fn write_yaml(document: &Document<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+pub(crate) fn write_yaml(document: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let text = serde_saphyr::to_string_with_options(document, options).map_err(io::Error::other)?;
     out.write_all(text.as_bytes())

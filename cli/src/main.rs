@@ -12,6 +12,7 @@ mod answer;
 mod args;
 mod catalog;
 mod document;
+mod explain;
 mod failure;
 #[cfg(test)]
 mod fixture;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<Exit, Failure> {
     match args.command {
         Command::Plan(plan) => plan::run(&plan, args.color),
+        Command::Explain(explain) => explain::run(&explain, args.color),
         Command::Replay(replay) => replay::run(&replay),
         Command::Catalog(catalog) => catalog::run(&catalog, args.color),
         Command::Completions { shell } => {

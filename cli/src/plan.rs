@@ -9,7 +9,7 @@ use stowage_pricing::{Catalog, CatalogSource};
 use stowage_solver::{Options, Solution, solve};
 
 use crate::answer::{Answer, Quantities};
-use crate::args::{Effort, Form, PlanArgs, PreferencePolicy, Shown};
+use crate::args::{Effort, Form, PlanArgs, Planning, PreferencePolicy, Shown};
 use crate::document;
 use crate::failure::{Exit, Failure};
 use crate::input::{self, Input};
@@ -24,11 +24,33 @@ use crate::text::{count, thousands};
 /// So many malformed objects are listed; nobody reads more.
 const INVALID_LISTED: usize = 50;
 
+/// A solved cluster.
+pub(crate) struct Planned {
+    /// The plan, with what output needs beside it.
+    pub(crate) answer: Answer,
+    /// Whether Ctrl-C ended the search.
+    pub(crate) interrupted: bool,
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Where input cannot be used or output cannot be written.
 pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> {
+    let Planned { answer, interrupted } = planned(&args.planning, args.dump_problem.as_deref())?;
+    print(&answer, args, color)?;
+    Ok(match (interrupted, args.strict && !answer.is_complete()) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Unschedulable,
+        (false, false) => Exit::Done,
+    })
+}
+
+/// Reads and plans a cluster; the problem goes to `dump` first.
+///
+/// # Errors
+/// Where input cannot be used.
+pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
     let progress = Progress::start();
     progress.tell("reading", 0, 0);
     let catalog = args.source.load()?;
@@ -42,7 +64,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     let options = LowerOptions { nodes: args.nodes.settings(), preferences, ..LowerOptions::default() };
     let lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
 
-    if let Some(path) = &args.dump_problem {
+    if let Some(path) = dump {
         replay::write(path, &lowered.problem)?;
     }
 
@@ -74,12 +96,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
         solve_seconds,
     };
     answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
-    print(&answer, args, color)?;
-    Ok(match (interrupted, args.strict && !answer.is_complete()) {
-        (true, _) => Exit::Interrupted,
-        (false, true) => Exit::Unschedulable,
-        (false, false) => Exit::Done,
-    })
+    Ok(Planned { answer, interrupted })
 }
 
 /// The solver's options.
@@ -92,7 +109,7 @@ pub(crate) fn solve_options(gap: f64, effort: Effort) -> Options {
     Options { gap, effort, ..Options::default() }
 }
 
-fn capture(args: &PlanArgs) -> Result<Snapshot, Failure> {
+fn capture(args: &Planning) -> Result<Snapshot, Failure> {
     if args.snapshots.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
         return Err(Failure::new("standard input (-) can be read only once"));
     }

@@ -96,11 +96,11 @@ pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
     }
 }
 
-fn pool_name(problem: &Problem, pool: PoolId) -> &str {
+pub(crate) fn pool_name(problem: &Problem, pool: PoolId) -> &str {
     problem.pools.get(pool.index()).map_or("?", |p| p.name.as_str())
 }
 
-fn resource_name(problem: &Problem, resource: ResourceId) -> &str {
+pub(crate) fn resource_name(problem: &Problem, resource: ResourceId) -> &str {
     problem.resources.get(resource.index()).map_or("?", String::as_str)
 }
 

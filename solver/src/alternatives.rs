@@ -121,7 +121,7 @@ impl<'m> Alternatives<'m> {
     }
 
     /// Labels whose value these classes must keep.
-    fn tied(&self, classes: &BTreeSet<usize>) -> BTreeSet<&'m str> {
+    pub(crate) fn tied(&self, classes: &BTreeSet<usize>) -> BTreeSet<&'m str> {
         let mut tied = BTreeSet::new();
         for class in classes {
             let spec = self.model.spec(*class);

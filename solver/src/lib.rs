@@ -46,7 +46,7 @@ mod arrangement;
 mod bound;
 mod class;
 mod diversity;
-mod explain;
+pub mod explain;
 mod fixed_cost;
 mod hand_out;
 mod host_rule;
@@ -67,6 +67,7 @@ mod topology;
 mod verify;
 
 pub use diversity::Diversity;
+pub use explain::{explain, explain_pod};
 pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;

@@ -41,6 +41,13 @@ pub(crate) struct Stages {
     pub(crate) tiers: Vec<Vec<(i32, Rc<FixedBitSet>)>>,
 }
 
+impl Stages {
+    /// Of everything there is to pack.
+    pub(crate) fn of(model: &Model<'_>, stock: &Stock) -> Self {
+        Self { tiers: stock.lots.iter().map(|lot| tiers(model, lot)).collect() }
+    }
+}
+
 /// What a search found.
 pub(crate) struct Outcome {
     /// What each existing node got.
@@ -80,7 +87,6 @@ impl<'a> Search<'a> {
         memory: &'a mut Memory,
         cancel: &'a AtomicBool,
     ) -> Self {
-        let tiers = dealt.stock.lots.iter().map(|lot| tiers(model, lot)).collect();
         Self {
             model,
             dealt,
@@ -88,7 +94,7 @@ impl<'a> Search<'a> {
             options,
             memory,
             cancel,
-            stages: Stages { tiers },
+            stages: Stages::of(model, &dealt.stock),
             budget: Budget::of(model),
             filler: Filler::default(),
             placed: Vec::new(),

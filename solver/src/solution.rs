@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::money::Price;
 use crate::problem::{DaemonId, NodeId, Offering, PodId, PoolId, Problem, ResourceId, TypeId};
 
@@ -94,7 +96,7 @@ pub struct Placement {
 }
 
 /// The first constraint that leaves a pod nothing in one `NodePool`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Obstacle {
     /// Nothing was wrong with the pod: the `NodePool` offers no instance type at all.
     NoOfferings,
@@ -134,7 +136,7 @@ pub enum Obstacle {
 }
 
 /// Why a pod is not placed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// Nothing to do with nodes: see [`crate::PodSpec::blocked`].
     Blocked(String),

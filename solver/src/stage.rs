@@ -22,3 +22,7 @@ pub const PROVING: &str = "proving the bound";
 pub const HANDING_OUT: &str = "naming nodes and pods";
 /// The independent check of the plan.
 pub const CHECKING: &str = "checking the plan";
+/// Explaining: why new nodes are what they are.
+pub const COMPARING: &str = "comparing nodes with cheaper ones";
+/// Explaining: solving again without each of the rules.
+pub const MEASURING: &str = "measuring rules";

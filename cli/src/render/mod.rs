@@ -80,7 +80,7 @@ pub(crate) fn report(answer: &Answer, show: Show, look: &Look) -> String {
     out
 }
 
-fn section(title: &str, style: Style, look: &Look, out: &mut String) {
+pub(crate) fn section(title: &str, style: Style, look: &Look, out: &mut String) {
     out.push('\n');
     out.push_str(&look.paint(style, title));
     out.push('\n');

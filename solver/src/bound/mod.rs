@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use fixedbitset::FixedBitSet;
 
 pub(crate) use farley::farley_bound;
-pub(crate) use resource::resource_bound;
+pub(crate) use resource::{resource_bound, resource_prices};
 
 use crate::host_rule::HostState;
 use crate::kind::Kind;
@@ -52,6 +52,11 @@ impl Part {
     /// A class whose rules on nodes are those of all.
     fn class(&self) -> usize {
         self.classes[0] as usize
+    }
+
+    /// What each needs, by dimension: the model's, then one for each host rule that is kept.
+    pub(crate) fn need(&self) -> &[i64] {
+        &self.need
     }
 }
 

@@ -31,10 +31,26 @@ struct Group<'r> {
     parts: Vec<u32>,
 }
 
+/// The bound and what it consists of.
+#[derive(Default)]
+pub(crate) struct ResourcePrices {
+    /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
+    pub(crate) bound: i64,
+    /// By part: what each dimension of its need is priced at, in 2⁻⁴⁰ micro-dollars.
+    pub(crate) of_parts: Vec<Vec<i128>>,
+    /// What pods on existing nodes are worth at most, likewise.
+    pub(crate) existing: i128,
+}
+
 /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
 pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
+    resource_prices(model, relaxed).bound
+}
+
+/// The same, with the prices that prove it.
+pub(crate) fn resource_prices(model: &Model<'_>, relaxed: &Relaxation) -> ResourcePrices {
     if relaxed.kinds.is_empty() {
-        return 0;
+        return ResourcePrices::default();
     }
     let mut groups = groups(relaxed);
     let dims = model.kinds.dims.len() + relaxed.allowed.len();
@@ -42,7 +58,9 @@ pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
         let kinds = relaxed.kinds.iter().collect();
         groups = vec![Group { kinds, parts: (0..relaxed.parts.len() as u32).collect() }];
     }
-    let Some(prices) = propose(model, &groups, &relaxed.parts, dims) else { return 0 };
+    let Some(prices) = propose(model, &groups, &relaxed.parts, dims) else {
+        return ResourcePrices::default();
+    };
     let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
     total(model, &groups, &exact, relaxed)
 }
@@ -127,23 +145,33 @@ fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
 }
 
 /// Σ count · y − Σ what existing nodes can hold for nothing; in micro-dollars, rounded down.
-fn total(model: &Model<'_>, groups: &[Group<'_>], exact: &[Vec<i128>], relaxed: &Relaxation) -> i64 {
+fn total(
+    model: &Model<'_>,
+    groups: &[Group<'_>],
+    exact: &[Vec<i128>],
+    relaxed: &Relaxation,
+) -> ResourcePrices {
     let parts = &relaxed.parts;
-    let mut value: Vec<Option<i128>> = vec![None; parts.len()];
+    // By part: its value, and the group where it is that.
+    let mut value: Vec<Option<(i128, usize)>> = vec![None; parts.len()];
     let mut highest = vec![0i128; exact.first().map_or(0, Vec::len)];
-    for (group, prices) in groups.iter().zip(exact) {
+    for (at, (group, prices)) in groups.iter().zip(exact).enumerate() {
         for part in &group.parts {
             let y = worth(prices, &parts[*part as usize].need);
             let known = &mut value[*part as usize];
-            *known = Some(known.map_or(y, |k| k.min(y)));
+            *known = Some(known.map_or((y, at), |k| k.min((y, at))));
         }
         for (highest, price) in highest.iter_mut().zip(prices) {
             *highest = (*highest).max(*price);
         }
     }
     // A part that no group takes is on existing nodes only: it is worth nothing here.
-    let value: Vec<i128> = value.into_iter().map(|v| v.unwrap_or(0)).collect();
-    let mut sum: i128 = parts.iter().zip(&value).map(|(p, y)| i128::from(p.count).saturating_mul(*y)).sum();
+    let dims = highest.len();
+    let of_parts =
+        value.iter().map(|v| v.map_or_else(|| vec![0; dims], |(_, group)| exact[group].clone())).collect();
+    let value: Vec<i128> = value.into_iter().map(|v| v.map_or(0, |(y, _)| y)).collect();
+    let sum: i128 = parts.iter().zip(&value).map(|(p, y)| i128::from(p.count).saturating_mul(*y)).sum();
+    let mut existing = 0i128;
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = relaxed.node_room(model, at);
         let mut alone = 0i128;
@@ -153,7 +181,8 @@ fn total(model: &Model<'_>, groups: &[Group<'_>], exact: &[Vec<i128>], relaxed: 
                 alone = alone.saturating_add(i128::from(most).saturating_mul(*value));
             }
         }
-        sum -= alone.min(worth(&highest, &room));
+        existing += alone.min(worth(&highest, &room));
     }
-    i64::try_from((sum / SCALE).max(0)).unwrap_or(i64::MAX)
+    let bound = i64::try_from(((sum - existing) / SCALE).max(0)).unwrap_or(i64::MAX);
+    ResourcePrices { bound, of_parts, existing }
 }

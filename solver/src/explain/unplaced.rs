@@ -105,7 +105,7 @@ fn limit(model: &Model<'_>, pool: PoolId, left: &[usize], budget: &Budget) -> Ob
 }
 
 /// A taint as `key=value:Effect`.
-fn taint_words(taint: &Taint) -> String {
+pub(super) fn taint_words(taint: &Taint) -> String {
     let effect = match taint.effect {
         Effect::NoSchedule => "NoSchedule",
         Effect::PreferNoSchedule => "PreferNoSchedule",
@@ -119,7 +119,7 @@ fn taint_words(taint: &Taint) -> String {
 }
 
 /// A constraint in words: `disk In [ssd] and zone In [a, b]`, alternatives joined by `or`.
-fn constraint_words(constraint: &NodeConstraint) -> String {
+pub(super) fn constraint_words(constraint: &NodeConstraint) -> String {
     let terms: Vec<String> = constraint
         .any_of
         .iter()
@@ -128,7 +128,7 @@ fn constraint_words(constraint: &NodeConstraint) -> String {
     if terms.is_empty() { "nothing (it has no terms)".to_owned() } else { terms.join(" or ") }
 }
 
-fn requirement_words(requirement: &Requirement) -> String {
+pub(super) fn requirement_words(requirement: &Requirement) -> String {
     let key = &requirement.key;
     match &requirement.op {
         Operator::In(values) => format!("{key} In [{}]", values.join(", ")),
