@@ -296,15 +296,13 @@ impl<'m> Nodes<'m> {
         if let Some((pod, _)) = refused(&|class| broken(class).is_some())
             && let Some(constraint) = self.spec(pod).node.iter().find(|c| !self.meets(c, kind))
         {
-            {
-                let same = refused(&|class| spec(class).node.contains(constraint));
-                return Hurdle::Constraint {
-                    source: constraint.source.clone(),
-                    wanted: constraint_words(constraint),
-                    pod,
-                    pods: same.map_or(1, |(_, pods)| pods),
-                };
-            }
+            let same = refused(&|class| spec(class).node.contains(constraint));
+            return Hurdle::Constraint {
+                source: constraint.source.clone(),
+                wanted: constraint_words(constraint),
+                pod,
+                pods: same.map_or(1, |(_, pods)| pods),
+            };
         }
         let gated = |class: u32| !self.gate(class).contains(at as usize);
         if let Some((pod, pods)) = refused(&gated) {
