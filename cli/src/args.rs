@@ -8,6 +8,7 @@ use stowage_pricing::Share;
 
 use crate::catalog::{CatalogArgs, Source};
 use crate::node_args::NodeArgs;
+use crate::prices::PricesArgs;
 use crate::terminal::ColorChoice;
 
 /// Plan, explain and price the nodes of a captured Kubernetes cluster on AWS.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// List the instance types that a plan may use, with what pods can use of them and their prices
     Catalog(CatalogArgs),
+    /// Compare what instance types cost, by zone and capacity type, for a vCPU, a GiB and a GPU
+    Prices(PricesArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell

@@ -22,6 +22,7 @@ mod money;
 mod node_args;
 mod plan;
 mod preference;
+mod prices;
 mod progress;
 mod reason;
 mod render;
@@ -48,6 +49,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
         Command::Explain(explain) => explain::run(&explain, args.color),
         Command::Replay(replay) => replay::run(&replay),
         Command::Catalog(catalog) => catalog::run(&catalog, args.color),
+        Command::Prices(prices) => prices::run(&prices, args.color),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "stowage", &mut script);

@@ -25,6 +25,7 @@
 pub mod aws;
 mod catalog;
 mod commitment;
+mod diff;
 mod embedded;
 mod error;
 pub mod facts;
@@ -48,6 +49,7 @@ pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, S
 pub use commitment::{
     Bill, Budget, Commitments, CommittedOffer, Nodes, PlanKind, ReservedInstances, SavingsPlan, size_units,
 };
+pub use diff::{CatalogDiff, LabelMove, OfferedIn, PriceMove, ResourceMove};
 pub use embedded::priced_regions;
 pub use error::Error;
 pub use glob::fits_glob;
