@@ -13,7 +13,7 @@ use fixedbitset::FixedBitSet;
 
 use crate::problem::{
     DaemonId, Effect, HostPort, NodeConstraint, OpenLabel, Operator, PodSpec, PoolId, Problem, Requirement,
-    ResourceId, Term, Toleration, TypeId,
+    ResourceId, Term, Toleration, TopologyKey, TypeId,
 };
 
 /// A `NodePool` with values chosen for its open labels.
@@ -349,7 +349,7 @@ fn variants(problem: &Problem, wanted: &[&PodSpec]) -> Vec<Variant> {
 }
 
 /// The values of an open label worth telling apart: the one nobody asks for first, then what the pods that mention the
-/// label can live with.
+/// label can live with; all that are listed where pods are to be spread over the label or kept apart on it.
 fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
     let neutral = suitable(label, &[]);
     let asked: BTreeSet<Vec<&Requirement>> =
@@ -368,8 +368,23 @@ fn candidates(label: &OpenLabel, wanted: &[&PodSpec]) -> Vec<String> {
         let content = neutral.as_ref().is_some_and(|v| allowed(&v)) || values.len() > before;
         values.extend(suitable(label, requirements).filter(|_| !content));
     }
+    if wanted.iter().any(|spec| looks_over(spec, &label.key)) {
+        let listed = label.requirements.iter().filter_map(|r| match &r.op {
+            Operator::In(values) => Some(values),
+            _ => None,
+        });
+        let allowed = |v: &&String| label.requirements.iter().all(|r| r.allows(Some(v)));
+        values.extend(listed.flatten().filter(allowed).cloned());
+    }
     let rest = values.into_iter().filter(|v| Some(v) != neutral.as_ref());
     neutral.clone().into_iter().chain(rest).collect()
+}
+
+/// Whether a rule between pods looks at a label's values as domains.
+fn looks_over(spec: &PodSpec, key: &str) -> bool {
+    let terms = spec.affinity.iter().chain(&spec.anti_affinity).map(|term| &term.key);
+    let mut keys = spec.spread.iter().map(|spread| &spread.key).chain(terms);
+    keys.any(|k| matches!(k, TopologyKey::Label(label) if label == key))
 }
 
 /// What a pod's node constraints ask of one label: for each alternative, together with what all alternatives share.

@@ -731,3 +731,22 @@ fn the_verifier_recomputes_weighed_costs() {
     assert!(broken(&|p| p.cost = p.instance_cost()).contains("add up to $1.10"));
     assert!(broken(&|p| p.instance_bound = p.cost).contains("instances' bill"));
 }
+
+#[test]
+fn pods_are_spread_over_the_values_that_a_pool_leaves_open() {
+    // Karpenter's documented way to have one node in four on demand: a label of five made-up values, split between pools.
+    let mut world = shop();
+    world.pool("split", |p| {
+        p.weight = 10;
+        let requirements = vec![one_of("capacity-spread", &["1", "2", "3"])];
+        p.open_labels = vec![OpenLabel { key: "capacity-spread".to_owned(), requirements }];
+    });
+    let over = TopologyKey::Label("capacity-spread".to_owned());
+    world.pods("web", 6, PodSpec { spread: vec![spread(over, "web", 1)], ..spec(500, 512) });
+    let solution = world.solve();
+    let mut by_value = std::collections::BTreeMap::<&str, usize>::new();
+    for node in &solution.new_nodes {
+        *by_value.entry(node.chosen_labels[0].1.as_str()).or_default() += node.pods.len();
+    }
+    assert_eq!(by_value, [("1", 2), ("2", 2), ("3", 2)].into());
+}
