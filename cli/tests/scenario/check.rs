@@ -43,9 +43,9 @@ impl<'p> Check<'p> {
         self.mismatches.push(what);
     }
 
-    fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: T, expected: Option<&T>) {
+    fn equal<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, found: &T, expected: Option<&T>) {
         if let Some(expected) = expected
-            && found != *expected
+            && found != expected
         {
             self.wrong(format!("{what}: {found:?}, expected {expected:?}"));
         }
@@ -63,18 +63,24 @@ impl<'p> Check<'p> {
             self.wrong(format!("{} new nodes in the summary, others in the list", summary.new_nodes));
         }
         if (cost - summary.hourly_cost).abs() > CENT_OF_A_CENT {
-            self.wrong(format!("the new nodes cost {cost} together, the summary says {}", summary.hourly_cost));
+            self.wrong(format!(
+                "the new nodes cost {cost} together, the summary says {}",
+                summary.hourly_cost
+            ));
         }
         if summary.lower_bound > summary.hourly_cost + CENT_OF_A_CENT {
-            self.wrong(format!("the bound {} is above the cost {}", summary.lower_bound, summary.hourly_cost));
+            self.wrong(format!(
+                "the bound {} is above the cost {}",
+                summary.lower_bound, summary.hourly_cost
+            ));
         }
     }
 
     fn counts(&mut self, expect: &Expect) {
         let plan = self.plan;
-        self.equal("pending pods", plan.summary.pending_pods, expect.pending.as_ref());
-        self.equal("pods placed", self.places.len(), expect.placed.as_ref());
-        self.equal("new nodes", plan.new_nodes.len(), expect.nodes.as_ref());
+        self.equal("pending pods", &plan.summary.pending_pods, expect.pending.as_ref());
+        self.equal("pods placed", &self.places.len(), expect.placed.as_ref());
+        self.equal("new nodes", &plan.new_nodes.len(), expect.nodes.as_ref());
         let by = |of: fn(&NewNode) -> &String| {
             let mut counts = BTreeMap::<String, usize>::new();
             for node in &plan.new_nodes {
@@ -82,10 +88,10 @@ impl<'p> Check<'p> {
             }
             counts
         };
-        self.equal("new nodes by zone", by(|n| &n.zone), expect.zones.as_ref());
-        self.equal("new nodes by type", by(|n| &n.instance_type), expect.types.as_ref());
-        self.equal("new nodes by pool", by(|n| &n.node_pool), expect.pools.as_ref());
-        self.equal("new nodes by capacity type", by(|n| &n.capacity_type), expect.capacity_types.as_ref());
+        self.equal("new nodes by zone", &by(|n| &n.zone), expect.zones.as_ref());
+        self.equal("new nodes by type", &by(|n| &n.instance_type), expect.types.as_ref());
+        self.equal("new nodes by pool", &by(|n| &n.node_pool), expect.pools.as_ref());
+        self.equal("new nodes by capacity type", &by(|n| &n.capacity_type), expect.capacity_types.as_ref());
     }
 
     /// Pods that fit nowhere: those that are expected, for the reasons expected, and no others.
@@ -100,7 +106,10 @@ impl<'p> Check<'p> {
                 };
                 let told = |words: &String| waiting.reasons.iter().any(|r| r.contains(words.as_str()));
                 for words in reasons.all().iter().filter(|words| !told(words)) {
-                    self.wrong(format!("{pod}: no reason says {words:?} but: {}", waiting.reasons.join("; ")));
+                    self.wrong(format!(
+                        "{pod}: no reason says {words:?} but: {}",
+                        waiting.reasons.join("; ")
+                    ));
                 }
             }
         }
@@ -124,10 +133,13 @@ impl<'p> Check<'p> {
                 if let Some(expected) = expected
                     && !expected.all().iter().any(|e| e == found)
                 {
-                    self.wrong(format!("{pod}: its {what} is {found}, expected {}", expected.all().join(" or ")));
+                    self.wrong(format!(
+                        "{pod}: its {what} is {found}, expected {}",
+                        expected.all().join(" or ")
+                    ));
                 }
             }
-            self.equal(&format!("{pod} is on a new node"), place.new.is_some(), on.new.as_ref());
+            self.equal(&format!("{pod} is on a new node"), &place.new.is_some(), on.new.as_ref());
         }
     }
 
@@ -138,7 +150,10 @@ impl<'p> Check<'p> {
             for group in groups {
                 let found = self.domains(group, of);
                 if found.len() > 1 {
-                    self.wrong(format!("{}: on one {what} each, expected on the same: {found:?}", group.join(", ")));
+                    self.wrong(format!(
+                        "{}: on one {what} each, expected on the same: {found:?}",
+                        group.join(", ")
+                    ));
                 }
             }
         }
@@ -189,7 +204,7 @@ impl<'p> Check<'p> {
                 self.wrong(format!("{what}: {found}, expected {expected}"));
             }
         }
-        self.equal("status", summary.status.clone(), expect.status.as_ref());
+        self.equal("status", &summary.status, expect.status.as_ref());
         for (field, expected) in &expect.spot {
             let found = summary.spot.as_ref().map_or(&Value::Null, |spot| &spot[field]);
             if found != expected {
@@ -222,14 +237,20 @@ impl<'p> Check<'p> {
             for (pod, place) in self.placed(pattern) {
                 let found = place.new.map_or(&[][..], |n| n.alternatives.as_slice());
                 if found != expected {
-                    self.wrong(format!("alternatives of the node of {pod}: {found:?}, expected {expected:?}"));
+                    self.wrong(format!(
+                        "alternatives of the node of {pod}: {found:?}, expected {expected:?}"
+                    ));
                 }
             }
         }
     }
 
     /// The pods of a group by domain.
-    fn domains(&mut self, group: &[String], of: fn(&Place<'p>) -> &'p str) -> BTreeMap<&'p str, Vec<&'p str>> {
+    fn domains(
+        &mut self,
+        group: &[String],
+        of: fn(&Place<'p>) -> &'p str,
+    ) -> BTreeMap<&'p str, Vec<&'p str>> {
         let mut domains = BTreeMap::<&str, Vec<&str>>::new();
         for pattern in group {
             for (pod, place) in self.placed(pattern) {

@@ -60,7 +60,8 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn load() -> Result<Vec<Self>, String> {
-        serde_saphyr::from_str(&text_of(&folder().join("known.yaml"))?).map_err(|e| format!("known.yaml: {e}"))
+        serde_saphyr::from_str(&text_of(&folder().join("known.yaml"))?)
+            .map_err(|e| format!("known.yaml: {e}"))
     }
 }
 
@@ -94,6 +95,9 @@ const fn yes() -> bool {
     true
 }
 
+/// A scenario by name, or what is wrong with its file.
+pub(crate) type Named = (String, Result<Scenario, String>);
+
 /// A scenario.
 pub(crate) struct Scenario {
     /// `rule/idea`.
@@ -104,7 +108,7 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// Every scenario by name, or what is wrong with its file.
-    pub(crate) fn all() -> Result<Vec<(String, Result<Self, String>)>, String> {
+    pub(crate) fn all() -> Result<Vec<Named>, String> {
         let mut out = Vec::new();
         for rule in entries(&folder())?.into_iter().filter(|p| p.is_dir()) {
             for path in entries(&rule)? {
@@ -148,13 +152,12 @@ impl Scenario {
     fn tried(&self, shared: &Shared, out: &Path) -> Result<Vec<String>, String> {
         let file = |end: &str| out.join(format!("{}.{end}", self.name));
         fs::create_dir_all(file("json").parent().unwrap_or(out)).map_err(|e| e.to_string())?;
-        let (objects, snapshot) = match &self.header.raw {
-            Some(raw) => (Vec::new(), raw.clone()),
-            None => {
-                let objects = self.snapshot(shared);
-                let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
-                (objects, format!("{list:#}"))
-            }
+        let (objects, snapshot) = if let Some(raw) = &self.header.raw {
+            (Vec::new(), raw.clone())
+        } else {
+            let objects = self.snapshot(shared);
+            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+            (objects, format!("{list:#}"))
         };
         let snapshot_file = file("snapshot.json");
         fs::write(&snapshot_file, snapshot).map_err(|e| e.to_string())?;
@@ -165,7 +168,8 @@ impl Scenario {
         }
         let mut mismatches: Vec<String> = Vec::new();
         for effort in ["quick", "balanced"] {
-            let (catalog_file, snapshot_file) = (catalog_file.to_string_lossy(), snapshot_file.to_string_lossy());
+            let (catalog_file, snapshot_file) =
+                (catalog_file.to_string_lossy(), snapshot_file.to_string_lossy());
             let mut args =
                 vec!["plan", "--catalog", &catalog_file, &snapshot_file, "-o", "json", "--effort", effort];
             args.extend(self.header.args.iter().map(String::as_str));
@@ -182,7 +186,9 @@ impl Scenario {
             };
             // What both efforts get wrong is told once.
             let new: Vec<String> = found.into_iter().filter(|m| !mismatches.contains(m)).collect();
-            mismatches.extend(new.into_iter().map(|m| if effort == "quick" { m } else { format!("balanced: {m}") }));
+            mismatches.extend(
+                new.into_iter().map(|m| if effort == "quick" { m } else { format!("balanced: {m}") }),
+            );
         }
         Ok(mismatches)
     }
@@ -198,7 +204,8 @@ impl Scenario {
 /// What stands in a folder, by name.
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let read = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let mut paths = read.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+    let mut paths =
+        read.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
     paths.sort();
     Ok(paths)
 }

@@ -23,8 +23,11 @@ pub(super) fn expanded(documents: Vec<Value>) -> Result<Vec<Value>, String> {
 /// The pods of a Deployment, called after it and numbered from 0; running where the template names a node.
 fn pods(deployment: &Value) -> Result<Vec<Value>, String> {
     let name = deployment["metadata"]["name"].as_str().ok_or("a Deployment without a name")?;
-    let replicas = deployment["spec"]["replicas"].as_u64().ok_or(format!("Deployment {name}: no replicas"))?;
-    let template = deployment["spec"]["template"].as_object().ok_or(format!("Deployment {name}: no template"))?;
+    let replicas =
+        deployment["spec"]["replicas"].as_u64().ok_or_else(|| format!("Deployment {name}: no replicas"))?;
+    let template = deployment["spec"]["template"]
+        .as_object()
+        .ok_or_else(|| format!("Deployment {name}: no template"))?;
     let pod = |n: u64| {
         let mut pod = template.clone();
         pod.insert("apiVersion".to_owned(), json!("v1"));

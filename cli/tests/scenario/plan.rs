@@ -98,7 +98,8 @@ impl Plan {
         }
         for node in &self.existing_nodes {
             let mut nodes = objects.iter().filter(|o| o["kind"] == "Node");
-            let labels = nodes.find(|o| o["metadata"]["name"] == *node.name).map(|o| &o["metadata"]["labels"]);
+            let labels =
+                nodes.find(|o| o["metadata"]["name"] == *node.name).map(|o| &o["metadata"]["labels"]);
             let label = |key: &str| labels.and_then(|l| l[key].as_str()).unwrap_or_default();
             let place = Place {
                 node: &node.name,
