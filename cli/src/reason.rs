@@ -29,11 +29,19 @@ fn clause(problem: &Problem, obstacle: &Obstacle) -> String {
         }
         Obstacle::TooSmall { resource, need, most } => {
             let name = resource_name(problem, *resource);
+            // Rounded, too much may look like just enough.
+            let alike = amount::human(name, *need) == amount::human(name, *most);
+            let (need, largest) = if alike {
+                let need = format!("{} of {name}", amount::quantity(name, *need));
+                (need, amount::quantity(name, *most))
+            } else {
+                (amount::phrase(name, *need), amount::human(name, *most))
+            };
             let most = match most {
                 0 => "no instance type left has any".to_owned(),
-                _ => format!("the largest instance type left has {}", amount::human(name, *most)),
+                _ => format!("the largest instance type left has {largest}"),
             };
-            format!("needs {} with its DaemonSets, {most}", amount::phrase(name, *need))
+            format!("needs {need} with its DaemonSets, {most}")
         }
         Obstacle::NoTypeHolds => {
             "some instance type is big enough in each resource or port, none in all of them at once"
@@ -123,6 +131,7 @@ mod tests {
             wanted,
             Obstacle::Combination,
             Obstacle::TooSmall { resource: cpu, need: 40_000, most: 7_910 },
+            Obstacle::TooSmall { resource: cpu, need: 8_001, most: 8_000 },
             Obstacle::TooSmall { resource: gpu, need: 8, most: 0 },
             Obstacle::NoTypeHolds,
             Obstacle::Limit { resource: Some(memory), limit: 64 << 30, used: 60 << 30 },
