@@ -88,8 +88,18 @@ fn nodes(told: &Told<'_>, stories: &[NodeStory], look: &Look, out: &mut String) 
             format!("{}: {}", words::binding(told.problem(), &story.binding), fills(told, &story.fills));
         wrap(out, &safe(&full), look.width, "    - ", "      ");
         if let Some(next) = story.cheaper.first() {
-            let line = format!("next cheaper, {}", other(told, next));
+            let place = told.answer.offering(node);
+            let here = next.offering.is_some_and(|at| {
+                let other = &told.problem().types[next.instance_type.index()].offerings[at as usize];
+                next.pool == node.pool
+                    && (&other.zone, &other.capacity_type) == (&place.zone, &place.capacity_type)
+            });
+            let which = if here { "next cheaper" } else { "nothing cheaper here; elsewhere" };
+            let line = format!("{which}, {}", other(told, next));
             wrap(out, &safe(&line), look.width, "    - ", "      ");
+        }
+        if story.tally.is_empty() {
+            out.push_str("    - nothing on offer is cheaper\n");
         }
         let told_already = |s: &Cheaper| story.cheaper.first().is_some_and(|c| c == s);
         if let Some(smaller) = story.smaller.as_ref().filter(|s| !told_already(s)) {
@@ -265,8 +275,11 @@ pub(super) fn node(told: &Told<'_>, at: usize, story: &NodeStory, look: &Look) -
     );
     wrap(&mut out, &safe(&words::binding(problem, &story.binding)), look.width, "", "  ");
     if story.nodes.len() > 1 {
-        let others = count(story.nodes.len() - 1, "other node");
-        wrap(&mut out, &format!("{others} of the plan hold the same"), look.width, "", "  ");
+        let others = match story.nodes.len() - 1 {
+            1 => "1 other node of the plan holds as much".to_owned(),
+            n => format!("{} of the plan hold as much", count(n, "other node")),
+        };
+        wrap(&mut out, &others, look.width, "", "  ");
     }
     section("How full", Style::Bold, look, &mut out);
     let mut grid = Grid::new(2);

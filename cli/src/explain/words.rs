@@ -72,12 +72,12 @@ pub(super) fn rule(problem: &Problem, rule: &Rule) -> String {
 pub(super) fn binding(problem: &Problem, binding: &Binding) -> String {
     match binding {
         Binding::Resource(resource) => {
-            format!("full: no {} for another pod", resource_name(problem, *resource))
+            format!("full, no {} for another pod", resource_name(problem, *resource))
         }
         Binding::HostRule(pod) => {
-            format!("full: a rule between pods of one host keeps more like {} away", pod_name(problem, *pod))
+            format!("full, a rule between pods of one host keeps more like {} away", pod_name(problem, *pod))
         }
-        Binding::Nothing => "not full: no more pods of these to hold".to_owned(),
+        Binding::Nothing => "not full, there are no more pods of these".to_owned(),
     }
 }
 

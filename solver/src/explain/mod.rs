@@ -10,7 +10,8 @@
 //! ```
 //!
 //! # Invariants
-//! - What is named as an obstacle is one: in its place the plan would break the rule.
+//! - What is named as an obstacle is one: with the cheaper thing in the node's place the plan would break the rule. Two are
+//!   decisions rather than rules, and told so: which domain pods were dealt to, and that a `NodePool` has less weight.
 //! - Figures are measured or proven, and each says which. Nothing is guessed.
 //! - Work is counted in steps, so that the same plan is explained alike on any machine; what was left out is told.
 

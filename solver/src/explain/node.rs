@@ -169,7 +169,7 @@ impl<'m> Nodes<'m> {
         let mut big_enough = BTreeMap::<HurdleSort, u32>::new();
         let mut told = BTreeSet::from([own.instance_type]);
         let own_place = offering(model, own);
-        for at in &self.dearest[from..] {
+        for at in self.dearest[from..].iter().filter(|at| self.stands_for_all(held, **at)) {
             let kind = self.kind(*at);
             let place = offering(model, kind);
             let here = kind.variant == own.variant
@@ -181,7 +181,7 @@ impl<'m> Nodes<'m> {
                 sort
             } else {
                 let sort = self.sort(held, *at);
-                if !matches!(sort, HurdleSort::Room(_) | HurdleSort::Constraint | HurdleSort::Taint) {
+                if !matches!(sort, HurdleSort::Room(_)) && self.lacks(held, *at).is_empty() {
                     // The last one is the cheapest.
                     big_enough.insert(sort, *at);
                 }
@@ -197,6 +197,20 @@ impl<'m> Nodes<'m> {
         let mut tally: Vec<Tally> = counts.into_iter().map(|(sort, kinds)| Tally { sort, kinds }).collect();
         tally.sort_by_key(|t| std::cmp::Reverse(t.kinds));
         (near, tally)
+    }
+
+    /// Whether a kind is the one to look at of those that only the choice of labels tells apart: in the node's own pool
+    /// the same choice, elsewhere the first that admits the pods, or the first.
+    fn stands_for_all(&self, held: &Held, at: u32) -> bool {
+        let (own, kind) = (self.kind(held.kind), self.kind(at));
+        if kind.pool == own.pool {
+            return kind.variant == own.variant;
+        }
+        let Some(alike) = self.known.get(&(kind.pool, kind.instance_type, kind.offering)) else {
+            return true;
+        };
+        let admits = |at: &&u32| held.pods.iter().all(|(class, _)| self.gate(*class).contains(**at as usize));
+        alike.iter().find(admits).or(alike.first()) == Some(&at)
     }
 
     fn cheaper_of(&self, held: &Held, at: u32, hurdle: Hurdle) -> Cheaper {

@@ -32,7 +32,8 @@ pub(super) fn prices(problem: &Problem, solution: &Solution) -> Prices {
     for pod in solution.new_nodes.iter().flat_map(|n| &n.pods).chain(placed) {
         held[class_of[pod.index()]] += 1;
     }
-    let late = vec![false; held.len()];
+    // Pods that wait for others may have come late, and then to lighter NodePools than packing looked at.
+    let late: Vec<bool> = (0..held.len()).map(|class| !model.spec(class).affinity.is_empty()).collect();
     let relaxed = Relaxation::with_late(&model, &dealt, &held, &late, &stages);
     let known = resource_prices(&model, &relaxed);
     let mut result = Prices {
@@ -47,7 +48,6 @@ pub(super) fn prices(problem: &Problem, solution: &Solution) -> Prices {
             sum.add(i64::from(part.count) * need, *price);
         }
     }
-    let micros = |value: i128| Price::from_micros(i64::try_from(value >> 40).unwrap_or(i64::MAX));
     for (resource, sum) in model.kinds.dims.iter().zip(&sums).filter(|(_, sum)| sum.amount > 0) {
         let dollars = |price: f64| price / SCALE / 1e6;
         result.resources.push(ResourcePrice {
@@ -79,13 +79,18 @@ fn host_rules(model: &Model<'_>, sums: &[Sum], held: &[u32]) -> Vec<HostRulePric
             pod,
             pods: carriers.map(|class| held[class]).sum(),
             share: model.rules.limits[*rule as usize].most(),
-            value: Price::from_micros(i64::try_from(sum.value >> 40).unwrap_or(i64::MAX)),
+            value: micros(sum.value),
         })
     };
     let mut found: Vec<HostRulePrice> =
         model.weighty.iter().zip(sums).filter_map(priced).filter(|p| p.value > Price::ZERO).collect();
     found.sort_by(|a, b| b.value.cmp(&a.value).then(a.pod.cmp(&b.pod)));
     found
+}
+
+/// The nearest micro-dollar.
+fn micros(value: i128) -> Price {
+    Price::from_micros(i64::try_from((value + (1 << 39)) >> 40).unwrap_or(i64::MAX))
 }
 
 /// A resource over all parts.
