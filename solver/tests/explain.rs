@@ -46,7 +46,7 @@ fn dear_zone() -> World {
     world
 }
 
-fn only<'e>(explanation: &'e Explanation, wanted: impl Fn(&Rule) -> bool) -> &'e RuleCost {
+fn only(explanation: &Explanation, wanted: impl Fn(&Rule) -> bool) -> &RuleCost {
     explanation.rules.measured.iter().find(|r| wanted(&r.rule)).unwrap()
 }
 

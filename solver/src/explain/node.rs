@@ -210,7 +210,7 @@ impl<'m> Nodes<'m> {
             return true;
         };
         let admits = |at: &&u32| held.pods.iter().all(|(class, _)| self.gate(*class).contains(**at as usize));
-        alike.iter().find(admits).or(alike.first()) == Some(&at)
+        alike.iter().find(admits).or_else(|| alike.first()) == Some(&at)
     }
 
     fn cheaper_of(&self, held: &Held, at: u32, hurdle: Hurdle) -> Cheaper {
