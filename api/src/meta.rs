@@ -57,8 +57,8 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Reads annotations and keeps those of [`crate::well_known::OWN_DOMAIN`]: others may be large, and are nobody's
-/// business here.
+/// Reads annotations and keeps those of [`crate::well_known::OWN_DOMAIN`], and what marks default storage classes: others may
+/// be large, and are nobody's business here.
 fn own_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     struct Own;
     impl<'de> Visitor<'de> for Own {
@@ -75,7 +75,9 @@ fn own_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut own = BTreeMap::new();
             while let Some(key) = map.next_key::<String>()? {
-                if key.starts_with(crate::well_known::OWN_DOMAIN) {
+                if key.starts_with(crate::well_known::OWN_DOMAIN)
+                    || crate::well_known::DEFAULT_CLASS.contains(&key.as_str())
+                {
                     own.insert(key, map.next_value()?);
                 } else {
                     map.next_value::<IgnoredAny>()?;

@@ -198,6 +198,12 @@ pub fn is_bytes(resource: &str) -> bool {
     resource == MEMORY || resource == EPHEMERAL_STORAGE || resource.starts_with(HUGEPAGES_PREFIX)
 }
 
+/// Annotations that make a storage class the default one, where they are `true`; the second is the older.
+pub const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+/// Provisioner of storage classes that make no volumes: theirs are made by hand.
+pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
 /// Drivers and in-tree provisioners of EBS volumes.
 pub const EBS_DRIVERS: [&str; 3] = ["ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"];
 

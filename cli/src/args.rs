@@ -1,9 +1,11 @@
 //! The command line as types.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use stowage_cluster::object::{SpreadConstraint, Unsatisfiable};
 use stowage_pricing::Share;
 
 use crate::catalog::{CatalogArgs, Source};
@@ -49,7 +51,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Make a snapshot of a cluster with
-  kubectl get pods,nodes,pvc,pv,storageclasses,csinodes,daemonsets,namespaces,priorityclasses,nodepools,nodeclaims,\
+  kubectl get pods,nodes,pvc,pv,storageclasses,csinodes,daemonsets,namespaces,priorityclasses,runtimeclasses,nodepools,nodeclaims,\
 ec2nodeclasses -A -o json > snapshot.json
 
 Exit codes: 0 planned, 1 some pods are unschedulable (with --strict), 2 bad usage or input, 130 interrupted.")]
@@ -97,6 +99,16 @@ pub(crate) struct Planning {
     /// What becomes of preferences: preferred affinity, soft spread, soft taints
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     pub(crate) preference_policy: PreferencePolicy,
+
+    /// Spread of workloads that state none: NODE-LABEL=SKEW, or NODE-LABEL=SKEW:ScheduleAnyway
+    ///
+    /// As `defaultConstraints` in the configuration of kube-scheduler. Can be given several times.
+    #[arg(long, value_name = "SPREAD")]
+    pub(crate) default_spread: Vec<DefaultSpread>,
+
+    /// Plan for pods of this scheduler too, beside those of the default one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scheduler_name: Vec<String>,
 
     /// Stop searching at this distance to the proven lower bound: 0.02 or 2%
     #[arg(long, value_name = "SHARE", default_value = "2%")]
@@ -186,6 +198,35 @@ pub(crate) struct ReplayArgs {
     pub(crate) effort: Effort,
 }
 
+/// A spread constraint of the scheduler's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DefaultSpread(pub(crate) SpreadConstraint);
+
+impl FromStr for DefaultSpread {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (rest, policy) = text.split_once(':').unwrap_or((text, "DoNotSchedule"));
+        let when_unsatisfiable = match policy {
+            "DoNotSchedule" => Unsatisfiable::DoNotSchedule,
+            "ScheduleAnyway" => Unsatisfiable::ScheduleAnyway,
+            other => return Err(format!("`{other}` is neither DoNotSchedule nor ScheduleAnyway")),
+        };
+        let (key, skew) = rest.rsplit_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+            "a spread is a node label and a skew, as topology.kubernetes.io/zone=1".to_owned()
+        })?;
+        let max_skew = skew.parse().ok().filter(|skew| *skew > 0);
+        let max_skew = max_skew.ok_or_else(|| format!("skew `{skew}` is no whole number above 0"))?;
+        let topology_key = key.to_owned();
+        Ok(Self(SpreadConstraint {
+            topology_key,
+            max_skew,
+            when_unsatisfiable,
+            ..SpreadConstraint::default()
+        }))
+    }
+}
+
 /// What becomes of preferences of pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PreferencePolicy {
@@ -236,5 +277,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_default_spread_is_a_label_a_skew_and_a_policy() {
+        let of = |text: &str| text.parse::<super::DefaultSpread>().map(|s| s.0);
+        let zone = of("topology.kubernetes.io/zone=3:ScheduleAnyway").expect("a spread");
+        assert_eq!((zone.topology_key.as_str(), zone.max_skew), ("topology.kubernetes.io/zone", 3));
+        assert_eq!(zone.when_unsatisfiable, super::Unsatisfiable::ScheduleAnyway);
+        assert_eq!(of("rack=1").map(|s| s.when_unsatisfiable), Ok(super::Unsatisfiable::DoNotSchedule));
+        for bad in ["", "rack", "=1", "rack=0", "rack=-1", "rack=1:Sometimes"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -61,7 +61,13 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         PreferencePolicy::Respect => stowage_cluster::PreferencePolicy::Respect,
         PreferencePolicy::Ignore => stowage_cluster::PreferencePolicy::Ignore,
     };
-    let options = LowerOptions { nodes: args.nodes.settings(), preferences, ..LowerOptions::default() };
+    let options = LowerOptions {
+        nodes: args.nodes.settings(),
+        preferences,
+        schedulers: args.scheduler_name.clone(),
+        default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
+        ..LowerOptions::default()
+    };
     let lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
 
     if let Some(path) = dump {

@@ -12,6 +12,7 @@ pub(crate) enum Kind {
     DaemonSet,
     Namespace,
     PriorityClass,
+    RuntimeClass,
     NodePool,
     NodeClaim,
     Ec2NodeClass,
@@ -22,7 +23,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, &'static str); 16] = [
+    const ALL: [(Self, &'static str, &'static str); 17] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -32,6 +33,7 @@ impl Kind {
         (Self::DaemonSet, "DaemonSet", "apps"),
         (Self::Namespace, "Namespace", ""),
         (Self::PriorityClass, "PriorityClass", "scheduling.k8s.io"),
+        (Self::RuntimeClass, "RuntimeClass", "node.k8s.io"),
         (Self::NodePool, "NodePool", "karpenter.sh"),
         (Self::NodeClaim, "NodeClaim", "karpenter.sh"),
         (Self::Ec2NodeClass, "EC2NodeClass", "karpenter.k8s.aws"),

@@ -12,12 +12,15 @@
 //! - CPU is counted in milli-cores, all else in whole units; what is asked for is rounded up, what there is down.
 //! - What the pending pods ask for in all fits an `i64` four times over.
 
+mod admission;
 mod device;
+mod exclusive;
 mod labels;
 mod node;
 mod notes;
 mod offer;
 mod pool;
+mod preemption;
 mod preference;
 mod resource;
 mod selector;
@@ -40,6 +43,7 @@ use self::resource::ResourceIds;
 use self::spec::Specs;
 use self::world::World;
 use crate::note::Note;
+use crate::object::SpreadConstraint;
 use crate::snapshot::{Pod, Snapshot};
 
 /// The amount of attach slots of a node or instance type that states no limit: a node can never use it up, and a
@@ -66,6 +70,11 @@ pub struct LowerOptions {
     pub nodes: NodeSettings,
     /// What becomes of preferences.
     pub preferences: PreferencePolicy,
+    /// Names of schedulers beside the default one whose pods are planned for; those of others are left alone.
+    pub schedulers: Vec<String>,
+    /// Spread of replicas of workloads that state none: `defaultConstraints` of kube-scheduler's configuration. Selectors
+    /// are filled in for each pod.
+    pub default_spread: Vec<SpreadConstraint>,
 }
 
 /// A problem, and what to know about it.
@@ -112,9 +121,9 @@ pub enum LowerError {
 /// can run nowhere.
 pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
     let mut remarks = Notes::of(snapshot);
-    let pending = remarks.sort_out(snapshot);
+    let pending = remarks.sort_out(snapshot, &options.schedulers);
     let pools = pool::provisioning(snapshot, &mut remarks);
-    let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools));
+    let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools), options);
 
     let devices = Devices::new(snapshot, catalog, &pending, &mut remarks);
     let mut asked = resource::asked_for(snapshot, &pools);
@@ -153,7 +162,10 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     remarks.of_prices(catalog, &pools);
     remarks.of_node_classes(snapshot, catalog);
 
-    let specs = specs.into_all();
+    let slot = resources.get(well_known::EBS_SLOTS);
+    let mut specs = specs.into_all();
+    exclusive::keep(snapshot, &pending, &mut pods, &mut specs, &world);
+    preemption::preempt(&pending, &mut pods, &mut nodes, &mut specs, &world, slot);
     let problem = Problem {
         resources: resources.into_names(),
         zone_key: well_known::ZONE.to_owned(),
@@ -210,11 +222,14 @@ impl LabelSets {
     }
 }
 
-/// Pods by the node that they are bound to.
+/// Pods by the node that they are bound or nominated to.
 fn bound_by_node(snapshot: &Snapshot) -> HashMap<&str, Vec<&Pod>> {
     let mut by_node = HashMap::<&str, Vec<&Pod>>::new();
-    for pod in snapshot.pods.iter().filter(|p| p.is_bound()) {
-        by_node.entry(pod.node.as_deref().unwrap_or_default()).or_default().push(pod);
+    for pod in &snapshot.pods {
+        let nominated = pod.nominated.as_deref().filter(|_| pod.pending() == Some(Ok(())));
+        if let Some(node) = pod.node.as_deref().filter(|_| pod.is_bound()).or(nominated) {
+            by_node.entry(node).or_default().push(pod);
+        }
     }
     by_node
 }

@@ -134,8 +134,6 @@ pub enum Rule {
     RuntimeClass,
     /// Pods: tolerations that compare numbers.
     NumericTolerations,
-    /// Pods: a claim that is not bound and names no storage class.
-    NoStorageClass,
     /// `NodePools`: `minValues`.
     MinValues,
     /// `NodePools`: limits on resources that no instance type has.
@@ -168,10 +166,10 @@ impl Rule {
             Self::ConsumableCapacity => "devices that several claims may have at once: given to one claim",
             Self::SharedDevices => "devices that are on no single node: given to no pod",
             Self::RuntimeClass => {
-                "runtimeClassName: only the overhead and node selector that the pod itself states"
+                "runtime classes that are not in the snapshot: only the overhead, node selector and tolerations that the \
+                 pod itself states"
             }
             Self::NumericTolerations => "tolerations with Lt or Gt: taken to tolerate nothing",
-            Self::NoStorageClass => "unbound claims without a storage class: taken to bind anywhere",
             Self::MinValues => "minValues in NodePool requirements: ignored",
             Self::UnknownLimit => "NodePool limits on a resource that no instance type has",
             Self::Kubelet => "kubelet settings of EC2NodeClasses: allocatable is that of the catalogue",
@@ -216,6 +214,9 @@ impl fmt::Display for Note {
                     LeftOut::Terminating => "being deleted",
                     LeftOut::DaemonSet => "of DaemonSets, which bind their own",
                     LeftOut::Gated => "held back by scheduling gates",
+                    LeftOut::Mirror => "of nodes, whose kubelets run them",
+                    LeftOut::OtherScheduler => "of other schedulers",
+                    LeftOut::Nominated => "nominated to nodes, where they count as running",
                 };
                 write!(f, "left out: {} {why} ({example})", Counted(*count, "pod"))
             }

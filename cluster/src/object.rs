@@ -15,7 +15,10 @@ mod pod;
 mod selector;
 mod storage;
 
-pub use cluster_wide::{DaemonSet, DaemonSetSpec, Namespace, PodTemplate, PodTemplateMeta, PriorityClass};
+pub use cluster_wide::{
+    DaemonSet, DaemonSetSpec, Namespace, PodTemplate, PodTemplateMeta, PriorityClass, RuntimeClass,
+    RuntimeOverhead, RuntimeScheduling,
+};
 pub use device::{
     AllocatedDevice, AllocatedDevices, Allocation, AllocationMode, CelSelector, Consumer, DeviceClaim,
     DeviceClass, DeviceClassSpec, DeviceConstraint, DeviceRequest, DeviceSelector, DeviceToleration,

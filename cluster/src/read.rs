@@ -254,6 +254,16 @@ impl<'o> Reader<'o> {
             Kind::PriorityClass => {
                 self.keep(kind, raw, position, |s| &mut s.priority_classes, |o| &o.metadata)?;
             }
+            Kind::RuntimeClass => {
+                let class: crate::object::RuntimeClass = parse(raw)?;
+                let overhead = crate::object::PodSpec {
+                    overhead: class.overhead.pod_fixed.clone(),
+                    ..crate::object::PodSpec::default()
+                };
+                check_requests(&overhead, "overhead.podFixed")?;
+                self.admit(kind, &class.metadata, position)?;
+                self.snapshot.runtime_classes.push(class);
+            }
             Kind::NodePool => {
                 let pool: NodePool = parse(raw)?;
                 // Read again when lowered; here the error can still say where it stands.
@@ -331,6 +341,16 @@ impl<'o> Reader<'o> {
         let node = (!node.is_empty()).then(|| self.strings.get(node.as_str()).0);
         let owner = metadata.owner_references.iter().find(|o| o.kind == "DaemonSet");
         let daemon_set = owner.map(|o| self.strings.get(o.name.as_str()).0);
+        let owned_by = |kinds: &[&str]| metadata.owner_references.iter().any(|o| kinds.contains(&&*o.kind));
+        let mirror = owned_by(&["Node"]);
+        let replicated = owned_by(&["ReplicaSet", "StatefulSet", "ReplicationController"]);
+        let nominated = Some(status.nominated).filter(|n| !n.is_empty());
+        let refused = nominated.is_none()
+            && status
+                .conditions
+                .iter()
+                .any(|c| c.kind == "PodScheduled" && c.status == "False" && c.reason == "Unschedulable");
+        let nominated = nominated.map(|n| self.strings.get(n.as_str()).0);
         let terminating = metadata.is_terminating();
         let labels = self.labels.get(metadata.labels).0;
         let (spec, new) = self.specs.get(spec);
@@ -349,6 +369,10 @@ impl<'o> Reader<'o> {
             phase: status.phase,
             terminating,
             daemon_set,
+            nominated,
+            refused,
+            mirror,
+            replicated,
             made_claims,
         })
     }

@@ -8,7 +8,8 @@ use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, ObjectMeta};
 use crate::error::ObjectError;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, MadeClaim, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-    Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice, StorageClass,
+    Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice, RuntimeClass,
+    StorageClass,
 };
 
 /// A captured cluster, as [`crate::read()`] gives it.
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub namespaces: Vec<Namespace>,
     /// Priority classes.
     pub priority_classes: Vec<PriorityClass>,
+    /// Runtime classes.
+    pub runtime_classes: Vec<RuntimeClass>,
     /// `NodePools`.
     pub node_pools: Vec<NodePool>,
     /// `NodeClaims`.
@@ -58,6 +61,7 @@ pub struct Snapshot {
 /// A pod. Namespaces, labels and specs are shared between the pods that have them in common, so that a hundred thousand
 /// pods of a hundred `ReplicaSets` take little more than their names.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Pod {
     /// Namespace.
     pub namespace: Arc<str>,
@@ -75,6 +79,14 @@ pub struct Pod {
     pub terminating: bool,
     /// The `DaemonSet` that it belongs to.
     pub daemon_set: Option<Arc<str>>,
+    /// The node that kube-scheduler holds room on for it.
+    pub nominated: Option<Arc<str>>,
+    /// Whether kube-scheduler has found no node for it, preemption tried.
+    pub refused: bool,
+    /// Whether kubelet itself runs it (a static pod's mirror).
+    pub mirror: bool,
+    /// Whether it is one of a workload's replicas.
+    pub replicated: bool,
     /// The claims of devices that were made for it from templates.
     pub made_claims: Box<[MadeClaim]>,
 }
@@ -90,6 +102,12 @@ pub enum LeftOut {
     DaemonSet,
     /// A scheduling gate holds it back.
     Gated,
+    /// Kubelet runs it by itself.
+    Mirror,
+    /// Another scheduler binds it.
+    OtherScheduler,
+    /// kube-scheduler holds room for it on a node: it counts as there.
+    Nominated,
 }
 
 impl Pod {
@@ -113,6 +131,8 @@ impl Pod {
             Some(Err(LeftOut::Terminating))
         } else if self.daemon_set.is_some() {
             Some(Err(LeftOut::DaemonSet))
+        } else if self.mirror {
+            Some(Err(LeftOut::Mirror))
         } else if self.spec.scheduling_gates.0 > 0 {
             Some(Err(LeftOut::Gated))
         } else {

@@ -82,6 +82,7 @@ fn every_kind_is_read_and_others_are_counted() {
         ("v1", "Namespace"),
         ("scheduling.k8s.io/v1", "PriorityClass"),
         ("karpenter.sh/v1", "NodePool"),
+        ("node.k8s.io/v1", "RuntimeClass"),
         ("karpenter.sh/v1", "NodeClaim"),
         ("karpenter.k8s.aws/v1", "EC2NodeClass"),
         ("resource.k8s.io/v1", "ResourceClaim"),
@@ -107,6 +108,7 @@ fn every_kind_is_read_and_others_are_counted() {
         daemon_sets,
         namespaces,
         priority_classes,
+        runtime_classes,
         node_pools,
         node_claims,
         node_classes,
@@ -127,6 +129,7 @@ fn every_kind_is_read_and_others_are_counted() {
         daemon_sets.len(),
         namespaces.len(),
         priority_classes.len(),
+        runtime_classes.len(),
         node_pools.len(),
         node_claims.len(),
         node_classes.len(),
@@ -135,7 +138,7 @@ fn every_kind_is_read_and_others_are_counted() {
         device_classes.len(),
         resource_slices.len(),
     ];
-    assert_eq!(counts, [1; 16]);
+    assert_eq!(counts, [1; 17]);
     let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [("NodePool", 1), ("PodDisruptionBudget", 2), ("ReplicaSet", 1)]);
     assert_eq!(invalid, []);

@@ -9,6 +9,9 @@ use stowage_solver::NodePool;
 use crate::note::{Note, Rule};
 use crate::snapshot::{LeftOut, Pod, Snapshot};
 
+/// The scheduler of pods that name none.
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
+
 /// Notes as they come up.
 #[derive(Default)]
 pub(super) struct Notes {
@@ -39,13 +42,23 @@ impl Notes {
     }
 
     /// The pending pods, and notes on those that have no node and still are not pending.
-    pub(super) fn sort_out<'s>(&mut self, snapshot: &'s Snapshot) -> Vec<&'s Pod> {
+    pub(super) fn sort_out<'s>(&mut self, snapshot: &'s Snapshot, schedulers: &[String]) -> Vec<&'s Pod> {
         let nodes: HashSet<&str> = snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect();
         let mut left_out = BTreeMap::<LeftOut, (usize, &Pod)>::new();
         let mut lost: Option<(usize, &Pod)> = None;
         let mut pending = Vec::new();
         for pod in &snapshot.pods {
-            match pod.pending() {
+            let others = |name: &str| {
+                !name.is_empty() && name != DEFAULT_SCHEDULER && schedulers.iter().all(|known| known != name)
+            };
+            let state = pod.pending().map(|state| {
+                state.and_then(|()| match pod.nominated.as_deref() {
+                    _ if others(&pod.spec.scheduler_name) => Err(LeftOut::OtherScheduler),
+                    Some(node) if nodes.contains(node) => Err(LeftOut::Nominated),
+                    _ => Ok(()),
+                })
+            });
+            match state {
                 Some(Ok(())) => pending.push(pod),
                 Some(Err(why)) => left_out.entry(why).or_insert((0, pod)).0 += 1,
                 None if pod.is_bound() && !nodes.contains(pod.node.as_deref().unwrap_or_default()) => {

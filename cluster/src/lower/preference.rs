@@ -27,12 +27,18 @@ use stowage_solver::{
 
 use super::world::World;
 use super::{labels, selector, volume};
-use crate::object::{PreferredNodeTerm, Unsatisfiable, WeightedPodTerm};
+use crate::object::{PodSpec, PreferredNodeTerm, Unsatisfiable, WeightedPodTerm};
 use crate::snapshot::{Pod, Snapshot};
 
-/// What a pod would like, in the order in which it is given up. `tolerations` are the pod's.
-pub(super) fn of(pod: &Pod, tolerations: &[Toleration], world: &World<'_>) -> Vec<Preference> {
-    let (spec, namespace) = (pod.spec.as_ref(), pod.namespace.as_ref());
+/// What a pod would like, in the order in which it is given up. `spec` and `tolerations` are the pod's as the scheduler sees
+/// them.
+pub(super) fn of(
+    pod: &Pod,
+    spec: &PodSpec,
+    tolerations: &[Toleration],
+    world: &World<'_>,
+) -> Vec<Preference> {
+    let namespace = pod.namespace.as_ref();
     let affinity = &spec.affinity;
     let term = |t: &WeightedPodTerm| selector::pod_term(&t.pod_affinity_term, namespace, &pod.labels, world);
     let mut out = Vec::new();

@@ -30,6 +30,8 @@ pub(super) fn asked_for<'a>(
             names.insert(well_known::EBS_SLOTS);
         }
     }
+    let overheads = snapshot.runtime_classes.iter().flat_map(|c| c.overhead.pod_fixed.iter());
+    names.extend(overheads.map(|(name, _)| name));
     names.extend(pools.iter().flat_map(|p| p.spec.limits.iter()).map(|(name, _)| name));
     names.remove(well_known::NODES);
     names

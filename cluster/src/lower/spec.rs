@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stowage_api::well_known;
 use stowage_solver::{self as solver, Effect, HostPort, NodeConstraint, PodSpec, SpecId};
 
+use super::admission;
 use super::device::Devices;
 use super::labels;
 use super::preference;
@@ -53,6 +54,8 @@ struct Origin<'a> {
     devices: Option<u32>,
     /// Whether it has a node: then what it would like is of no matter any more.
     bound: bool,
+    /// Whether the spread of the scheduler's configuration holds for it.
+    by_default: bool,
 }
 
 struct Known {
@@ -99,21 +102,28 @@ impl<'a> Specs<'a> {
 
     fn known(&mut self, pod: &'a Pod, bound: bool) -> &Known {
         let spec = pod.spec.as_ref();
+        let by_default = !bound && admission::spreads_by_default(pod, self.world);
         let origin = Origin {
             namespace: &pod.namespace,
             spec,
-            labels: looks_at_own_labels(spec).then_some(Arc::as_ptr(&pod.labels)),
+            labels: (by_default || looks_at_own_labels(spec)).then_some(Arc::as_ptr(&pod.labels)),
             name: spec.volumes.iter().any(|v| matches!(v, Volume::Ephemeral { .. })).then_some(&pod.name),
             devices: self.devices.number(pod),
             bound,
+            by_default,
         };
         if !self.known.contains_key(&origin) {
             let volumes = volume::rules(&spec.volumes, &pod.namespace, &pod.name, self.world);
-            let rules = not_honoured(spec).chain(volumes.rules.iter().copied()).collect();
+            let effective = if bound {
+                admission::with_runtime_class(spec, self.world)
+            } else {
+                admission::effective(pod, self.world)
+            };
+            let rules = not_honoured(spec, self.world).collect();
             let disks = Arc::new(volumes.disks.clone());
-            let mut lowered = self.lower(pod, volumes);
+            let mut lowered = self.lower(pod, &effective, volumes);
             if !bound {
-                lowered.preferences = preference::of(pod, &lowered.tolerations, self.world);
+                lowered.preferences = preference::of(pod, &effective, &lowered.tolerations, self.world);
             }
             let id = self.intern(lowered);
             self.known.insert(origin, Known { id, rules, disks });
@@ -122,8 +132,9 @@ impl<'a> Specs<'a> {
         &self.known[&origin]
     }
 
-    fn lower(&self, pod: &Pod, volumes: VolumeRules) -> PodSpec {
-        let (spec, namespace) = (pod.spec.as_ref(), pod.namespace.as_ref());
+    /// `spec` is the pod's as the scheduler sees it.
+    fn lower(&self, pod: &Pod, spec: &object::PodSpec, volumes: VolumeRules) -> PodSpec {
+        let namespace = pod.namespace.as_ref();
         let mut node = node_constraints(spec);
         node.extend(volumes.constraints);
         let hard = |c: &&object::SpreadConstraint| c.when_unsatisfiable == Unsatisfiable::DoNotSchedule;
@@ -157,7 +168,8 @@ impl<'a> Specs<'a> {
 
     /// The spec of a `DaemonSet`'s pods. Where its volumes are does not keep it from any node.
     pub(super) fn of_daemon(&mut self, daemon: &DaemonSet) -> SpecId {
-        let spec = &daemon.spec.template.spec;
+        let effective = admission::with_runtime_class(&daemon.spec.template.spec, self.world);
+        let spec = effective.as_ref();
         let namespace = namespace_of(&daemon.metadata);
         let volumes = volume::rules(&spec.volumes, namespace, &daemon.metadata.name, self.world);
         let mut tolerations = tolerations(spec);
@@ -210,11 +222,12 @@ fn looks_at_own_labels(spec: &object::PodSpec) -> bool {
 }
 
 /// Rules of a spec that planning does not honour.
-fn not_honoured(spec: &object::PodSpec) -> impl Iterator<Item = Rule> {
+fn not_honoured(spec: &object::PodSpec, world: &World<'_>) -> impl Iterator<Item = Rule> {
+    let runtime = spec.runtime_class_name.as_str();
     let numeric =
         |t: &object::Toleration| matches!(t.operator, TolerationOperator::Lt | TolerationOperator::Gt);
     [
-        (Rule::RuntimeClass, !spec.runtime_class_name.is_empty()),
+        (Rule::RuntimeClass, !runtime.is_empty() && world.runtime_class(runtime).is_none()),
         (Rule::NumericTolerations, spec.tolerations.iter().any(numeric)),
     ]
     .into_iter()

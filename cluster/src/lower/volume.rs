@@ -7,7 +7,6 @@ use stowage_solver::{NodeConstraint, Operator, Requirement, Term};
 
 use super::labels;
 use super::world::World;
-use crate::note::Rule;
 use crate::object::{NodeSelector, NodeSelectorTerm, PersistentVolume, StorageClass, Volume};
 
 /// Labels by which the volumes of old drivers say where they are. Several values stand in one label with `__` between.
@@ -29,8 +28,6 @@ pub(super) struct VolumeRules {
     pub(super) unbound: BTreeSet<String>,
     /// Why it can run nowhere.
     pub(super) blocked: Option<String>,
-    /// Rules that are not honoured.
-    pub(super) rules: BTreeSet<Rule>,
 }
 
 /// The rules of these volumes, of a pod of this name.
@@ -75,6 +72,9 @@ impl VolumeRules {
             // A claim in use stays until its last pod is gone, and so does its disk.
             self.block(format!("claim {name} is being deleted"));
         }
+        if claim.is_some_and(|c| c.status.phase == "Lost") {
+            return self.block(format!("claim {name} is lost: the volume that it was bound to is gone"));
+        }
         let key = format!("{namespace}/{name}");
         if let Some(volume) = claim.and_then(|c| c.spec.volume_name.as_deref()).filter(|v| !v.is_empty()) {
             let Some(pv) = world.volume(volume) else {
@@ -85,9 +85,18 @@ impl VolumeRules {
             }
             return self.bound(pv, &format!("volume {volume} of claim {name}"));
         }
-        let Some(storage_class) = storage_class.filter(|c| !c.is_empty()) else {
-            self.rules.insert(Rule::NoStorageClass);
-            return;
+        let storage_class = match storage_class.or_else(|| world.default_storage_class()) {
+            Some("") => {
+                return self.block(format!(
+                    "claim {name} asks for a volume that exists (its storage class is \"\"), and is bound to none"
+                ));
+            }
+            None => {
+                return self.block(format!(
+                    "claim {name} is not bound and names no storage class, and no storage class is the default"
+                ));
+            }
+            Some(named) => named,
         };
         let Some(class) = world.storage_class(storage_class) else {
             return self.block(format!("storage class {storage_class} of claim {name} does not exist"));
@@ -102,6 +111,9 @@ impl VolumeRules {
             return self.block(format!(
                 "claim {name} is not bound although its storage class {storage_class} binds immediately"
             ));
+        }
+        if class.provisioner == well_known::NO_PROVISIONER {
+            return self.made_by_hand(storage_class, name, world);
         }
         self.unbound(class, name);
     }
@@ -128,6 +140,24 @@ impl VolumeRules {
             let one = |key: &str| vec![Requirement { key: key.to_owned(), op: Operator::In(values.clone()) }];
             let any_of = keys.into_iter().flatten().map(one).collect();
             self.constraints.push(NodeConstraint { source: source.to_owned(), any_of, of_volume: true });
+        }
+    }
+
+    /// Where a volume may be that nobody makes: where those that are free are. Sizes are not looked at.
+    fn made_by_hand(&mut self, class: &str, claim: &str, world: &World<'_>) {
+        let free = world.free_volumes(class);
+        if free.is_empty() {
+            return self.block(format!(
+                "claim {claim} needs a volume of storage class {class}, which makes none, and none is free"
+            ));
+        }
+        let required: Option<Vec<Vec<Term>>> =
+            free.iter().map(|v| v.spec.node_affinity.required.as_ref().map(terms)).collect();
+        // One that can be attached anywhere leaves the pod free.
+        if let Some(of_each) = required {
+            let source = format!("free volumes of claim {claim}");
+            let any_of = of_each.into_iter().flatten().collect();
+            self.constraints.push(NodeConstraint { source, any_of, of_volume: true });
         }
     }
 

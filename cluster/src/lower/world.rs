@@ -6,8 +6,10 @@ use std::sync::Arc;
 use stowage_api::{ObjectMeta, well_known};
 use stowage_solver::{Labels, Requirement, Taint};
 
-use super::labels;
-use crate::object::{PersistentVolume, PersistentVolumeClaim, StorageClass, Volume};
+use super::{LowerOptions, labels};
+use crate::object::{
+    PersistentVolume, PersistentVolumeClaim, PodSpec, RuntimeClass, SpreadConstraint, StorageClass, Volume,
+};
 use crate::snapshot::{Pod, Snapshot, namespace_of};
 
 /// Look-ups over a snapshot.
@@ -25,6 +27,11 @@ pub(super) struct World<'s> {
     pub(super) systems: Vec<Requirement>,
     /// Taints of nodes and `NodePools` that only ask to keep away.
     pub(super) soft_taints: BTreeSet<Taint>,
+    runtime_classes: HashMap<&'s str, &'s RuntimeClass>,
+    /// Spread of pods that state none.
+    pub(super) default_spread: &'s [SpreadConstraint],
+    /// Priority classes whose pods preempt none; the empty name where the default one is among them.
+    never_preempt: HashSet<&'s str>,
 }
 
 /// `namespace/name` of a namespaced object.
@@ -33,7 +40,12 @@ pub(super) fn key(meta: &ObjectMeta) -> String {
 }
 
 impl<'s> World<'s> {
-    pub(super) fn new(snapshot: &'s Snapshot, pending: &[&'s Pod], soft_taints: BTreeSet<Taint>) -> Self {
+    pub(super) fn new(
+        snapshot: &'s Snapshot,
+        pending: &[&'s Pod],
+        soft_taints: BTreeSet<Taint>,
+        options: &'s LowerOptions,
+    ) -> Self {
         let mut namespaces = BTreeMap::<&str, Labels>::new();
         for pod in &snapshot.pods {
             if !namespaces.contains_key(pod.namespace.as_ref()) {
@@ -68,8 +80,16 @@ impl<'s> World<'s> {
             // Several defaults are a mistake that the API server refuses; the highest is as good as any.
             default_priority: classes.iter().filter(|c| c.global_default).map(|c| c.value).max().unwrap_or(0),
             users,
-            systems: systems(pending),
+            systems: systems(pending, snapshot),
             soft_taints,
+            runtime_classes: snapshot.runtime_classes.iter().map(|c| (c.metadata.name.as_str(), c)).collect(),
+            default_spread: &options.default_spread,
+            never_preempt: classes
+                .iter()
+                .filter(|c| c.preemption_policy.as_deref() == Some("Never"))
+                .flat_map(|c| [Some(c.metadata.name.as_str()), c.global_default.then_some("")])
+                .flatten()
+                .collect(),
         }
     }
 
@@ -83,6 +103,35 @@ impl<'s> World<'s> {
 
     pub(super) fn storage_class(&self, name: &str) -> Option<&'s StorageClass> {
         self.classes.get(name).copied()
+    }
+
+    /// The storage class of claims that name none. Of several Kubernetes takes the newest; here it is the first by name.
+    pub(super) fn default_storage_class(&self) -> Option<&'s str> {
+        let is_default = |class: &&StorageClass| {
+            let marks = &class.metadata.annotations;
+            well_known::DEFAULT_CLASS.iter().any(|key| marks.get(*key).is_some_and(|v| v == "true"))
+        };
+        self.classes.values().copied().filter(is_default).map(|c| c.metadata.name.as_str()).min()
+    }
+
+    /// The volumes of a storage class that no claim has, by name.
+    pub(super) fn free_volumes(&self, class: &str) -> Vec<&'s PersistentVolume> {
+        let free = |v: &&PersistentVolume| v.spec.storage_class_name == class && v.spec.claim_ref.is_none();
+        let mut free: Vec<_> = self.volumes.values().copied().filter(free).collect();
+        free.sort_by_key(|v| &v.metadata.name);
+        free
+    }
+
+    pub(super) fn runtime_class(&self, name: &str) -> Option<&'s RuntimeClass> {
+        self.runtime_classes.get(name).copied()
+    }
+
+    /// Whether a pod may take the place of others.
+    pub(super) fn preempts(&self, spec: &PodSpec) -> bool {
+        match spec.preemption_policy.as_deref() {
+            Some(policy) => policy != "Never",
+            None => !self.never_preempt.contains(spec.priority_class_name.as_str()),
+        }
     }
 
     /// Whether more than one pending pod uses a claim.
@@ -103,7 +152,7 @@ impl<'s> World<'s> {
 }
 
 /// What these pods require of the operating system's label.
-fn systems(pending: &[&Pod]) -> Vec<Requirement> {
+fn systems(pending: &[&Pod], snapshot: &Snapshot) -> Vec<Requirement> {
     let is_system = |key: &str| well_known::stable(key) == well_known::OS;
     let mut seen = HashSet::new();
     let mut out = BTreeSet::new();
@@ -114,5 +163,8 @@ fn systems(pending: &[&Pod]) -> Vec<Requirement> {
         let requirements = terms.flat_map(|t| &t.match_expressions).filter(|r| is_system(&r.key));
         out.extend(requirements.map(labels::requirement));
     }
+    let of_classes = snapshot.runtime_classes.iter().flat_map(|c| &c.scheduling.node_selector);
+    let of_classes = of_classes.filter(|(key, _)| is_system(key));
+    out.extend(of_classes.map(|(key, value)| labels::equals(key, value)));
     out.into_iter().collect()
 }

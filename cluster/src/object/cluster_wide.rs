@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use stowage_api::{ObjectMeta, null_is_default};
+use stowage_api::{ObjectMeta, ResourceList, null_is_default, short_list};
 
-use super::pod::PodSpec;
+use super::pod::{PodSpec, Toleration};
 
 /// A `DaemonSet`: one pod on every node that suits it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -71,4 +71,42 @@ pub struct PriorityClass {
     /// Whether pods that name no class have this one.
     #[serde(deserialize_with = "null_is_default")]
     pub global_default: bool,
+    /// Whether its pods may take the place of pods of lower priority: `Never`, or else they may.
+    pub preemption_policy: Option<String>,
+}
+
+/// What runs the containers of pods that name it, and what that takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RuntimeClass {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// What a pod takes beside its containers.
+    #[serde(deserialize_with = "null_is_default")]
+    pub overhead: RuntimeOverhead,
+    /// Nodes that have it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub scheduling: RuntimeScheduling,
+}
+
+/// What a pod of a [`RuntimeClass`] takes beside its containers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuntimeOverhead {
+    /// Whatever the containers ask for.
+    #[serde(deserialize_with = "null_is_default")]
+    pub pod_fixed: ResourceList,
+}
+
+/// Nodes that have a [`RuntimeClass`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RuntimeScheduling {
+    /// Labels of theirs.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Tolerations of their taints.
+    #[serde(deserialize_with = "short_list")]
+    pub tolerations: Vec<Toleration>,
 }

@@ -26,8 +26,24 @@ pub(crate) struct PodObject {
 pub(crate) struct PodStatus {
     #[serde(deserialize_with = "null_is_default")]
     pub(crate) phase: Phase,
+    #[serde(rename = "nominatedNodeName", deserialize_with = "null_is_default")]
+    pub(crate) nominated: String,
+    #[serde(deserialize_with = "short_list")]
+    pub(crate) conditions: Vec<PodCondition>,
     #[serde(rename = "resourceClaimStatuses", deserialize_with = "short_list")]
     pub(crate) made_claims: Vec<MadeClaim>,
+}
+
+/// A condition of a pod.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct PodCondition {
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub(crate) kind: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) status: String,
+    #[serde(deserialize_with = "null_is_default")]
+    pub(crate) reason: String,
 }
 
 /// The claim that was made for a pod from a template.
@@ -100,6 +116,12 @@ pub struct PodSpec {
     /// Name of its priority class.
     #[serde(deserialize_with = "null_is_default")]
     pub priority_class_name: String,
+    /// Whether it may take the place of pods of lower priority: `Never`, or else it may. Where its class says so, and
+    /// admission has not resolved it, the class decides.
+    pub preemption_policy: Option<String>,
+    /// The scheduler that binds it; empty for the default one.
+    #[serde(deserialize_with = "null_is_default")]
+    pub scheduler_name: String,
     /// How many gates keep it from being scheduled.
     #[serde(deserialize_with = "null_is_default")]
     pub scheduling_gates: Count,

@@ -16,6 +16,18 @@ pub struct PersistentVolumeClaim {
     /// Specification.
     #[serde(deserialize_with = "null_is_default")]
     pub spec: ClaimSpec,
+    /// Status.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: ClaimStatus,
+}
+
+/// Status of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ClaimStatus {
+    /// `Pending`, `Bound`, or `Lost` where its volume is gone.
+    #[serde(deserialize_with = "null_is_default")]
+    pub phase: String,
 }
 
 /// Specification of a claim.
@@ -26,6 +38,9 @@ pub struct ClaimSpec {
     pub storage_class_name: Option<String>,
     /// Name of the volume that it is bound to.
     pub volume_name: Option<String>,
+    /// How it may be used: `ReadWriteOnce`, `ReadWriteOncePod` and so on.
+    #[serde(deserialize_with = "short_list")]
+    pub access_modes: Vec<String>,
 }
 
 /// A volume.
@@ -47,6 +62,11 @@ pub struct VolumeSpec {
     /// Nodes that it can be attached to.
     #[serde(deserialize_with = "null_is_default")]
     pub node_affinity: VolumeNodeAffinity,
+    /// Name of its storage class.
+    #[serde(deserialize_with = "null_is_default")]
+    pub storage_class_name: String,
+    /// The claim that has it.
+    pub claim_ref: Option<IgnoredAny>,
     /// Where a CSI driver made it.
     pub csi: Option<CsiSource>,
     /// Where it is an EBS volume in the old style.
