@@ -127,7 +127,13 @@ pub(super) fn hurdle(problem: &Problem, cheaper: &Cheaper) -> String {
                 .iter()
                 .map(|(resource, amount)| amount::phrase(resource_name(problem, *resource), *amount))
                 .collect();
-            format!("lacks {}; would hold {holds} of {}", lacks.join(" and "), count(*of as usize, "pod"))
+            let holds = match (holds, of) {
+                (0, 1) => "its pod".to_owned(),
+                (0, _) => format!("none of {}", count(*of as usize, "pod")),
+                _ => format!("{holds} of {}", count(*of as usize, "pod")),
+            };
+            let would = if *of == 1 { "does not hold" } else { "would hold" };
+            format!("lacks {}; {would} {holds}", listed(&lacks))
         }
         Hurdle::Domain { label: key, value, pod } => {
             let value = value.as_deref().unwrap_or("nodes without it");
@@ -145,6 +151,15 @@ pub(super) fn hurdle(problem: &Problem, cheaper: &Cheaper) -> String {
         }
         Hurdle::NotSold => "not sold in this zone with this capacity type".to_owned(),
         Hurdle::Nothing => "would do: the search did not find it".to_owned(),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 
