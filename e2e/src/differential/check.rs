@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde_json::Value;
 
+use super::device;
 use super::plan::{Plan, plan};
 use super::stage::{Stage, by_key};
 use super::watcher::Seen;
@@ -104,7 +105,7 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     stage.add_nodes(&plan.nodes)?;
     outcome.disagreements = as_planned(stage, case, &plan, &pods)?;
     if outcome.disagreements.is_empty() && !plan.unplaced.is_empty() {
-        outcome.disagreements = nowhere(stage, &plan, &pods)?;
+        outcome.disagreements = nowhere(stage, case, &plan, &pods)?;
     }
     if unaided && outcome.disagreements.is_empty() {
         for pod in pods.values() {
@@ -214,12 +215,21 @@ fn in_order(
 }
 
 /// Adds an empty node of every kind there is, and lets the pods go that have no place.
-fn nowhere(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<Vec<Disagreement>> {
+///
+/// A pod whose claims of devices are not all there is not even tried: it waits for them outside the scheduler's queue.
+fn nowhere(
+    stage: &mut Stage,
+    case: &Case,
+    plan: &Plan,
+    pods: &BTreeMap<String, &Value>,
+) -> Result<Vec<Disagreement>> {
     stage.add_nodes(&plan.launchable)?;
     let uids = plan.unplaced.keys().map(|name| stage.submit(pods[name])).collect::<Result<Vec<_>>>()?;
     stage.barrier()?;
     plan.unplaced.keys().try_for_each(|name| stage.release(pods[name], None))?;
-    let seen = stage.wait(&uids, "pods without a place", |seen| seen.iter().all(Seen::is_decided))?;
+    let waits: Vec<bool> = plan.unplaced.keys().map(|name| device::lacks_claims(pods[name], case)).collect();
+    let all = |seen: &[Seen]| seen.iter().zip(&waits).all(|(seen, waits)| *waits || seen.is_decided());
+    let seen = stage.wait(&uids, "pods without a place", all)?;
     let mut out = Vec::new();
     for ((pod, why), seen) in plan.unplaced.iter().zip(seen) {
         if let Some(node) = seen.node {

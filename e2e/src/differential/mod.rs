@@ -7,6 +7,7 @@
 //! ```
 
 mod check;
+mod device;
 mod plan;
 mod provisioner;
 mod rules;

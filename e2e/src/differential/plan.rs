@@ -15,12 +15,13 @@ use stowage_solver::{
 
 use crate::case::{Case, key};
 use crate::daemon;
+use crate::generate::device::slice;
 use crate::generate::node::csi_node;
 
 /// A node as it would be, with what comes with it.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeToBe {
-    /// The node, and where its type limits attached volumes its `CSINode`.
+    /// The node, where its type limits attached volumes its `CSINode`, and its `ResourceSlice`s.
     pub(crate) objects: Vec<Value>,
     /// Pods of `DaemonSet`s.
     pub(crate) daemons: Vec<Value>,
@@ -184,7 +185,12 @@ impl Builder<'_> {
             "status": {"allocatable": allocatable, "capacity": allocatable},
         });
         let driver = attach.map(|slots| csi_node(name, slots as usize));
-        Ok(NodeToBe { objects: std::iter::once(node).chain(driver).collect(), daemons: Vec::new() })
+        let slices = entry.resource_slices.iter().enumerate();
+        let slices = slices.map(|(at, s)| slice(name, at, &s.driver, &json!(s.devices)));
+        Ok(NodeToBe {
+            objects: std::iter::once(node).chain(driver).chain(slices).collect(),
+            daemons: Vec::new(),
+        })
     }
 }
 

@@ -138,6 +138,52 @@ const OF_CASES: [OfCase; 15] = [
     ("NodePools: weights", |case| case.of_kind("NodePool").any(|p| p["spec"]["weight"].is_u64())),
 ];
 
+const OF_DEVICES: [OfPod; 14] = [
+    ("claims: counted devices", |pod, case| exact(pod, case).any(|r| r["count"].as_u64() > Some(1))),
+    ("claims: selectors", |pod, case| exact(pod, case).any(|r| r["selectors"].is_array())),
+    ("claims: quantities in device classes", |pod, case| {
+        exact(pod, case).any(|r| r["deviceClassName"] == "big-gpu")
+    }),
+    ("claims: all devices", |pod, case| exact(pod, case).any(|r| r["allocationMode"] == "All")),
+    ("claims: devices watched over", |pod, case| exact(pod, case).any(|r| r["adminAccess"] == true)),
+    ("claims: class that does not exist", |pod, case| {
+        exact(pod, case).any(|r| r["deviceClassName"] == "missing")
+    }),
+    ("claims: several requests", |pod, case| asked(pod, case).any(|d| list(&d["requests"]).count() > 1)),
+    ("claims: devices of one NUMA node", |pod, case| {
+        asked(pod, case).any(|d| d["constraints"][0]["matchAttribute"] == "gpu.example.com/numa")
+    }),
+    ("claims: devices of two drivers with one root", |pod, case| {
+        asked(pod, case).any(|d| d["constraints"][0]["matchAttribute"] == "pci.example.com/root")
+    }),
+    ("claims: alternatives", |pod, case| {
+        asked(pod, case).any(|d| list(&d["requests"]).any(|r| r["firstAvailable"].is_array()))
+    }),
+    ("claims: from a template", |pod, case| {
+        case.of_kind("ResourceClaimTemplate").any(|t| names(pod, t, "resourceClaimTemplateName"))
+    }),
+    ("claims: shared", |pod, case| {
+        case.of_kind("ResourceClaim").any(|c| c["status"].is_null() && names(pod, c, "resourceClaimName"))
+    }),
+    ("claims: with devices already", |pod, case| {
+        case.of_kind("ResourceClaim").any(|c| c["status"].is_object() && names(pod, c, "resourceClaimName"))
+    }),
+    ("claims: that do not exist", |pod, case| {
+        list(&pod["spec"]["resourceClaims"]).count() > asked(pod, case).count()
+    }),
+];
+
+const OF_DEVICE_CASES: [OfCase; 3] = [
+    ("nodes: devices", |case| case.of_kind("ResourceSlice").next().is_some()),
+    ("nodes: devices that claims have", |case| {
+        case.of_kind("ResourceClaim")
+            .any(|c| c["metadata"]["name"].as_str().is_some_and(|n| n.starts_with("taken-")))
+    }),
+    ("nodes: devices of which not all are published", |case| {
+        case.of_kind("ResourceSlice").any(|s| s["spec"]["pool"]["resourceSliceCount"] == 2)
+    }),
+];
+
 const ZONE: &str = "topology.kubernetes.io/zone";
 const HOST: &str = "kubernetes.io/hostname";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -190,18 +236,42 @@ fn unbound<'a>(pod: &'a Value, case: &'a Case) -> impl Iterator<Item = &'a Value
     claims(pod, case).filter(|c| c["spec"]["volumeName"].is_null()).map(|c| &c["spec"]["storageClassName"])
 }
 
+/// Whether a pod has a claim that this object is, or is made from.
+fn names(pod: &Value, object: &Value, by: &str) -> bool {
+    pod["metadata"]["namespace"] == object["metadata"]["namespace"]
+        && list(&pod["spec"]["resourceClaims"]).any(|r| r[by] == object["metadata"]["name"])
+}
+
+/// What the claims of a pod ask for.
+fn asked<'a>(pod: &'a Value, case: &'a Case) -> impl Iterator<Item = &'a Value> {
+    let made = case.of_kind("ResourceClaimTemplate").filter(|t| names(pod, t, "resourceClaimTemplateName"));
+    let named = case.of_kind("ResourceClaim").filter(|c| names(pod, c, "resourceClaimName"));
+    made.map(|t| &t["spec"]["spec"]["devices"]).chain(named.map(|c| &c["spec"]["devices"]))
+}
+
+/// Requests without alternatives.
+fn exact<'a>(pod: &'a Value, case: &'a Case) -> impl Iterator<Item = &'a Value> {
+    asked(pod, case).flat_map(|d| list(&d["requests"])).map(|r| &r["exactly"])
+}
+
 /// Names of all rules that clusters are to exercise.
 pub(crate) fn all() -> Vec<&'static str> {
     let affinity = if crate::generate::POD_AFFINITY > 0 { &OF_AFFINITY[..] } else { &[] };
-    let of_pods = OF_PODS.iter().chain(affinity).map(|(name, _)| *name);
-    of_pods.chain(OF_CASES.iter().map(|(name, _)| *name)).chain(["pods that fit nowhere"]).collect()
+    let of_pods = OF_PODS.iter().chain(affinity).chain(&OF_DEVICES).map(|(name, _)| *name);
+    of_pods
+        .chain(OF_CASES.iter().chain(&OF_DEVICE_CASES).map(|(name, _)| *name))
+        .chain(["pods that fit nowhere"])
+        .collect()
 }
 
 /// Names of the rules that a cluster exercises.
 pub(crate) fn exercised(case: &Case, plan: &Plan) -> BTreeSet<&'static str> {
-    let of_pods =
-        OF_PODS.iter().chain(&OF_AFFINITY).filter(|(_, states)| case.pending().any(|pod| states(pod, case)));
-    let of_case = OF_CASES.iter().filter(|(_, states)| states(case));
+    let of_pods = OF_PODS
+        .iter()
+        .chain(&OF_AFFINITY)
+        .chain(&OF_DEVICES)
+        .filter(|(_, states)| case.pending().any(|pod| states(pod, case)));
+    let of_case = OF_CASES.iter().chain(&OF_DEVICE_CASES).filter(|(_, states)| states(case));
     let nowhere = (!plan.unplaced.is_empty()).then_some("pods that fit nowhere");
     of_pods.map(|(name, _)| *name).chain(of_case.map(|(name, _)| *name)).chain(nowhere).collect()
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::device;
 use super::plan::NodeToBe;
 use super::provisioner;
 use super::watcher::{Seen, Watcher};
@@ -18,6 +19,7 @@ use crate::case::{Case, key};
 use crate::client::Client;
 use crate::control_plane::{ControlPlane, Options};
 use crate::daemon;
+use crate::generate::device::slice;
 use crate::generate::volume::{claim_of, volume_of};
 
 /// Keeps a pod that is being deleted.
@@ -34,6 +36,10 @@ pub(crate) struct Stage {
     plane: ControlPlane,
     watcher: Watcher,
     barriers: u64,
+    /// Whether the cluster has devices.
+    devices: bool,
+    /// What its claims of devices are made from.
+    templates: Vec<Value>,
 }
 
 impl Stage {
@@ -43,7 +49,11 @@ impl Stage {
         provisioner::start(plane.client())?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BARRIER}});
         plane.client().create("/api/v1/namespaces", &namespace)?;
-        Ok(Self { plane, watcher, barriers: 0 })
+        plane.client().create("/apis/resource.k8s.io/v1/deviceclasses", &json!({
+            "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": BARRIER},
+            "spec": {"selectors": [{"cel": {"expression": format!("device.driver == '{BARRIER}.example.com'")}}]},
+        }))?;
+        Ok(Self { plane, watcher, barriers: 0, devices: false, templates: Vec::new() })
     }
 
     fn client(&self) -> &Client {
@@ -56,11 +66,13 @@ impl Stage {
     }
 
     /// Makes all of a cluster but its pending pods.
-    pub(crate) fn set_up(&self, case: &Case) -> Result<()> {
+    pub(crate) fn set_up(&mut self, case: &Case) -> Result<()> {
+        self.devices = case.of_kind("DeviceClass").next().is_some();
+        self.templates = case.of_kind("ResourceClaimTemplate").cloned().collect();
         for object in &case.objects {
             match object["kind"].as_str().unwrap_or_default() {
                 // Those stay, and are the same in all clusters.
-                "Namespace" | "StorageClass" | "PriorityClass" => {
+                "Namespace" | "StorageClass" | "PriorityClass" | "DeviceClass" => {
                     let path = collection(object)?;
                     let answer = self.client().send("POST", &path, "application/json", Some(object))?;
                     anyhow::ensure!(
@@ -70,7 +82,10 @@ impl Stage {
                         answer.body["message"]
                     );
                 }
-                "Node" | "CSINode" | "PersistentVolume" | "PersistentVolumeClaim" => self.create(object)?,
+                "Node" | "CSINode" | "PersistentVolume" | "PersistentVolumeClaim" | "ResourceSlice" => {
+                    self.create(object)?;
+                }
+                "ResourceClaim" => self.claim(object)?,
                 _ => {}
             }
         }
@@ -126,10 +141,18 @@ impl Stage {
         let uid = made["metadata"]["uid"].as_str().context("the API server gives pods a uid")?.to_owned();
         for claim in ephemeral_claims(pod) {
             let mut claim = claim;
-            claim["metadata"]["ownerReferences"] = json!([{
-                "apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": uid, "controller": true,
-            }]);
+            claim["metadata"]["ownerReferences"] = owner(pod, &uid);
             self.create(&claim)?;
+        }
+        let made: Vec<Value> = device::made_for(pod, &self.templates);
+        if !made.is_empty() {
+            for claim in &made {
+                let mut claim = claim.clone();
+                claim["metadata"]["ownerReferences"] = owner(pod, &uid);
+                self.create(&claim)?;
+            }
+            let statuses = json!({"status": {"resourceClaimStatuses": device::statuses(&made)}});
+            self.client().patch(&format!("{}/status", path_of(pod)?), &statuses)?;
         }
         Ok(uid)
     }
@@ -152,6 +175,14 @@ impl Stage {
         for claim in ephemeral_claims(pod) {
             self.client().delete(&path_of(&claim)?)?;
             any = true;
+        }
+        for claim in device::made_for(pod, &self.templates) {
+            self.delete_claim(&path_of(&claim)?)?;
+            any = true;
+        }
+        for claim in case.of_kind("ResourceClaim").filter(|c| device::uses(pod, c) && c["status"].is_null()) {
+            any = true;
+            self.leave(&path_of(claim)?, &pod["metadata"]["name"])?;
         }
         let users = |claim: &Value| case.pending().filter(|p| uses(p, claim)).count();
         for claim in unbound_claims(case).filter(|claim| uses(pod, claim)) {
@@ -184,6 +215,39 @@ impl Stage {
         self.watcher.wait(uids, what, ready)
     }
 
+    /// Makes a claim of devices, which may have some already.
+    fn claim(&self, claim: &Value) -> Result<()> {
+        self.create(claim)?;
+        if !claim["status"].is_null() {
+            self.client()
+                .patch(&format!("{}/status", path_of(claim)?), &json!({"status": claim["status"]}))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes a claim of devices, whoever wants to keep it.
+    fn delete_claim(&self, path: &str) -> Result<()> {
+        let free = json!({"metadata": {"finalizers": null}});
+        self.client().send("PATCH", path, "application/merge-patch+json", Some(&free))?;
+        self.client().delete(path)
+    }
+
+    /// Takes a pod off the users of a claim; the last one gives its devices back.
+    fn leave(&self, path: &str, pod: &Value) -> Result<()> {
+        let claim = self.client().get(path)?;
+        let users = claim["status"]["reservedFor"].as_array().cloned().unwrap_or_default();
+        let rest: Vec<&Value> = users.iter().filter(|user| user["name"] != *pod).collect();
+        if rest.len() == users.len() {
+            return Ok(());
+        }
+        let mut status = json!({"reservedFor": rest});
+        if rest.is_empty() {
+            status = json!({"reservedFor": null, "allocation": null});
+        }
+        self.client().patch(&format!("{path}/status"), &json!({"status": status}))?;
+        Ok(())
+    }
+
     /// Returns when the scheduler knows all there is.
     pub(crate) fn barrier(&mut self) -> Result<()> {
         self.barriers += 1;
@@ -195,7 +259,7 @@ impl Stage {
         }))?;
         self.create(&volume_of(&name, BARRIER, &name, None, false))?;
         self.create(&claim_of(BARRIER, &name, "barrier", Some(&name)))?;
-        let pod = json!({
+        let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": BARRIER},
             "spec": {
                 "nodeSelector": labels, "tolerations": [{"operator": "Exists"}],
@@ -203,6 +267,16 @@ impl Stage {
                 "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}],
             },
         });
+        if self.devices {
+            let driver = format!("{BARRIER}.example.com");
+            self.create(&slice(&name, 0, &driver, &json!([{"name": "device"}])))?;
+            self.create(&json!({
+                "apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim",
+                "metadata": {"name": name, "namespace": BARRIER},
+                "spec": {"devices": {"requests": [{"name": "one", "exactly": {"deviceClassName": BARRIER}}]}},
+            }))?;
+            pod["spec"]["resourceClaims"] = json!([{"name": "one", "resourceClaimName": name}]);
+        }
         let made = self.client().create(&collection(&pod)?, &pod)?;
         let uid = made["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
         self.watcher.wait(&[uid], "a barrier", |seen| seen[0].node.is_some())?;
@@ -225,6 +299,19 @@ impl Stage {
             for namespace in &namespaces {
                 self.client().delete(&format!("/api/v1/namespaces/{namespace}/{kind}"))?;
             }
+        }
+        if self.devices {
+            for namespace in &namespaces {
+                let all = format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims");
+                let claims = self.client().get(&all)?;
+                for claim in claims["items"].as_array().into_iter().flatten() {
+                    self.delete_claim(&format!(
+                        "{all}/{}",
+                        claim["metadata"]["name"].as_str().unwrap_or_default()
+                    ))?;
+                }
+            }
+            self.client().delete("/apis/resource.k8s.io/v1/resourceslices")?;
         }
         for all in ["/api/v1/nodes", "/api/v1/persistentvolumes", "/apis/storage.k8s.io/v1/csinodes"] {
             self.client().delete(all)?;
@@ -261,6 +348,11 @@ fn uses(pod: &Value, claim: &Value) -> bool {
         && volumes(pod).any(|v| v["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"])
 }
 
+/// That an object belongs to a pod.
+fn owner(pod: &Value, uid: &str) -> Value {
+    json!([{"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": uid, "controller": true}])
+}
+
 /// The claims that the ephemeral volumes of a pod become.
 fn ephemeral_claims(pod: &Value) -> Vec<Value> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -286,6 +378,9 @@ fn collection(object: &Value) -> Result<String> {
         "CSINode" => "/apis/storage.k8s.io/v1/csinodes".to_owned(),
         "StorageClass" => "/apis/storage.k8s.io/v1/storageclasses".to_owned(),
         "PriorityClass" => "/apis/scheduling.k8s.io/v1/priorityclasses".to_owned(),
+        "DeviceClass" => "/apis/resource.k8s.io/v1/deviceclasses".to_owned(),
+        "ResourceSlice" => "/apis/resource.k8s.io/v1/resourceslices".to_owned(),
+        "ResourceClaim" => format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims"),
         other => anyhow::bail!("a {other} cannot be made on the control plane"),
     })
 }

@@ -5,6 +5,7 @@
 //! and seldom enough that most pods have somewhere to go.
 
 mod catalog;
+pub(crate) mod device;
 pub(crate) mod node;
 mod pod;
 mod pool;
@@ -35,7 +36,11 @@ pub(crate) fn generate(seed: u64) -> Case {
     let nodes = node::generate(random, &catalog, &pools);
     let mut objects = Vec::new();
     objects.extend(NAMESPACES.map(|(name, tier)| {
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"tier": tier}}})
+        // Only there may claims watch over devices.
+        let watch = json!(if name == "lab" { "true" } else { "false" });
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": name, "labels": {"tier": tier, "resource.kubernetes.io/admin-access": watch},
+        }})
     }));
     objects.extend(priority_classes());
     objects.extend(volume::storage_classes());
@@ -49,7 +54,9 @@ pub(crate) fn generate(seed: u64) -> Case {
     objects.extend(volumes.objects);
     objects.extend(running);
     objects.extend(pending);
-    Case { catalog, objects }
+    let mut case = Case { catalog, objects };
+    device::add(seed, &mut case);
+    case
 }
 
 /// Neither preempts, so that no pod makes room for itself: whether one is to wait or to preempt is not what is tried here.
