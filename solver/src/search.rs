@@ -30,6 +30,10 @@ const QUICK_STEPS: u64 = 2_000_000;
 /// Rounds of column generation, of which every few are rounded to a packing.
 const ROUNDS: u32 = 60;
 const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
+/// Balanced effort stops after this many rounds of which none closed much of the gap,
+const STALLED: u32 = 18;
+/// which is this share of it.
+const MUCH: f64 = 0.03;
 /// Shares of the bins, the worst of them, that repacking takes apart.
 const SHARES: [f64; 4] = [0.02, 0.05, 0.1, 0.3];
 /// Fractions of a bin above which rounding buys it.
@@ -252,11 +256,12 @@ impl<'a> Search<'a> {
     ) {
         let demand = self.stock.by_lot(wanted);
         let mut offer = menu.thin;
-        for round in 1..=ROUNDS {
+        let (mut least, mut closed) = (f64::INFINITY, 0);
+        for number in 1..=ROUNDS {
             if self.stopped() || self.good_enough(best.as_ref()) {
                 return;
             }
-            let mut tell = |stage| progress(stage, u64::from(round), u64::from(ROUNDS));
+            let mut tell = |stage| progress(stage, u64::from(number), u64::from(ROUNDS));
             tell(stage::MASTER);
             let Some(prices) = columns.solve(self.model, &demand) else { return };
             *values = prices;
@@ -267,7 +272,7 @@ impl<'a> Search<'a> {
                 offer = menu.whole;
                 more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
             }
-            if more && round % ROUNDS_BETWEEN_ROUNDINGS != 0 && round != ROUNDS {
+            if more && number % ROUNDS_BETWEEN_ROUNDINGS != 0 && number != ROUNDS {
                 continue;
             }
             tell(stage::ROUNDING);
@@ -288,6 +293,13 @@ impl<'a> Search<'a> {
                 if !self.prove(columns, values) && !more {
                     return;
                 }
+            }
+            let gap = self.gap(best.as_ref());
+            if gap <= least * (1.0 - MUCH) {
+                (least, closed) = (gap, number);
+            }
+            if number - closed >= STALLED && self.options.effort < Effort::Thorough {
+                return;
             }
         }
     }
@@ -404,10 +416,14 @@ impl<'a> Search<'a> {
     /// Whether the asked-for gap is reached.
     fn good_enough(&self, best: Option<&(Incumbent, Budget)>) -> bool {
         let gap = if self.options.effort == Effort::Thorough { 1e-6 } else { self.options.gap };
-        best.is_some_and(|(found, _)| {
-            let cost = (found.cost(self.model) + self.incumbent.cost(self.model)) as f64;
-            found.unpacked() == 0 && cost <= self.bound as f64 * (1.0 + gap)
-        })
+        self.gap(best) <= gap
+    }
+
+    /// The relative gap of the best so far; without end where it leaves pods over.
+    fn gap(&self, best: Option<&(Incumbent, Budget)>) -> f64 {
+        let Some((found, _)) = best.filter(|(found, _)| found.unpacked() == 0) else { return f64::INFINITY };
+        let cost = (found.cost(self.model) + self.incumbent.cost(self.model)) as f64;
+        if cost <= self.bound as f64 { 0.0 } else { cost / (self.bound as f64).max(1e-9) - 1.0 }
     }
 
     /// Lets what is left into the holes of bins bought in earlier stages.
