@@ -22,6 +22,8 @@ use crate::model::{Model, copies};
 const SCALE: i128 = 1 << 40;
 /// Of the LP, relative.
 const TOLERANCE: f64 = 1e-5;
+/// Groups with so much in common of what they sell together share one λ.
+const ALIKE: f64 = 0.8;
 /// Beyond this many LP variables the groups share one λ: still a bound, a looser one, in good time.
 const MAX_VARIABLES: usize = 3000;
 
@@ -52,7 +54,7 @@ pub(crate) fn resource_prices(model: &Model<'_>, relaxed: &Relaxation) -> Resour
     if relaxed.kinds.is_empty() {
         return ResourcePrices::default();
     }
-    let mut groups = groups(relaxed);
+    let mut groups = groups(model, relaxed);
     let dims = model.kinds.dims.len() + relaxed.allowed.len();
     if groups.len() * dims + relaxed.parts.len() > MAX_VARIABLES {
         let kinds = relaxed.kinds.iter().collect();
@@ -65,13 +67,49 @@ pub(crate) fn resource_prices(model: &Model<'_>, relaxed: &Relaxation) -> Resour
     total(model, &groups, &exact, relaxed)
 }
 
-/// Kinds grouped by the parts that they take.
-fn groups(relaxed: &Relaxation) -> Vec<Group<'_>> {
-    let mut by_parts = BTreeMap::<&[u32], Vec<&Open>>::new();
+/// Kinds grouped by the parts that they take. Groups that sell about the same, as zones do, become one with the parts and
+/// kinds of all: one λ for each has a fraction of the rows, and where the same is sold it proves nearly as much.
+fn groups<'r>(model: &Model<'_>, relaxed: &'r Relaxation) -> Vec<Group<'r>> {
+    let mut by_parts = BTreeMap::<&[u32], Vec<&'r Open>>::new();
     for open in &relaxed.kinds {
         by_parts.entry(&open.parts).or_default().push(open);
     }
-    by_parts.into_iter().map(|(parts, kinds)| Group { kinds, parts: parts.to_vec() }).collect()
+    let mut all: Vec<Group<'r>> =
+        by_parts.into_iter().map(|(parts, kinds)| Group { kinds, parts: parts.to_vec() }).collect();
+    // The largest first: what is sold in few places joins what is sold in many.
+    all.sort_by(|a, b| b.kinds.len().cmp(&a.kinds.len()).then_with(|| a.parts.cmp(&b.parts)));
+    let mut merged: Vec<(Vec<Ware<'r>>, Group<'r>)> = Vec::new();
+    for group in all {
+        let wares = wares(model, &group);
+        match merged.iter_mut().find(|(other, _)| alike(other, &wares)) {
+            None => merged.push((wares, group)),
+            Some((_, host)) => {
+                host.kinds.extend(group.kinds);
+                host.parts.extend(group.parts);
+                host.parts.sort_unstable();
+                host.parts.dedup();
+            }
+        }
+    }
+    merged.into_iter().map(|(_, group)| group).collect()
+}
+
+/// What a bin is to a bound: price and room.
+type Ware<'r> = (i64, &'r [i64]);
+
+/// What a group sells, sorted.
+fn wares<'r>(model: &Model<'_>, group: &Group<'r>) -> Vec<Ware<'r>> {
+    let mut wares: Vec<Ware<'r>> =
+        group.kinds.iter().map(|open| (kind(model, open.kind).price, open.room.as_slice())).collect();
+    wares.sort_unstable();
+    wares.dedup();
+    wares
+}
+
+/// Whether two lists have nearly everything in common.
+fn alike(a: &[Ware<'_>], b: &[Ware<'_>]) -> bool {
+    let common = b.iter().filter(|ware| a.binary_search(ware).is_ok()).count();
+    common as f64 >= ALIKE * (a.len() + b.len() - common) as f64
 }
 
 /// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
