@@ -9,20 +9,23 @@
 
 mod diff;
 mod filter;
+mod import;
 mod table;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Subcommand, ValueEnum};
 use stowage_api::well_known::CPU;
-use stowage_pricing::{Catalog, InstanceType, Settings, Share, to_json};
+use stowage_pricing::{Catalog, InstanceType, Settings, Share, Timestamp, to_json};
 
 pub(crate) use self::filter::{Filters, accelerators, memory, vcpus};
 pub(crate) use self::table::summary;
 
 use self::diff::DiffArgs;
 use self::filter::resource;
+use self::import::ImportArgs;
 use crate::failure::{Exit, Failure};
 use crate::input;
 use crate::terminal::{self, ColorChoice};
@@ -114,6 +117,8 @@ pub(crate) struct CatalogArgs {
 enum CatalogCommand {
     /// What has changed between two catalogues: types, zones, prices, and what nodes hold
     Diff(DiffArgs),
+    /// Make a catalogue of any region from saved answers of AWS
+    Import(ImportArgs),
 }
 
 /// Orders of types.
@@ -146,6 +151,7 @@ enum Form {
 pub(crate) fn run(args: &CatalogArgs, color: ColorChoice) -> Result<Exit, Failure> {
     match &args.command {
         Some(CatalogCommand::Diff(diff)) => return diff::run(diff, color),
+        Some(CatalogCommand::Import(import)) => return import::run(import, now()),
         None => {}
     }
     let catalog = args.source.load()?;
@@ -156,6 +162,12 @@ pub(crate) fn run(args: &CatalogArgs, color: ColorChoice) -> Result<Exit, Failur
     };
     terminal::print(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// The clock, for what ends at some moment.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// The types that pass the filters, with the offerings that do, in order.

@@ -8,6 +8,7 @@ use stowage_api::well_known::{CAPACITY_TYPE, ON_DEMAND, SPOT, ZONE};
 
 use stowage_api::Operator;
 
+use crate::aws::offerings::Locations;
 use crate::catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 use crate::error::Error;
 use crate::facts::{PriceFacts, TypeFacts, ZoneFacts, read_ranges};
@@ -21,6 +22,36 @@ const PRICES: &[u8] = include_bytes!("../data/prices.json.gz");
 pub(crate) fn type_facts() -> Result<&'static [TypeFacts], Error> {
     static FACTS: OnceLock<Result<Vec<TypeFacts>, Error>> = OnceLock::new();
     FACTS.get_or_init(|| read(TYPES)).as_deref().map_err(Clone::clone)
+}
+
+/// The zones of a region that offer each type; `None` where they are not embedded.
+///
+/// # Errors
+/// Where the embedded data is damaged: a defect of the build.
+pub fn locations(region: &str) -> Result<Option<Locations>, Error> {
+    let zones = read::<ZoneFacts>(ZONES)?;
+    let Some(in_zones) = zones.regions.get(region) else { return Ok(None) };
+    let mut locations = Locations::new();
+    for (zone, ranges) in in_zones {
+        for at in positions(zone, ranges, &zones)? {
+            locations.entry(zones.types[at].clone()).or_default().insert(zone.clone());
+        }
+    }
+    Ok(Some(locations))
+}
+
+/// The day of the embedded on-demand prices of a region, and the prices; `None` where none are embedded.
+///
+/// # Errors
+/// Where the embedded data is damaged: a defect of the build.
+pub fn on_demand_prices(region: &str) -> Result<Option<(String, BTreeMap<String, f64>)>, Error> {
+    let mut prices = read::<PriceFacts>(PRICES)?;
+    Ok(prices.regions.remove(region).map(|of| (prices.date, of)))
+}
+
+fn positions(zone: &str, ranges: &str, zones: &ZoneFacts) -> Result<Vec<usize>, Error> {
+    read_ranges(ranges, zones.types.len())
+        .ok_or_else(|| Error::Embedded(format!("zone {zone}: bad ranges {ranges:?}")))
 }
 
 /// Regions whose catalogue is embedded: both their zones and their prices are known. Sorted.
@@ -50,9 +81,7 @@ impl Catalog {
         };
         let mut zones_of = BTreeMap::<&str, Vec<&str>>::new();
         for (zone, ranges) in in_zones {
-            let positions = read_ranges(ranges, zones.types.len())
-                .ok_or_else(|| Error::Embedded(format!("zone {zone}: bad ranges {ranges:?}")))?;
-            for at in positions {
+            for at in positions(zone, ranges, &zones)? {
                 zones_of.entry(&zones.types[at]).or_default().push(zone);
             }
         }

@@ -22,6 +22,7 @@
 //! # Ok::<(), stowage_pricing::Error>(())
 //! ```
 
+mod assemble;
 pub mod aws;
 mod catalog;
 mod commitment;
@@ -45,12 +46,13 @@ mod time;
 mod unavailable;
 mod volume;
 
+pub use assemble::{Assembled, LeftOut, Region, Why};
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 pub use commitment::{
     Bill, Budget, Commitments, CommittedOffer, Nodes, PlanKind, ReservedInstances, SavingsPlan, size_units,
 };
 pub use diff::{CatalogDiff, LabelMove, OfferedIn, PriceMove, ResourceMove};
-pub use embedded::priced_regions;
+pub use embedded::{locations as embedded_locations, on_demand_prices as embedded_prices, priced_regions};
 pub use error::Error;
 pub use glob::fits_glob;
 pub use learnt::{LearntCapacity, LearntError};

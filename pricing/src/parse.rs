@@ -1,11 +1,11 @@
 //! Reading a catalogue file: from bytes to a JSON array, and from its elements to instance types.
 //!
 //! The shape is that of the instance-type file of Karpenter's KWOK provider, with `overhead`, `labels` and, on offerings,
-//! `Estimated` besides; docs and messages call the fields by their first spelling below.
+//! `Estimated` and `ReservationCapacity` besides; docs and messages call the fields by their first spelling below.
 //!
 //! ```text
 //! [{name, architecture = amd64, operatingSystems = [linux], resources, overhead = {}, labels = {},
-//!   offerings: [{Price|price, Available|available, Estimated|estimated = false,
+//!   offerings: [{Price|price, Available|available, Estimated|estimated = false, ReservationCapacity = no limit,
 //!                Requirements|requirements: [{key, operator, values = []}]}]}]
 //! ```
 //!

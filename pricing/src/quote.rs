@@ -231,6 +231,11 @@ impl PriceBook {
         self.spot.get(name)?.get(zone).copied()
     }
 
+    /// Whether it has any spot price.
+    pub fn knows_spot(&self) -> bool {
+        !self.spot.is_empty()
+    }
+
     /// Fargate's rates.
     pub const fn fargate(&self) -> Option<Quote<FargateRates>> {
         self.fargate

@@ -54,6 +54,9 @@ fn write_offering(out: &mut String, offering: &Offering) -> fmt::Result {
     if offering.estimated {
         out.push_str(r#""Estimated": true, "#);
     }
+    if let Some(limit) = offering.limit {
+        write!(out, r#""ReservationCapacity": {limit}, "#)?;
+    }
     out.push_str(r#""Requirements": ["#);
     for (i, requirement) in offering.requirements.iter().enumerate() {
         let separator = if i == 0 { "" } else { ", " };

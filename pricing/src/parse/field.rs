@@ -66,6 +66,17 @@ pub(super) fn flag(value: &Value) -> Result<bool, Problem> {
     value.as_bool().ok_or_else(|| Problem::new(format!("is {}; write true or false, unquoted", noun(value))))
 }
 
+/// A whole number of at least zero.
+pub(super) fn whole(value: &Value) -> Result<u32, Problem> {
+    let whole = value.as_u64().and_then(|n| u32::try_from(n).ok());
+    whole.ok_or_else(|| match value {
+        Value::Number(number) => {
+            Problem::new(format!("{number} is no count; write a whole number such as 3"))
+        }
+        other => Problem::new(format!("is {}; write a whole number such as 3", noun(other))),
+    })
+}
+
 /// An array of texts, each with its position in messages.
 pub(super) fn texts(value: &Value, example: &str) -> Result<Vec<String>, Problem> {
     let entries = array(value, &format!("[{example:?}]"))?.iter().enumerate();

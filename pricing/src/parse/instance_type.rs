@@ -185,13 +185,15 @@ fn offering(entry: &Value) -> Result<Vec<Offering>, Problem> {
         None => false,
         Some(value) => field::flag(value).map_err(|p| p.within("Estimated"))?,
     };
+    let limit = match field::find(object, &["ReservationCapacity", "reservationCapacity"]) {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(field::whole(value).map_err(|p| p.within("ReservationCapacity"))?),
+    };
     let wanted = "name the zone and capacity type";
     let requirements = field::need(object, &["Requirements", "requirements"], wanted)?;
     let requirements = read_requirements(requirements).map_err(|p| p.within("Requirements"))?;
     let offerings = combinations(requirements)?.into_iter();
-    Ok(offerings
-        .map(|requirements| Offering { price, available, estimated, limit: None, requirements })
-        .collect())
+    Ok(offerings.map(|requirements| Offering { price, available, estimated, limit, requirements }).collect())
 }
 
 /// The requirements, by key.

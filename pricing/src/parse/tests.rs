@@ -179,6 +179,18 @@ fn offerings() {
 }
 
 #[test]
+fn limits() {
+    let with_limit = |limit: &str| with("0.1008", &format!("0.1008, \"ReservationCapacity\": {limit}"));
+    let limit = |text: &str| parse(&with_limit(text)).map(|c| c.types[0].offerings[0].limit).ok();
+    assert_eq!([limit("3"), limit("null"), limit("-1")], [Some(Some(3)), Some(None), None]);
+    assert!(
+        message(&with_limit("1.5"))
+            .contains("ReservationCapacity: 1.5 is no count; write a whole number such as 3")
+    );
+    assert!(message(&with_limit("\"3\"")).contains("ReservationCapacity: is a text; write a whole number"));
+}
+
+#[test]
 fn offerings_that_repeat_or_explode() {
     let offering = r#"{"Price": 1, "Available": true, "Requirements": [
         {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]},

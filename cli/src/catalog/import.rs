@@ -1,0 +1,268 @@
+//! `stowage catalog import`: a catalogue of any region from answers of AWS that were saved to files.
+//!
+//! ```text
+//! describe-instance-types ──────────┐ (else: compiled in)
+//! describe-instance-type-offerings ─┤ (else: compiled in)
+//! get-products, or a download ──────┼─▶ catalogue on standard output, what is left out on standard error
+//! describe-spot-price-history ──────┤ (else: estimated)
+//! describe-subnets, …-reservations ─┘
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use stowage_pricing::aws::{
+    self, Answer, AnswerError, PassedOver, capacity_reservations, instance_types, offerings, spot_history,
+};
+use stowage_pricing::{
+    PriceBook, Region, Settings, Share, Timestamp, embedded_locations, embedded_prices, facts,
+};
+
+use crate::failure::{Exit, Failure};
+use crate::text::safe;
+use crate::{input, terminal};
+
+const ANSWERS: &str = "Answers of AWS, as `aws … --output json` prints them";
+
+/// Elements of an answer that are named when they cannot be used; the others are counted.
+const NAMED: usize = 3;
+
+/// Options of `stowage catalog import`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+A catalogue of eu-west-1 with what is compiled in, and prices of today:
+  aws pricing get-products --region us-east-1 --service-code AmazonEC2 --output json --filters \\
+    Type=TERM_MATCH,Field=regionCode,Value=eu-west-1 Type=TERM_MATCH,Field=operatingSystem,Value=Linux \\
+    Type=TERM_MATCH,Field=preInstalledSw,Value=NA Type=TERM_MATCH,Field=capacitystatus,Value=Used > prices.json
+  aws ec2 describe-spot-price-history --region eu-west-1 --product-descriptions Linux/UNIX \\
+    --start-time $(date -u +%FT%TZ) --output json > spot.json
+  stowage catalog import --region eu-west-1 --prices prices.json --spot spot.json > catalog.json
+  stowage plan snapshot.json --catalog catalog.json")]
+pub(super) struct ImportArgs {
+    /// AWS region that the answers are about
+    #[arg(long, value_name = "REGION")]
+    region: String,
+
+    /// `aws pricing get-products`, or a downloaded price list [default: what is compiled in]
+    #[arg(long, value_name = "FILE", help_heading = ANSWERS)]
+    prices: Option<PathBuf>,
+
+    /// `aws ec2 describe-spot-price-history` [default: an estimate]
+    #[arg(long, value_name = "FILE", help_heading = ANSWERS)]
+    spot: Option<PathBuf>,
+
+    /// `aws ec2 describe-instance-types` [default: what is compiled in]
+    #[arg(long, value_name = "FILE", help_heading = ANSWERS)]
+    types: Option<PathBuf>,
+
+    /// `aws ec2 describe-instance-type-offerings --location-type availability-zone` [default: what is compiled in]
+    #[arg(long, value_name = "FILE", help_heading = ANSWERS)]
+    offerings: Option<PathBuf>,
+
+    /// `aws ec2 describe-subnets`: nodes can stand in their zones only
+    #[arg(long, value_name = "FILE", help_heading = ANSWERS)]
+    subnets: Option<PathBuf>,
+
+    /// `aws ec2 describe-capacity-reservations`
+    #[arg(long, value_name = "FILE", help_heading = ANSWERS)]
+    reservations: Option<PathBuf>,
+
+    /// Share of memory that the hypervisor and kernel keep of what EC2 advertises
+    #[arg(long, value_name = "SHARE", default_value = "7.5%")]
+    vm_memory_overhead_percent: Share,
+
+    /// Spot price to assume where there is no --spot, as a share of the on-demand price
+    #[arg(long, value_name = "SHARE", default_value = "35%")]
+    spot_price_share: Share,
+}
+
+/// Runs the command at `now`.
+///
+/// # Errors
+/// Where a file cannot be used, or something is missing that is not compiled in.
+pub(super) fn run(args: &ImportArgs, now: Timestamp) -> Result<Exit, Failure> {
+    let mut remarks = Vec::new();
+    let json = import(args, now, &mut remarks)?;
+    for remark in &remarks {
+        terminal::complain(&format!("note: {}\n", safe(remark)));
+    }
+    terminal::print(json.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+fn import(args: &ImportArgs, now: Timestamp, remarks: &mut Vec<String>) -> Result<String, Failure> {
+    let region = args.region.as_str();
+    let types = match &args.types {
+        Some(path) => read(path, instance_types::parse, remarks)?,
+        None => facts::embedded().map_err(Failure::new)?.to_vec(),
+    };
+    let locations = match &args.offerings {
+        Some(path) => read(path, offerings::parse_offerings, remarks)?,
+        None => embedded_locations(region).map_err(Failure::new)?.ok_or_else(|| {
+            Failure::new(format!("which zones of {region} offer which types is not compiled in")).hint(
+                format!(
+                    "give --offerings, from: aws ec2 describe-instance-type-offerings --region {region} \
+                     --location-type availability-zone --output json"
+                ),
+            )
+        })?,
+    };
+    let subnets =
+        args.subnets.as_ref().map(|path| read(path, offerings::parse_subnets, remarks)).transpose()?;
+    let reservations = match &args.reservations {
+        Some(path) => read(path, capacity_reservations::parse, remarks)?,
+        None => Vec::new(),
+    };
+    let book = prices(args, now, remarks)?;
+    let mut settings = Settings { spot_price_share: args.spot_price_share, ..Settings::default() };
+    settings.nodes.vm_memory_overhead = args.vm_memory_overhead_percent;
+    let assembled = Region {
+        types: &types,
+        locations: &locations,
+        subnets: subnets.as_deref(),
+        reservations: &reservations,
+        book: &book,
+        settings: &settings,
+        now,
+    }
+    .assemble();
+    remarks.extend(assembled.left_out.iter().map(ToString::to_string));
+    if !assembled.catalog.types.iter().flat_map(|t| &t.offerings).any(|o| o.available) {
+        return Err(Failure::new(format!("nothing can be bought in {region} with these answers"))
+            .hint("are they all of this region? what was left out is told above"));
+    }
+    Ok(assembled.catalog.to_json())
+}
+
+/// The prices: compiled in where there are some, and over them what the files say.
+fn prices(args: &ImportArgs, now: Timestamp, remarks: &mut Vec<String>) -> Result<PriceBook, Failure> {
+    let region = args.region.as_str();
+    let mut book = PriceBook::new(region);
+    match (embedded_prices(region).map_err(Failure::new)?, &args.prices) {
+        (Some((date, prices)), given) => {
+            book.seed_on_demand(date.parse().unwrap_or_default(), prices);
+            if given.is_none() {
+                remarks.push(format!("on-demand prices are those compiled in, of {date}"));
+            }
+        }
+        (None, Some(_)) => {}
+        (None, None) => {
+            return Err(Failure::new(format!("no prices of {region} are compiled in"))
+                .hint("give --prices; `stowage catalog import --help` shows how to get them"));
+        }
+    }
+    if let Some(path) = &args.prices {
+        let file = input::read(path)?;
+        let list = aws::price_list::parse(&file.bytes, region);
+        let list = list.map_err(|error| Failure::new(format!("{}: {error}", file.name)))?;
+        pass_over(&file.name, &list.passed_over, list.complete, remarks);
+        if list.on_demand.is_empty() {
+            return Err(Failure::new(format!("{} has no on-demand price of Linux in {region}", file.name)));
+        }
+        book.refresh_list(now, &Ok(list));
+    }
+    if let Some(path) = &args.spot {
+        let file = input::read(path)?;
+        let answer = spot_history::parse(&file.bytes);
+        let answer = answer.map_err(|error| Failure::new(format!("{}: {error}", file.name)))?;
+        pass_over(&file.name, &answer.passed_over, answer.complete, remarks);
+        book.refresh_spot(now, &Ok(answer));
+    }
+    Ok(book)
+}
+
+fn read<T>(
+    path: &Path,
+    parse: impl Fn(&[u8]) -> Result<Answer<T>, AnswerError>,
+    remarks: &mut Vec<String>,
+) -> Result<T, Failure> {
+    let file = input::read(path)?;
+    let answer = parse(&file.bytes).map_err(|error| Failure::new(format!("{}: {error}", file.name)))?;
+    pass_over(&file.name, &answer.passed_over, answer.complete, remarks);
+    Ok(answer.found)
+}
+
+fn pass_over(file: &str, passed_over: &[PassedOver], complete: bool, remarks: &mut Vec<String>) {
+    remarks.extend(passed_over.iter().take(NAMED).map(|p| format!("{file}: passed over {p}")));
+    if passed_over.len() > NAMED {
+        remarks.push(format!("{file}: passed over {} more", passed_over.len() - NAMED));
+    }
+    if !complete {
+        remarks.push(format!("{file} is not complete: a page is missing, so something may be, too"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use stowage_pricing::Catalog;
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_seconds(1_784_548_800);
+
+    fn args(region: &str) -> ImportArgs {
+        ImportArgs {
+            region: region.to_owned(),
+            prices: None,
+            spot: None,
+            types: None,
+            offerings: None,
+            subnets: None,
+            reservations: None,
+            vm_memory_overhead_percent: "7.5%".parse().unwrap(),
+            spot_price_share: "35%".parse().unwrap(),
+        }
+    }
+
+    /// A file of its own for each name.
+    fn file(name: &str, text: &str) -> Option<PathBuf> {
+        let folder = std::env::temp_dir().join(format!("stowage-import-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        Some(path)
+    }
+
+    const LIST: &str = r#"{"PriceList": ["{\"product\": {\"productFamily\": \"Compute Instance\", \"attributes\":
+        {\"instanceType\": \"m7i.large\", \"regionCode\": \"eu-west-1\", \"operatingSystem\": \"Linux\", \"tenancy\": \"Shared\",
+         \"preInstalledSw\": \"NA\", \"capacitystatus\": \"Used\"}}, \"terms\": {\"OnDemand\": {\"a\": {\"priceDimensions\":
+        {\"b\": {\"pricePerUnit\": {\"USD\": \"0.1123500000\"}}}}}}}"]}"#;
+
+    #[test]
+    fn a_region_whose_prices_are_not_compiled_in() {
+        let spot = r#"{"SpotPriceHistory": [{"InstanceType": "m7i.large", "AvailabilityZone": "eu-west-1a",
+            "SpotPrice": "0.05", "Timestamp": "2026-07-20T11:20:00Z"}, {"InstanceType": "odd"}], "NextToken": "x"}"#;
+        let args = ImportArgs {
+            prices: file("prices.json", &LIST.replace('\n', " ")),
+            spot: file("spot.json", spot),
+            ..args("eu-west-1")
+        };
+        let mut remarks = Vec::new();
+        let json = import(&args, NOON, &mut remarks).unwrap();
+        let catalog = Catalog::parse(json.as_bytes(), "c.json").unwrap();
+        let [m7i] = catalog.types.as_slice() else { panic!("{} types", catalog.types.len()) };
+        let price = |kind: &str| m7i.cheapest(|o| o.capacity_type() == kind).map(|o| (o.price, o.estimated));
+        assert_eq!((price("on-demand"), price("spot")), (Some((0.112_35, false)), Some((0.05, false))));
+        let all = remarks.join("\n");
+        for part in [
+            "passed over odd: missing field",
+            "spot.json is not complete",
+            "without an on-demand price, so not offered",
+            "without a spot price in some zones",
+        ] {
+            assert!(all.contains(part), "{part}: {all}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_says_how_to_get_it() {
+        let error = |args: &ImportArgs| format!("{:?}", import(args, NOON, &mut Vec::new()).unwrap_err());
+        assert!(error(&args("eu-west-1")).contains("no prices of eu-west-1 are compiled in"));
+        assert!(error(&args("us-gov-west-1")).contains("which zones of us-gov-west-1 offer which types"));
+        let wrong = ImportArgs { prices: file("other.json", LIST), ..args("us-west-2") };
+        assert!(error(&wrong).contains("is not JSON"), "{}", error(&wrong));
+        let wrong = ImportArgs { prices: file("list.json", &LIST.replace('\n', " ")), ..args("us-west-2") };
+        assert!(error(&wrong).contains("has no on-demand price of Linux in us-west-2"));
+    }
+}
