@@ -65,14 +65,32 @@ pub struct Kubelet {
     /// Pods for each vCPU at most; zero sets no limit.
     pub pods_per_core: Option<u32>,
     /// Kept for kubelet and the container runtime: quantities, or expressions.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "amounts")]
     pub kube_reserved: BTreeMap<String, String>,
     /// Kept for the system: quantities, or expressions.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "amounts")]
     pub system_reserved: BTreeMap<String, String>,
     /// Signal → the amount or percentage below which pods are evicted at once.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "amounts")]
     pub eviction_hard: BTreeMap<String, String>,
+}
+
+/// Texts by name. YAML writes a bare `1` where kubelet wants `"1"`, and the API server lets it pass.
+fn amounts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Amount {
+        Text(String),
+        Whole(i64),
+        Decimal(f64),
+    }
+    let amounts = Option::<BTreeMap<String, Amount>>::deserialize(deserializer)?.unwrap_or_default();
+    let text = |amount| match amount {
+        Amount::Text(text) => text,
+        Amount::Whole(number) => number.to_string(),
+        Amount::Decimal(number) => number.to_string(),
+    };
+    Ok(amounts.into_iter().map(|(name, amount)| (name, text(amount))).collect())
 }
 
 /// A whole number of at least zero, or a text.
@@ -204,7 +222,7 @@ mod tests {
     fn reads_what_decides_about_capacity() {
         let class: Ec2NodeClass = serde_json::from_str(
             r#"{"spec": {"amiSelectorTerms": [{"alias": "al2023@latest"}], "instanceStorePolicy": "RAID0",
-                "kubelet": {"maxPods": 58, "podsPerCore": 10, "kubeReserved": {"cpu": "200m"},
+                "kubelet": {"maxPods": 58, "podsPerCore": 10, "kubeReserved": {"cpu": "200m", "pid": 100},
                             "evictionHard": {"memory.available": "5%"}, "clusterDNS": ["10.0.1.100"]},
                 "blockDeviceMappings": [{"deviceName": "/dev/xvda", "ebs": {"volumeSize": "100Gi"}}],
                 "networkInterfaces": [{"networkCardIndex": 0, "deviceIndex": 0, "interfaceType": "interface"},
@@ -215,7 +233,7 @@ mod tests {
         .expect("valid");
         let kubelet = class.spec.kubelet.expect("given");
         assert_eq!(kubelet.max_pods, Some(IntOrText::Int(58)));
-        assert_eq!(kubelet.kube_reserved["cpu"], "200m");
+        assert_eq!([&kubelet.kube_reserved["cpu"], &kubelet.kube_reserved["pid"]], ["200m", "100"]);
         assert_eq!(class.spec.block_device_mappings[0].ebs.volume_size, "100Gi".parse().ok());
         let interfaces = class.spec.network_interfaces.expect("given");
         assert_eq!(interfaces.iter().map(NetworkInterface::is_efa_only).collect::<Vec<_>>(), [false, true]);

@@ -22,6 +22,7 @@ pub mod object;
 mod read;
 mod requests;
 mod snapshot;
+mod suit;
 mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
@@ -29,3 +30,4 @@ pub use lower::{LowerError, LowerOptions, Lowered, PreferencePolicy, UNLIMITED, 
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};
 pub use snapshot::{LeftOut, Pod, Snapshot};
+pub use suit::{Suited, suit};

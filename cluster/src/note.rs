@@ -152,6 +152,8 @@ pub enum Rule {
     InstanceStore,
     /// `EC2NodeClasses`: subnets in only some of the zones that the catalogue offers.
     Subnets,
+    /// Instance types: offerings of which there are only so many.
+    LimitedOfferings,
 }
 
 impl Rule {
@@ -177,6 +179,7 @@ impl Rule {
                 "instanceStorePolicy of EC2NodeClasses: ephemeral storage is that of the catalogue"
             }
             Self::Subnets => "subnets of EC2NodeClasses: every zone of the catalogue is used",
+            Self::LimitedOfferings => "offerings with a ReservationCapacity: none is bought",
         }
     }
 
@@ -185,6 +188,7 @@ impl Rule {
         match self {
             Self::MinValues | Self::UnknownLimit => "NodePool",
             Self::Kubelet | Self::InstanceStore | Self::Subnets => "EC2NodeClass",
+            Self::LimitedOfferings => "instance type",
             Self::DaemonSetClaims => "DaemonSet",
             Self::PartitionableDevices | Self::ConsumableCapacity => "slice",
             Self::SharedDevices => "ResourceSlice",

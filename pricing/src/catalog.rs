@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
 use stowage_api::{DeviceTemplate, Operator, Quantity};
 
-use crate::facts::TypeFacts;
-use crate::node_config::{AmiFamily, NodeConfig};
+use crate::error::Error;
+use crate::facts::{self, TypeFacts};
+use crate::node_config::{AmiFamily, Misfit, NodeConfig};
 use crate::share::Share;
 use crate::{labels, overhead};
 
@@ -36,6 +37,10 @@ pub enum CatalogSource {
         price_date: String,
         /// What share of the on-demand price spot offerings were estimated at.
         spot_price_share: Share,
+        /// How nodes are set up.
+        nodes: Box<NodeConfig>,
+        /// Whether that is as somebody's `EC2NodeClass` says.
+        suited: bool,
     },
     /// Read from a file.
     File {
@@ -114,6 +119,43 @@ impl Catalog {
     /// The type of this name.
     pub fn find(&self, name: &str) -> Option<&InstanceType> {
         self.types.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|at| &self.types[at])
+    }
+
+    /// The catalogue for nodes that are set up otherwise: what pods may use is worked out anew, and types that such nodes do
+    /// not run on are left out, each with why. What a file states is taken as it is, so nothing changes there.
+    ///
+    /// ```
+    /// use stowage_pricing::{Catalog, NodeConfig, Settings};
+    ///
+    /// let catalog = Catalog::embedded("us-east-1", &Settings::default())?;
+    /// let crowded = NodeConfig { max_pods: Some(110), ..NodeConfig::default() };
+    /// let (suited, unsuited) = catalog.suited_to(&crowded)?;
+    /// assert_eq!(suited.find("m7i.large").map(|t| t.resources["pods"].to_string()).as_deref(), Some("110"));
+    /// assert_eq!(unsuited[0].0, "a1.2xlarge"); // Amazon Linux 2023 does not run there
+    /// # Ok::<(), stowage_pricing::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Where the embedded data is damaged.
+    pub fn suited_to(&self, config: &NodeConfig) -> Result<(Self, Vec<(String, Misfit)>), Error> {
+        let mut suited = self.clone();
+        let mut unsuited = Vec::new();
+        let CatalogSource::Embedded { nodes, suited: of_class, .. } = &mut suited.source else {
+            return Ok((suited, unsuited));
+        };
+        (**nodes, *of_class) = (config.clone(), true);
+        let known = facts::embedded()?;
+        suited.types.retain_mut(|of| {
+            let Ok(at) = known.binary_search_by(|facts| facts.name.cmp(&of.name)) else { return true };
+            if let Err(misfit) = config.runs_on(&known[at]) {
+                unsuited.push((of.name.clone(), misfit));
+                return false;
+            }
+            let offerings = std::mem::take(&mut of.offerings);
+            *of = InstanceType { offerings, ..InstanceType::of(&known[at], config) };
+            true
+        });
+        Ok((suited, unsuited))
     }
 
     /// Whether any available offering has an estimated price.

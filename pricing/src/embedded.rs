@@ -40,11 +40,14 @@ pub fn locations(region: &str) -> Result<Option<Locations>, Error> {
     Ok(Some(locations))
 }
 
+/// A day, and the on-demand prices of then by type.
+pub type DatedPrices = (String, BTreeMap<String, f64>);
+
 /// The day of the embedded on-demand prices of a region, and the prices; `None` where none are embedded.
 ///
 /// # Errors
 /// Where the embedded data is damaged: a defect of the build.
-pub fn on_demand_prices(region: &str) -> Result<Option<(String, BTreeMap<String, f64>)>, Error> {
+pub fn on_demand_prices(region: &str) -> Result<Option<DatedPrices>, Error> {
     let mut prices = read::<PriceFacts>(PRICES)?;
     Ok(prices.regions.remove(region).map(|of| (prices.date, of)))
 }
@@ -98,6 +101,8 @@ impl Catalog {
             region: region.to_owned(),
             price_date: prices.date,
             spot_price_share: settings.spot_price_share,
+            nodes: Box::new(settings.nodes.clone()),
+            suited: false,
         };
         Ok(Self { types, source })
     }

@@ -52,7 +52,9 @@ pub use commitment::{
     Bill, Budget, Commitments, CommittedOffer, Nodes, PlanKind, ReservedInstances, SavingsPlan, size_units,
 };
 pub use diff::{CatalogDiff, LabelMove, OfferedIn, PriceMove, ResourceMove};
-pub use embedded::{locations as embedded_locations, on_demand_prices as embedded_prices, priced_regions};
+pub use embedded::{
+    DatedPrices, locations as embedded_locations, on_demand_prices as embedded_prices, priced_regions,
+};
 pub use error::Error;
 pub use glob::fits_glob;
 pub use learnt::{LearntCapacity, LearntError};

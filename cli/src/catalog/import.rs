@@ -216,12 +216,12 @@ mod tests {
     }
 
     /// A file of its own for each name.
-    fn file(name: &str, text: &str) -> Option<PathBuf> {
+    fn file(name: &str, text: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("stowage-import-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join(name);
         fs::write(&path, text).unwrap();
-        Some(path)
+        path
     }
 
     const LIST: &str = r#"{"PriceList": ["{\"product\": {\"productFamily\": \"Compute Instance\", \"attributes\":
@@ -234,8 +234,8 @@ mod tests {
         let spot = r#"{"SpotPriceHistory": [{"InstanceType": "m7i.large", "AvailabilityZone": "eu-west-1a",
             "SpotPrice": "0.05", "Timestamp": "2026-07-20T11:20:00Z"}, {"InstanceType": "odd"}], "NextToken": "x"}"#;
         let args = ImportArgs {
-            prices: file("prices.json", &LIST.replace('\n', " ")),
-            spot: file("spot.json", spot),
+            prices: Some(file("prices.json", &LIST.replace('\n', " "))),
+            spot: Some(file("spot.json", spot)),
             ..args("eu-west-1")
         };
         let mut remarks = Vec::new();
@@ -260,9 +260,10 @@ mod tests {
         let error = |args: &ImportArgs| format!("{:?}", import(args, NOON, &mut Vec::new()).unwrap_err());
         assert!(error(&args("eu-west-1")).contains("no prices of eu-west-1 are compiled in"));
         assert!(error(&args("us-gov-west-1")).contains("which zones of us-gov-west-1 offer which types"));
-        let wrong = ImportArgs { prices: file("other.json", LIST), ..args("us-west-2") };
+        let wrong = ImportArgs { prices: Some(file("other.json", LIST)), ..args("us-west-2") };
         assert!(error(&wrong).contains("is not JSON"), "{}", error(&wrong));
-        let wrong = ImportArgs { prices: file("list.json", &LIST.replace('\n', " ")), ..args("us-west-2") };
+        let wrong =
+            ImportArgs { prices: Some(file("list.json", &LIST.replace('\n', " "))), ..args("us-west-2") };
         assert!(error(&wrong).contains("has no on-demand price of Linux in us-west-2"));
     }
 }

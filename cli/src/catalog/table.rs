@@ -143,7 +143,7 @@ pub(crate) fn summary(catalog: &Catalog, chosen: &[InstanceType]) -> String {
     };
     let estimates = chosen.iter().flat_map(|t| &t.offerings).any(|o| o.estimated);
     match &catalog.source {
-        CatalogSource::Embedded { region, price_date, spot_price_share } => {
+        CatalogSource::Embedded { region, price_date, spot_price_share, .. } => {
             let spot = format!("; ~ spot prices are estimated at {spot_price_share} of on-demand");
             let spot = if estimates { &spot } else { "" };
             format!("{shown} in {region}; on-demand prices of {price_date}{spot}.")

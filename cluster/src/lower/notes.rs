@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use stowage_api::well_known;
-use stowage_pricing::Catalog;
+use stowage_pricing::{Catalog, CatalogSource};
 use stowage_solver::NodePool;
 
 use crate::note::{Note, Rule};
@@ -100,16 +100,27 @@ impl Notes {
         }
     }
 
-    /// Settings of `EC2NodeClasses` that would change what can be bought.
+    /// Settings of `EC2NodeClasses` that would change what can be bought, and what of the catalogue is not.
     pub(super) fn of_node_classes(&mut self, snapshot: &Snapshot, catalog: &Catalog) {
-        let offered: BTreeSet<&str> =
-            catalog.types.iter().flat_map(|t| &t.offerings).map(stowage_pricing::Offering::zone).collect();
+        for of in
+            catalog.types.iter().filter(|t| t.offerings.iter().any(|o| o.available && o.limit.is_some()))
+        {
+            self.not_honoured(Rule::LimitedOfferings, || of.name.clone());
+        }
+        let offered: BTreeSet<&str> = catalog
+            .types
+            .iter()
+            .flat_map(|t| &t.offerings)
+            .filter(|o| o.available)
+            .map(stowage_pricing::Offering::zone)
+            .collect();
+        let suited = matches!(catalog.source, CatalogSource::Embedded { suited: true, .. });
         for class in &snapshot.node_classes {
             let name = || class.metadata.name.clone();
-            if class.spec.kubelet.is_some() {
+            if !suited && class.spec.kubelet.is_some() {
                 self.not_honoured(Rule::Kubelet, name);
             }
-            if class.spec.instance_store_policy.as_deref().is_some_and(|p| !p.is_empty()) {
+            if !suited && class.spec.instance_store_policy.as_deref().is_some_and(|p| !p.is_empty()) {
                 self.not_honoured(Rule::InstanceStore, name);
             }
             let zones: BTreeSet<&str> = class.status.subnets.iter().map(|s| s.zone.as_str()).collect();
