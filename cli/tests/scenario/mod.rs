@@ -31,6 +31,11 @@ fn documents(text: &str) -> Result<Vec<Value>, String> {
     Ok(documents.into_iter().filter(|d| !d.is_null()).collect())
 }
 
+/// The types of a catalogue file.
+fn types(name: &str) -> Result<Vec<Type>, String> {
+    serde_saphyr::from_str(&text_of(&folder().join(name))?).map_err(|e| format!("{name}: {e}"))
+}
+
 /// What scenarios have in common: `catalog.yaml` and `nodepool.yaml`.
 pub(crate) struct Shared {
     types: Vec<Type>,
@@ -39,9 +44,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn load() -> Result<Self, String> {
-        let types = serde_saphyr::from_str(&text_of(&folder().join("catalog.yaml"))?);
         let pool = documents(&text_of(&folder().join("nodepool.yaml"))?)?.pop().ok_or("no NodePool")?;
-        Ok(Self { types: types.map_err(|e| format!("catalog.yaml: {e}"))?, pool })
+        Ok(Self { types: types("catalog.yaml")?, pool })
     }
 
     /// Writes the catalogue, as the program reads it, into a folder.
@@ -80,7 +84,7 @@ pub(crate) struct Header {
     expect: Expect,
     /// Types instead of the shared ones.
     #[serde(default)]
-    catalog: Vec<Type>,
+    catalog: Types,
     /// More arguments of `stowage plan`.
     #[serde(default)]
     args: Vec<String>,
@@ -89,6 +93,20 @@ pub(crate) struct Header {
     shared_node_pool: bool,
     /// The snapshot as text, where it is no valid YAML or no object.
     raw: Option<String>,
+}
+
+/// Types of a scenario's own, or those of another file beside the shared catalogue.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Types {
+    Own(Vec<Type>),
+    File(String),
+}
+
+impl Default for Types {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
 }
 
 const fn yes() -> bool {
@@ -162,9 +180,13 @@ impl Scenario {
         let snapshot_file = file("snapshot.json");
         fs::write(&snapshot_file, snapshot).map_err(|e| e.to_string())?;
         let mut catalog_file = out.join("catalog.json");
-        if !self.header.catalog.is_empty() {
+        let types = match &self.header.catalog {
+            Types::Own(types) => types.clone(),
+            Types::File(name) => types(name)?,
+        };
+        if !types.is_empty() {
             catalog_file = file("catalog.json");
-            fs::write(&catalog_file, catalog::json(&self.header.catalog)).map_err(|e| e.to_string())?;
+            fs::write(&catalog_file, catalog::json(&types)).map_err(|e| e.to_string())?;
         }
         let mut mismatches: Vec<String> = Vec::new();
         for effort in ["quick", "balanced"] {
