@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
 use stowage_api::{DeviceTemplate, Operator, Quantity};
 
+use crate::ami_family::AmiFamily;
 use crate::error::Error;
 use crate::facts::{self, TypeFacts};
-use crate::node_config::{AmiFamily, Misfit, NodeConfig};
+use crate::node_config::{Misfit, NodeConfig};
 use crate::share::Share;
 use crate::{labels, overhead};
 

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use stowage_api::well_known as keys;
 
+use crate::ami_family::AmiFamily;
 use crate::facts::TypeFacts;
-use crate::node_config::{AmiFamily, NodeConfig};
+use crate::node_config::NodeConfig;
 
 /// Every label that this type's nodes have whatever the zone and capacity type; architecture, operating system and type
 /// name are not among them, because the catalogue says those in fields of their own.

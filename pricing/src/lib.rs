@@ -22,6 +22,7 @@
 //! # Ok::<(), stowage_pricing::Error>(())
 //! ```
 
+mod ami_family;
 mod assemble;
 pub mod aws;
 mod catalog;
@@ -46,6 +47,7 @@ mod time;
 mod unavailable;
 mod volume;
 
+pub use ami_family::{AmiFamily, WindowsYear};
 pub use assemble::{Assembled, LeftOut, Region, Why};
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 pub use commitment::{
@@ -58,7 +60,7 @@ pub use embedded::{
 pub use error::Error;
 pub use glob::fits_glob;
 pub use learnt::{LearntCapacity, LearntError};
-pub use node_config::{AmiFamily, Disk, Interface, Misfit, NodeConfig, Threshold, Unused, WindowsYear};
+pub use node_config::{Disk, Interface, Misfit, NodeConfig, Threshold, Unused};
 pub use overlay::{Overlaid, Overlay, OverlayError, PoolLabels, PriceChange, Rejected};
 pub use quote::{Age, Concern, Currency, FargateRates, Part, PriceBook, PriceSource, Quote, Refreshes};
 pub use render::to_json;
