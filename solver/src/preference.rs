@@ -11,6 +11,7 @@
 //! - Preferences are given up in the order in which [`PodSpec::preferences`] lists them.
 //! - Of preferred nodes, which are alternatives rather than a list of wishes, the first counts, and those after it as far
 //!   as some node can have them too. So nothing is given up for what no node offers.
+//! - Of wishes to be near other pods the heaviest counts, and none for a pod that has to be near some.
 //! - A pod gives up its wishes about nodes alone. A wish about other pods (near, away, spread) is given up by all pods of
 //!   the spec that stand on the same rung: those that kept it would hold it against those that did not.
 //! - Capacity that is there is filled first, as kube-scheduler does: a preference chooses among nodes that exist, it never
@@ -329,9 +330,14 @@ fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec
             out.node.pop();
         }
     }
+    // Of several affinity terms a pod has to satisfy all, each counts only pods that all of them select. So a wish to be near
+    // some pods is no rule beside another: the heaviest is kept, and none where a term is required.
+    let near = |(at, p): (usize, &Preference)| matches!(p, Preference::Near(_)).then_some(at);
+    let nearest = listed().filter_map(near).last().filter(|_| spec.affinity.is_empty());
     for (at, preference) in listed() {
         match preference {
             Preference::Node(_) | Preference::Untainted(_) => continue,
+            Preference::Near(_) if nearest != Some(at) => continue,
             Preference::Near(term) => out.affinity.push(term.clone()),
             Preference::Away(term) => out.anti_affinity.push(term.clone()),
             Preference::Spread(spread) => out.spread.push(spread.clone()),

@@ -162,3 +162,19 @@ fn limits_on_what_nodes_have_hold_for_late_nodes_too() {
     let solution = world.solve();
     assert_eq!((solution.new_nodes.len(), solution.unplaced.len()), (2, 1));
 }
+
+#[test]
+fn many_kinds_of_pods_near_few_are_planned_in_good_time() {
+    let mut world = shop();
+    for at in 0..3 {
+        world.pods(&format!("cache-{at}"), 2, spec(100 + at, 100));
+    }
+    let caches: Vec<String> = (0..3).map(|at| format!("cache-{at}")).collect();
+    let caches: Vec<&str> = caches.iter().map(String::as_str).collect();
+    let mut any = near_to(TopologyKey::Host, "cache-0");
+    any.selector.labels = Some(vec![one_of("app", &caches)]);
+    for at in 0..40 {
+        world.pods(&format!("web-{at}"), 2, PodSpec { affinity: vec![any.clone()], ..spec(10 + at, 10) });
+    }
+    assert!(world.solve().unplaced.is_empty());
+}

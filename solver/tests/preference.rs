@@ -220,3 +220,14 @@ fn preferences_cost_no_pod_its_place_and_the_bound_holds_without_them() {
     }
     assert!(wishing > 100 && without_some > 50, "{wishing} clusters, {without_some} pods");
 }
+
+#[test]
+fn preferred_company_is_no_rule_beside_required_company() {
+    let mut world = shop();
+    // The node that the pod has to be on is full, so it stays where it is: beside nobody.
+    world.node("home", "a", amounts(500, 4096, 0, 20)).running("web", spec(500, 100));
+    let affinity = vec![near_to(TopologyKey::Host, "web")];
+    let preferences = vec![Preference::Near(near_to(zone(), "db"))];
+    world.pods("web", 1, PodSpec { affinity, ..wishing(500, preferences) });
+    assert_eq!(plan(&world.0).unplaced.len(), 1);
+}

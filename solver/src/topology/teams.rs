@@ -123,8 +123,11 @@ fn join(model: &Model<'_>, class: u32, teams: &mut Vec<Teams>) {
     let count = model.count(class as usize);
     let (each, mut more) = (count / number, count % number);
     for at in hosts {
-        let limit = most(model, &teams[at], class);
         let bigger = more.min(teams[at].copies);
+        if each == 0 && bigger == 0 {
+            break;
+        }
+        let limit = most(model, &teams[at], class);
         more -= bigger;
         let plain = teams[at].copies - bigger;
         let grown = |team: &Teams, copies: u32, by: u32| {
@@ -143,8 +146,13 @@ fn join(model: &Model<'_>, class: u32, teams: &mut Vec<Teams>) {
             Teams { members, copies, domain: Rc::clone(&team.domain), kinds }
         };
         let others = grown(&teams[at], plain, each.min(limit));
-        teams[at] = grown(&teams[at], bigger, (each + 1).min(limit));
-        teams.push(others);
+        let larger = grown(&teams[at], bigger, (each + 1).min(limit));
+        // Teams of no copies would double in number with every class that joins.
+        let mut some = [larger, others].into_iter().filter(|team| team.copies > 0);
+        if let Some(first) = some.next() {
+            teams[at] = first;
+        }
+        teams.extend(some);
     }
 }
 
