@@ -333,7 +333,7 @@ fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec
     // Of several affinity terms a pod has to satisfy all, each counts only pods that all of them select. So a wish to be near
     // some pods is no rule beside another: the heaviest is kept, and none where a term is required.
     let near = |(at, p): (usize, &Preference)| matches!(p, Preference::Near(_)).then_some(at);
-    let nearest = listed().filter_map(near).last().filter(|_| spec.affinity.is_empty());
+    let nearest = listed().filter_map(near).next_back().filter(|_| spec.affinity.is_empty());
     for (at, preference) in listed() {
         match preference {
             Preference::Node(_) | Preference::Untainted(_) => continue,

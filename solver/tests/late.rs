@@ -178,3 +178,16 @@ fn many_kinds_of_pods_near_few_are_planned_in_good_time() {
     }
     assert!(world.solve().unplaced.is_empty());
 }
+
+#[test]
+fn two_groups_that_one_order_serves_are_both_placed() {
+    // `b` begins its group before `c`, which it would have to join, stands elsewhere.
+    let mut world = World::new();
+    world.instance("small", amounts(1000, 4096, 0, 20), 1.0);
+    let tier = PodSelector { labels: Some(vec![one_of("app", &["b", "c"])]), ..common::app("b") };
+    let mut near_tier = near_to(TopologyKey::Host, "b");
+    near_tier.selector = tier;
+    world.pods("b", 1, PodSpec { affinity: vec![near_tier], ..spec(900, 100) });
+    world.pods("c", 1, PodSpec { affinity: vec![near_to(TopologyKey::Host, "c")], ..spec(900, 100) });
+    assert!(world.solve().new_nodes.len() <= 2);
+}

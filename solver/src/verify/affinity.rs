@@ -2,52 +2,80 @@
 //!
 //! There must be an order in which the pods can be bound one after another: each joins a domain where a pod stands that
 //! all its terms select, for every term; and only while none stands anywhere may a pod that selects itself be the first.
+//!
+//! An order is looked for pod by pod. Whoever may stand does, unless that would keep others from beginning their group
+//! where they are: those go first. Where only such pods are left one of them stands all the same.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::cluster::{Cluster, Domain};
 use super::{Violation, violation};
 use crate::problem::{PodTerm, TopologyKey};
 
 /// The pods that carry the same terms.
-struct Group<'p> {
+struct Group<'p, 'c> {
     terms: &'p [PodTerm],
     /// Pods that every term selects, by seat.
-    targets: Vec<usize>,
+    targets: BTreeSet<usize>,
     /// Carriers that the plan placed and that do not stand yet.
-    waiting: Vec<usize>,
+    waiting: BTreeSet<usize>,
+    /// By term: the domains where a target stands.
+    held: Vec<BTreeSet<Domain<'c>>>,
 }
 
-pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
-    let mut carriers = BTreeMap::<&[PodTerm], Vec<usize>>::new();
-    let mut standing = vec![true; cluster.seats.len()];
+/// Pods as they come to stand.
+struct Order<'p, 'c> {
+    cluster: &'c Cluster<'p>,
+    groups: Vec<Group<'p, 'c>>,
+    /// By seat: the group whose terms it carries.
+    own: HashMap<usize, usize>,
+    /// By seat: the groups that it is a target of.
+    aims: HashMap<usize, Vec<usize>>,
+}
+
+pub(super) fn check<'p, 'c>(cluster: &'c Cluster<'p>, found: &mut Vec<Violation>) {
+    let mut carriers = BTreeMap::<&'p [PodTerm], BTreeSet<usize>>::new();
     for at in (0..cluster.seats.len()).filter(|at| cluster.seats[*at].placed) {
         let terms = cluster.spec(at).affinity.as_slice();
         if !terms.is_empty() {
-            carriers.entry(terms).or_default().push(at);
-            standing[at] = false;
+            carriers.entry(terms).or_default().insert(at);
         }
     }
-    let mut groups: Vec<Group<'_>> = carriers
-        .into_iter()
-        .map(|(terms, waiting)| Group { terms, targets: targets(cluster, terms), waiting })
-        .collect();
-    // Pods that may join first; a group's first pod only where nobody can join: others might make it needless.
+    let mut order =
+        Order { cluster, groups: Vec::new(), own: HashMap::new(), aims: HashMap::<usize, Vec<usize>>::new() };
+    for (at, (terms, waiting)) in carriers.into_iter().enumerate() {
+        let targets = targets(cluster, terms);
+        for seat in &targets {
+            order.aims.entry(*seat).or_default().push(at);
+        }
+        order.own.extend(waiting.iter().map(|seat| (*seat, at)));
+        order.groups.push(Group { terms, targets, waiting, held: vec![BTreeSet::new(); terms.len()] });
+    }
+    let concerned: BTreeSet<usize> = order.own.keys().chain(order.aims.keys()).copied().collect();
+    let (mut coming, there): (Vec<usize>, Vec<usize>) =
+        concerned.into_iter().partition(|seat| cluster.seats[*seat].placed);
+    for seat in there {
+        order.stand(seat);
+    }
     loop {
-        let mut moved = false;
-        for group in &mut groups {
-            moved |= group.join(cluster, &mut standing);
-        }
-        if !moved {
-            for group in &mut groups {
-                moved |= group.begin(cluster, &mut standing);
+        let before = coming.len();
+        coming.retain(|seat| {
+            let stands = order.may_stand(*seat) && !order.is_in_the_way(*seat);
+            if stands {
+                order.stand(*seat);
             }
-        }
-        if !moved {
-            break;
+            !stands
+        });
+        if coming.len() == before {
+            // Those that begin a group first: their chance goes by.
+            let begins = |seat: &usize| order.own.get(seat).is_some_and(|g| order.groups[*g].is_empty());
+            let next = coming.iter().position(|seat| begins(seat) && order.may_stand(*seat));
+            let next = next.or_else(|| coming.iter().position(|seat| order.may_stand(*seat)));
+            let Some(next) = next else { break };
+            order.stand(coming.remove(next));
         }
     }
-    for group in &groups {
+    for group in &order.groups {
         if let Some(seat) = group.waiting.first() {
             let keys: Vec<&TopologyKey> = group.terms.iter().map(|t| &t.key).collect();
             let pod = cluster.seats[*seat].name;
@@ -63,60 +91,54 @@ pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
 }
 
 /// The pods that every term selects.
-fn targets(cluster: &Cluster<'_>, terms: &[PodTerm]) -> Vec<usize> {
-    let mut sets = terms.iter().map(|t| cluster.picked(&t.selector).into_iter().collect::<HashSet<usize>>());
+fn targets(cluster: &Cluster<'_>, terms: &[PodTerm]) -> BTreeSet<usize> {
+    let mut sets = terms.iter().map(|t| cluster.picked(&t.selector).into_iter().collect::<BTreeSet<usize>>());
     let first = sets.next().unwrap_or_default();
-    let mut all: Vec<usize> =
-        sets.fold(first, |a, b| a.intersection(&b).copied().collect()).into_iter().collect();
-    all.sort_unstable();
-    all
+    sets.fold(first, |a, b| a.intersection(&b).copied().collect())
 }
 
-impl Group<'_> {
-    /// Lets every pod stand whose terms find one that does. Whether there was any.
-    fn join(&mut self, cluster: &Cluster<'_>, standing: &mut [bool]) -> bool {
-        if self.waiting.is_empty() {
-            return false;
-        }
-        let stand: Vec<usize> = self.targets.iter().copied().filter(|seat| standing[*seat]).collect();
-        let held: Vec<HashSet<Domain<'_>>> = self
-            .terms
-            .iter()
-            .map(|t| {
-                stand.iter().filter_map(|seat| cluster.domain(cluster.seats[*seat].host, &t.key)).collect()
-            })
-            .collect();
-        let before = self.waiting.len();
-        self.waiting.retain(|seat| {
-            let host = cluster.seats[*seat].host;
-            let joins = self
-                .terms
-                .iter()
-                .zip(&held)
-                .all(|(term, held)| cluster.domain(host, &term.key).is_some_and(|d| held.contains(&d)));
-            standing[*seat] |= joins;
-            !joins
-        });
-        self.waiting.len() < before
+impl Group<'_, '_> {
+    /// Whether no target stands anywhere.
+    fn is_empty(&self) -> bool {
+        self.held.iter().all(BTreeSet::is_empty)
+    }
+}
+
+impl<'c> Order<'_, 'c> {
+    fn domain(&self, seat: usize, key: &TopologyKey) -> Option<Domain<'c>> {
+        self.cluster.domain(self.cluster.seats[seat].host, key)
     }
 
-    /// Lets the first pod of a group stand that selects itself, where no target stands anywhere.
-    fn begin(&mut self, cluster: &Cluster<'_>, standing: &mut [bool]) -> bool {
-        let counted = |seat: &usize| {
-            let host = cluster.seats[*seat].host;
-            standing[*seat] && self.terms.iter().any(|t| cluster.domain(host, &t.key).is_some())
-        };
-        if self.waiting.is_empty() || self.targets.iter().any(counted) {
-            return false;
+    /// Whether a pod's own terms let it in now.
+    fn may_stand(&self, seat: usize) -> bool {
+        let Some(group) = self.own.get(&seat).map(|at| &self.groups[*at]) else { return true };
+        let begins = group.is_empty() && group.targets.contains(&seat);
+        group.terms.iter().zip(&group.held).all(|(term, held)| {
+            self.domain(seat, &term.key).is_some_and(|domain| begins || held.contains(&domain))
+        })
+    }
+
+    /// Whether pods wait to begin a group that could not join this one where it stands.
+    fn is_in_the_way(&self, seat: usize) -> bool {
+        let groups = self.aims.get(&seat).into_iter().flatten().map(|at| &self.groups[*at]);
+        groups.filter(|group| group.is_empty()).any(|group| {
+            let joins = |other: &usize| {
+                let same = |t: &PodTerm| self.domain(*other, &t.key) == self.domain(seat, &t.key);
+                *other == seat || group.terms.iter().all(same)
+            };
+            !group.waiting.iter().all(joins)
+        })
+    }
+
+    fn stand(&mut self, seat: usize) {
+        if let Some(own) = self.own.get(&seat) {
+            self.groups[*own].waiting.remove(&seat);
         }
-        let first = self.waiting.iter().position(|seat| {
-            let host = cluster.seats[*seat].host;
-            self.targets.binary_search(seat).is_ok()
-                && self.terms.iter().all(|t| cluster.domain(host, &t.key).is_some())
-        });
-        if let Some(first) = first {
-            standing[self.waiting.remove(first)] = true;
+        for at in self.aims.get(&seat).into_iter().flatten() {
+            let group = &mut self.groups[*at];
+            for (term, held) in group.terms.iter().zip(&mut group.held) {
+                held.extend(self.cluster.domain(self.cluster.seats[seat].host, &term.key));
+            }
         }
-        first.is_some()
     }
 }
