@@ -296,3 +296,33 @@ fn no_damage_to_a_file_makes_it_panic() {
         }
     }
 }
+
+#[test]
+fn what_drivers_would_publish() {
+    let slices = r#""resourceSlices": [{"driver": "gpu.example.com", "pool": {"name": "x"}, "devices": [
+        {"name": "gpu-0", "attributes": {"model": {"string": "L4"}, "v": {"version": "1.2.3"}}, "capacity": {"memory": {"value": "24Gi"}},
+         "consumesCounters": [{"counterSet": "a"}]}, {"name": "gpu-1"}]}], "overhead""#;
+    let catalog = parse(&with(r#""overhead""#, slices)).unwrap();
+    let devices = &catalog.types[0].resource_slices[0].devices;
+    assert_eq!(devices[0].capacity["memory"].value, "24Gi".parse().unwrap());
+    assert!(devices[0].consumes_counters && !devices[1].consumes_counters);
+    assert_eq!(parse(&catalog.to_json()).unwrap().types, catalog.types);
+
+    let wrong = |slices: &str, expected: &str| {
+        let slices = format!(r#""resourceSlices": {slices}, "overhead""#);
+        assert_message(r#""overhead""#, &slices, &format!(", type m7i.large, resourceSlices{expected}"));
+    };
+    wrong(
+        "{}",
+        r#": is an object; write an array such as [{"driver": "gpu.example.com", "devices": [{"name": "gpu-0"}]}]"#,
+    );
+    wrong("[{}]", r#"[0].driver: is missing; name the driver, such as "gpu.example.com""#);
+    wrong(
+        r#"[{"driver": "d", "devices": [{}]}]"#,
+        r#"[0].devices[0].name: is missing; give the device a name such as "gpu-0""#,
+    );
+    wrong(
+        r#"[{"driver": "d", "devices": [{"name": "a"}, {"name": "a"}]}]"#,
+        "[0].devices[1].name: is the name of another device of the slice, too; rename one",
+    );
+}

@@ -90,3 +90,77 @@ fn rivals(group: &[&(u32, BTreeSet<u32>)]) -> Vec<Part> {
     };
     sets.into_iter().map(|devices| Part { takers: takers(devices), devices: devices.clone() }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that look random and are the same every time.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, end: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % end
+        }
+    }
+
+    /// Whether each of these sets can have a device of its own, by trying.
+    fn can_be_met(wanted: &[&BTreeSet<u32>], free: &mut [u64]) -> bool {
+        let Some((set, rest)) = wanted.split_first() else { return true };
+        set.iter().any(|device| {
+            let at = *device as usize;
+            if free[at] == 0 {
+                return false;
+            }
+            free[at] -= 1;
+            let met = can_be_met(rest, free);
+            free[at] += 1;
+            met
+        })
+    }
+
+    fn suffices(parts: &[Part], counts: &[u64], free: &[u64]) -> bool {
+        parts.iter().all(|part| {
+            let asked: u64 = part.takers.iter().map(|demand| counts[*demand as usize]).sum();
+            asked <= part.devices.iter().map(|device| free[*device as usize]).sum()
+        })
+    }
+
+    #[test]
+    fn resources_suffice_exactly_where_devices_do() {
+        let mut numbers = Numbers(7);
+        let (mut met, mut refused, mut careful) = (0, 0, 0);
+        for _ in 0..3_000 {
+            let sets: Vec<(u32, BTreeSet<u32>)> =
+                (0..4).map(|demand| (demand, (0..4).filter(|_| numbers.below(2) == 0).collect())).collect();
+            let counts: Vec<u64> = sets.iter().map(|_| numbers.below(3)).collect();
+            let mut free: Vec<u64> = (0..4).map(|_| numbers.below(4)).collect();
+            let group: Vec<&(u32, BTreeSet<u32>)> = sets.iter().collect();
+            let wanted: Vec<&BTreeSet<u32>> =
+                sets.iter().flat_map(|(d, set)| (0..counts[*d as usize]).map(move |_| set)).collect();
+            let truth = can_be_met(&wanted, &mut free);
+            assert_eq!(
+                suffices(&unions(&group).unwrap(), &counts, &free),
+                truth,
+                "{sets:?} {counts:?} {free:?}"
+            );
+            // The other way never promises too much.
+            let promise = suffices(&rivals(&group), &counts, &free);
+            assert!(truth || !promise, "{sets:?} {counts:?} {free:?}");
+            met += usize::from(truth);
+            refused += usize::from(!truth);
+            careful += usize::from(truth && !promise);
+        }
+        assert!(met > 500 && refused > 500 && careful > 50, "{met} {refused} {careful}");
+    }
+
+    #[test]
+    fn too_many_unions_are_given_up() {
+        // Pairs of neighbours on a line of twenty: any run of them is a union.
+        let sets: Vec<(u32, BTreeSet<u32>)> = (0..20).map(|d| (d, BTreeSet::from([d, d + 1]))).collect();
+        let group: Vec<&(u32, BTreeSet<u32>)> = sets.iter().collect();
+        assert_eq!(unions(&group), None);
+        assert_eq!(rivals(&group).len(), 20);
+    }
+}
