@@ -204,7 +204,7 @@ impl LabelSets {
 }
 
 impl LabelSets {
-    /// The labels of a pending pod, and those that stand for its claims.
+    /// The labels of a pod, and those that stand for claims that wait for devices.
     fn of_pending(&mut self, pod: &Pod, devices: &Devices) -> LabelSetId {
         let more = devices.number(pod).map_or(&[][..], |number| devices.kind(number).labels.as_slice());
         if more.is_empty() {

@@ -405,6 +405,19 @@ fn what_a_selector_cannot_tell_closes_the_node_to_it() {
 }
 
 #[test]
+fn a_nominated_pod_has_its_devices_as_good_as_taken() {
+    let one = template("one", &[exactly(&json!({}))], &json!([]));
+    let all = template("all", &[exactly(&json!({"allocationMode": "All"}))], &json!([]));
+    let mut nominated = by_template("first", "one");
+    nominated["status"] = json!({"phase": "Pending", "nominatedNodeName": "n"});
+    let base = [vec![gpu_class(), one, all, nominated], node("n", &gpus(2, "T4", 16))];
+    let counted = plan(&[base.concat(), pods(2, "a", "one")]);
+    assert_eq!((counted.old["n"].len(), counted.bought()), (1, vec![("g.one", 1)]));
+    let composed = plan(&[base.concat(), pods(1, "a", "all")]);
+    assert_eq!((composed.old.len(), composed.bought()), (0, vec![("g.one", 1)]));
+}
+
+#[test]
 fn made_claims_stand_for_their_template() {
     let one = template("one", &[exactly(&json!({}))], &json!([]));
     let made = given(claim("a-gpus-x7k2p", &[exactly(&json!({}))]), "n", &["gpu-0"]);

@@ -27,7 +27,7 @@ mod inventory;
 mod shape;
 mod supply;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use stowage_pricing::Catalog;
 use stowage_solver::{NodeConstraint, Operator, PodSelector, PodTerm, Requirement, TopologyKey};
@@ -89,7 +89,15 @@ pub(super) struct OfPod {
 impl Devices {
     pub(super) fn new(snapshot: &Snapshot, catalog: &Catalog, pending: &[&Pod], notes: &mut Notes) -> Self {
         ask::of_daemon_sets(snapshot, notes);
-        let asks = ask::of_pods(snapshot, pending);
+        // Pods that are nominated to a node are as good as there, but their claims have no devices yet.
+        let known: HashSet<*const Pod> = pending.iter().map(|pod| std::ptr::from_ref(*pod)).collect();
+        let nominated = snapshot.pods.iter().filter(|pod| {
+            pod.nominated.is_some()
+                && pod.pending() == Some(Ok(()))
+                && !known.contains(&std::ptr::from_ref(*pod))
+        });
+        let waiting: Vec<&Pod> = pending.iter().copied().chain(nominated).collect();
+        let asks = ask::of_pods(snapshot, &waiting);
         if asks.is_empty() {
             return Self::default();
         }

@@ -122,7 +122,7 @@ impl<'s> Context<'_, 's> {
             used.extend(lowered.requests.iter().filter(|(id, _)| Some(*id) != slot));
             disks.extend(own_disks.iter().cloned());
             host_ports.extend(lowered.host_ports.iter().cloned());
-            let labels = label_sets.of(&pod.labels);
+            let labels = label_sets.of_pending(pod, self.devices);
             running.push(RunningPod { name: pod.key(), spec, labels, terminating: pod.terminating });
         }
         used.extend(slot.map(|id| (id, disks.len() as i64)));

@@ -29,6 +29,9 @@ pub(super) struct PodAsk<'s> {
     pub(super) blocked: Option<String>,
 }
 
+/// By namespace and name of a claim without devices: its pods, those first that have a chance and a node in view.
+type Users<'s> = BTreeMap<(&'s str, &'s str), Vec<(bool, bool, &'s str)>>;
+
 /// The claims of pending pods.
 pub(super) fn of_pods<'s>(snapshot: &'s Snapshot, pending: &[&'s Pod]) -> Vec<PodAsk<'s>> {
     let pods: Vec<&'s Pod> = pending.iter().copied().filter(|p| !p.spec.resource_claims.is_empty()).collect();
@@ -48,16 +51,20 @@ pub(super) fn of_pods<'s>(snapshot: &'s Snapshot, pending: &[&'s Pod]) -> Vec<Po
             .collect(),
     };
     let found: Vec<Vec<Found<'s>>> = pods.iter().map(|pod| world.claims_of(pod)).collect();
-    let mut users = BTreeMap::<(&str, &str), Vec<(bool, &str)>>::new();
+    let mut users = Users::new();
     for (pod, found) in pods.iter().zip(&found) {
         let hopeless = found.iter().any(|f| matches!(f, Found::Missing(_)));
         let mine: BTreeSet<&str> =
             found.iter().filter_map(Found::waiting).map(|c| c.metadata.name.as_str()).collect();
         for claim in mine {
-            users.entry((&pod.namespace, claim)).or_default().push((hopeless, &pod.name));
+            users.entry((&pod.namespace, claim)).or_default().push((
+                hopeless,
+                pod.nominated.is_none(),
+                &pod.name,
+            ));
         }
     }
-    // The first by name leads, of those that have a chance.
+    // The first by name leads, of those that have a chance; one that is nominated to a node before others.
     for users in users.values_mut() {
         users.sort_unstable();
     }
@@ -135,11 +142,7 @@ impl<'s> World<'s> {
     }
 }
 
-fn one<'s>(
-    pod: &'s Pod,
-    found: Vec<Found<'s>>,
-    users: &BTreeMap<(&'s str, &'s str), Vec<(bool, &'s str)>>,
-) -> PodAsk<'s> {
+fn one<'s>(pod: &'s Pod, found: Vec<Found<'s>>, users: &Users<'s>) -> PodAsk<'s> {
     let mut ask = PodAsk {
         pod,
         carried: Vec::new(),
@@ -159,7 +162,7 @@ fn one<'s>(
                 let name = claim.metadata.name.as_str();
                 let Some(allocation) = &claim.status.allocation else {
                     let users = &users[&(pod.namespace.as_ref(), name)];
-                    let place = users.iter().position(|(_, user)| *user == &*pod.name).unwrap_or(0);
+                    let place = users.iter().position(|(_, _, user)| *user == &*pod.name).unwrap_or(0);
                     if place >= MOST_USERS {
                         ask.blocked.get_or_insert_with(|| full(name));
                     } else if place > 0 {
