@@ -81,6 +81,11 @@ impl Stage {
                         key(object),
                         answer.body["message"]
                     );
+                    // Clusters kept from earlier may lack labels that namespaces have by now.
+                    if answer.status == 409 && object["kind"] == "Namespace" {
+                        let labels = json!({"metadata": {"labels": object["metadata"]["labels"]}});
+                        self.client().patch(&path_of(object)?, &labels)?;
+                    }
                 }
                 "Node" | "CSINode" | "PersistentVolume" | "PersistentVolumeClaim" | "ResourceSlice" => {
                     self.create(object)?;
