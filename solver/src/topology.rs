@@ -31,6 +31,7 @@ use crate::stock::{Dealing, Domain, Stock};
 
 pub(crate) use sole_spread::SoleSpread;
 pub(crate) use spread::offered_values;
+pub(crate) use teams::is_gregarious;
 
 use candidate::{Candidate, Grounds};
 use claims::claim_zones;

@@ -191,3 +191,14 @@ fn two_groups_that_one_order_serves_are_both_placed() {
     world.pods("c", 1, PodSpec { affinity: vec![near_to(TopologyKey::Host, "c")], ..spec(900, 100) });
     assert!(world.solve().new_nodes.len() <= 2);
 }
+
+#[test]
+fn a_node_grows_for_a_pod_that_must_share_it() {
+    let mut world = shop();
+    world.pods("cache", 1, spec(2000, 100));
+    let affinity = vec![near_to(TopologyKey::Host, "cache")];
+    world.pods("web", 1, PodSpec { affinity, spread: vec![zone_spread("web", 1)], ..spec(100, 100) });
+    let solution = world.solve();
+    assert_eq!((solution.unplaced.len(), solution.new_nodes.len()), (0, 1));
+    assert_eq!(solution.cost, Price::from_dollars(4.0).unwrap());
+}

@@ -3,7 +3,8 @@
 //! Packing decides many pods at once, and is strict where that asks for it: it deals domains before it knows where
 //! `NodePool` limits end, and counts on an empty node to join at any moment. A pod that it leaves may still have a place.
 //! So one after the other is held against every node there is, old and new, with all rules as they stand then; and where
-//! none takes it, against one more node of each kind that the limits allow.
+//! none takes it, against one more node of each kind that the limits allow. For a pod that must share a node with others a
+//! new node may become a bigger one.
 //!
 //! Nodes are bought first, while spread over hosts still counts an empty one; once nothing more is bought, the nodes that
 //! are there are all there are.
@@ -14,12 +15,13 @@ mod yard;
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::alternatives::Alternatives;
 use crate::arrangement::Arrangement;
 use crate::model::{Model, copies};
-use crate::pack::Budget;
-use crate::problem::TopologyKey;
+use crate::pack::{Budget, add_to};
+use crate::topology::is_gregarious;
 use outlook::{Offers, Outlook};
-use yard::Yard;
+use yard::{Site, Yard};
 
 /// Looks at a pod and a node, at most: tens of milliseconds.
 const LOOKS: u64 = 2_000_000;
@@ -31,6 +33,8 @@ struct Late<'m> {
     yard: Yard<'m>,
     left: Vec<u32>,
     looks: u64,
+    /// Made when first asked for.
+    choices: Option<Alternatives<'m>>,
 }
 
 /// Finds places for pods that an arrangement leaves over. Whether there was any.
@@ -50,7 +54,7 @@ pub(crate) fn admit(
     let offers = Offers::of(model, &classes);
     let yard = Yard::of(model, arrangement);
     let left = std::mem::take(&mut arrangement.left);
-    let mut late = Late { model, offers: &offers, yard, left, looks: 0 };
+    let mut late = Late { model, offers: &offers, yard, left, looks: 0, choices: None };
     let mut any = false;
     for buying in [true, false] {
         // A pod that finds a place may be what another waits for.
@@ -81,6 +85,7 @@ impl Late<'_> {
             let outlook = Outlook::of(self.model, &self.yard, self.offers, class);
             let place = (0..self.yard.places.len()).find(|at| self.takes(&outlook, class, *at, buying));
             let place = place.or_else(|| buying.then(|| self.buy(&outlook, class, budget)).flatten());
+            let place = place.or_else(|| buying.then(|| self.trade_up(&outlook, class, budget)).flatten());
             let Some(place) = place else { break };
             // Where no rule counts it, a pod changes nothing for the next of its class but the room.
             let alike = if outlook.is_free() {
@@ -123,6 +128,45 @@ impl Late<'_> {
             && outlook.allows(at, |key| self.yard.label(at, key))
     }
 
+    /// Makes a new node one that has room for one more pod: the cheapest way, for pods that must share a node with others.
+    fn trade_up(&mut self, outlook: &Outlook<'_>, class: usize, budget: &mut Budget) -> Option<usize> {
+        let model = self.model;
+        if !is_gregarious(model.spec(class)) {
+            return None;
+        }
+        let choices = self.choices.get_or_insert_with(|| Alternatives::of(model));
+        let mut best: Option<(i64, usize, u32)> = None;
+        for (at, place) in self.yard.places.iter().enumerate() {
+            let Site::New(own) = place.site else { continue };
+            self.looks += 1;
+            if !model.rules.lets_in(class as u32, &place.state, true)
+                || !outlook.allows(at, |key| self.yard.label(at, key))
+            {
+                continue;
+            }
+            let mut pods = place.pods.clone();
+            add_to(&mut pods, class as u32, 1);
+            let kinds = &model.kinds.kinds;
+            let own = &kinds[own as usize];
+            self.looks += kinds.len() as u64 / 8;
+            let other = choices.holding(&pods, place.kind()?, own.variant).into_iter();
+            let other =
+                other.map(|kind| kind as usize).find(|kind| budget.allows_instead(model, own, &kinds[*kind]));
+            if let Some(other) = other {
+                let more = kinds[other].price - own.price;
+                if best.is_none_or(|(known, ..)| more < known) {
+                    best = Some((more, at, other as u32));
+                }
+            }
+        }
+        let (_, at, kind) = best?;
+        let own = self.yard.places[at].kind()?;
+        budget.take(model, &model.kinds.kinds[own as usize], -1);
+        budget.take(model, &model.kinds.kinds[kind as usize], 1);
+        self.yard.change(at, kind);
+        Some(at)
+    }
+
     /// Opens one more node for a pod: of the heaviest `NodePool`s that can, the cheapest for what it will hold.
     fn buy(&mut self, outlook: &Outlook<'_>, class: usize, budget: &mut Budget) -> Option<usize> {
         let model = self.model;
@@ -133,7 +177,7 @@ impl Late<'_> {
             return None;
         }
         // Pods that must share a node with others of their own are best bought a node that holds them all.
-        let gregarious = model.spec(class).affinity.iter().any(|term| term.key == TopologyKey::Host);
+        let gregarious = is_gregarious(model.spec(class));
         let mut best = None;
         for at in model.gates[model.gate_of[class] as usize].ones() {
             let kind = &model.kinds.kinds[at];

@@ -24,6 +24,16 @@ pub(super) struct Place {
     pub(super) pods: Pods,
 }
 
+impl Place {
+    /// The kind of a new node.
+    pub(super) fn kind(&self) -> Option<u32> {
+        match self.site {
+            Site::Old(_) => None,
+            Site::New(kind) => Some(kind),
+        }
+    }
+}
+
 /// Every node, existing ones first.
 pub(super) struct Yard<'m> {
     pub(super) places: Vec<Place>,
@@ -71,6 +81,17 @@ impl<'m> Yard<'m> {
     pub(super) fn open(&mut self, kind: u32) {
         let place = self.empty(kind);
         self.places.push(place);
+    }
+
+    /// Makes a new node one of another kind; its pods stay.
+    pub(super) fn change(&mut self, at: usize, kind: u32) {
+        let mut place = self.empty(kind);
+        let load = self.model.load(&self.places[at].pods);
+        for (room, load) in place.room.iter_mut().zip(load) {
+            *room = room.saturating_sub(load);
+        }
+        let old = &mut self.places[at];
+        (old.site, old.room) = (place.site, place.room);
     }
 
     /// Puts pods of a class on a node.

@@ -30,7 +30,7 @@ struct Teams {
 }
 
 /// Whether a pod wants to share its node with others.
-pub(super) fn is_gregarious(spec: &PodSpec) -> bool {
+pub(crate) fn is_gregarious(spec: &PodSpec) -> bool {
     spec.affinity.iter().any(|term| term.key == TopologyKey::Host)
 }
 
