@@ -42,7 +42,9 @@ fn by_kind(problem: &Problem, preferences: &Preferences) -> String {
         words.sort_unstable();
         words.dedup();
         for kind in words {
-            kinds.entry(kind).or_insert((0, &pod.name)).0 += 1;
+            let (pods, example) = kinds.entry(kind).or_insert((0, &pod.name));
+            *pods += 1;
+            *example = (*example).min(&pod.name);
         }
     }
     let parts = kinds.into_iter().map(|(kind, (pods, example))| match pods {

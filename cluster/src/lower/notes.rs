@@ -38,7 +38,13 @@ impl Notes {
 
     /// Counts one object that states a rule which is not honoured.
     pub(super) fn not_honoured(&mut self, rule: Rule, example: impl FnOnce() -> String) {
-        self.rules.entry(rule).or_insert_with(|| (0, example())).0 += 1;
+        let example = example();
+        let (count, known) = self.rules.entry(rule).or_insert_with(|| (0, example.clone()));
+        *count += 1;
+        // The first by name, whatever the order of the snapshot.
+        if example < *known {
+            *known = example;
+        }
     }
 
     /// The pending pods, and notes on those that have no node and still are not pending.
