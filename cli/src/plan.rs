@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, lower, read};
+use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read};
 use stowage_pricing::{Catalog, CatalogSource};
 use stowage_solver::{Options, Solution, solve};
 
@@ -68,7 +68,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
         ..LowerOptions::default()
     };
-    let lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
+    let mut lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
 
     if let Some(path) = dump {
         replay::write(path, &lowered.problem)?;
@@ -84,13 +84,14 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
     let interrupted = interrupt.finish();
     drop(progress);
 
-    let solution = solved.map_err(|violations| {
+    let mut solution = solved.map_err(|violations| {
         let first = violations.first().map_or("", |v| v.what.as_str());
         Failure::defect(format!(
             "the planner made a plan that breaks a rule, and refuses to print it: {first}"
         ))
         .hint("this is a defect of Stowage: please report it with the file that --dump-problem FILE writes")
     })?;
+    list_nominated(&mut lowered.problem, &mut solution, &lowered.nominated);
     let mut answer = Answer {
         allocatable: allocatable(&solution, &catalog, &lowered.problem.types),
         problem: lowered.problem,

@@ -26,7 +26,10 @@ mod suit;
 mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
-pub use lower::{LowerError, LowerOptions, Lowered, PreferencePolicy, UNLIMITED, lower, stands_for_devices};
+pub use lower::{
+    LowerError, LowerOptions, Lowered, Nominated, PreferencePolicy, UNLIMITED, list_nominated, lower,
+    stands_for_devices,
+};
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};
 pub use snapshot::{LeftOut, Pod, Snapshot};

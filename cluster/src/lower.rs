@@ -17,6 +17,7 @@ mod device;
 mod exclusive;
 mod labels;
 mod node;
+mod nominated;
 mod notes;
 mod offer;
 mod pool;
@@ -38,6 +39,8 @@ use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
 use self::device::Devices;
 pub use self::device::stands_for_devices;
+pub use self::nominated::{Nominated, list_nominated};
+
 use self::notes::Notes;
 use self::resource::ResourceIds;
 use self::spec::Specs;
@@ -84,6 +87,8 @@ pub struct Lowered {
     pub problem: Problem,
     /// What to know, in the order to show it.
     pub notes: Vec<Note>,
+    /// Pods that kube-scheduler holds room for on a node. The problem has them run there; see [`list_nominated`].
+    pub nominated: Vec<Nominated>,
 }
 
 /// Why a snapshot cannot be lowered.
@@ -165,7 +170,8 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let slot = resources.get(well_known::EBS_SLOTS);
     let mut specs = specs.into_all();
     exclusive::keep(snapshot, &pending, &mut pods, &mut specs, &world);
-    preemption::preempt(&pending, &mut pods, &mut nodes, &mut specs, &world, slot);
+    let nominated = nominated::of(snapshot, &nodes);
+    preemption::preempt(&pending, &mut pods, &mut nodes, &mut specs, &world, slot, &nominated);
     let problem = Problem {
         resources: resources.into_names(),
         zone_key: well_known::ZONE.to_owned(),
@@ -177,7 +183,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         types,
         daemons,
     };
-    Ok(Lowered { problem, notes: remarks.finish() })
+    Ok(Lowered { problem, notes: remarks.finish(), nominated })
 }
 
 /// Distinct label sets of pods.

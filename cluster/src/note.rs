@@ -220,7 +220,6 @@ impl fmt::Display for Note {
                     LeftOut::Gated => "held back by scheduling gates",
                     LeftOut::Mirror => "of nodes, whose kubelets run them",
                     LeftOut::OtherScheduler => "of other schedulers",
-                    LeftOut::Nominated => "nominated to nodes, where they count as running",
                 };
                 write!(f, "left out: {} {why} ({example})", Counted(*count, "pod"))
             }

@@ -106,8 +106,6 @@ pub enum LeftOut {
     Mirror,
     /// Another scheduler binds it.
     OtherScheduler,
-    /// kube-scheduler holds room for it on a node: it counts as there.
-    Nominated,
 }
 
 impl Pod {

@@ -6,8 +6,8 @@ mod common;
 
 use common::{catalog, list, read_bytes};
 use stowage_cluster::object::{SpreadConstraint, Unsatisfiable};
-use stowage_cluster::{LeftOut, LowerOptions, Lowered, Note, lower};
-use stowage_solver::{Operator, PodSpec, Preference, Problem, TopologyKey};
+use stowage_cluster::{LeftOut, LowerOptions, Lowered, Note, list_nominated, lower};
+use stowage_solver::{Operator, PodId, PodSpec, Preference, Problem, Solution, TopologyKey};
 
 fn lowered_with(items: &str, options: &LowerOptions) -> Lowered {
     let snapshot = read_bytes(list(items).as_bytes()).unwrap_or_else(|e| panic!("{e}"));
@@ -53,11 +53,14 @@ fn on_node(problem: &Problem) -> (Vec<&str>, i64) {
 fn nominated_pods_count_as_on_their_node() {
     let there = pod("there", 500, "", r#""nominatedNodeName": "n""#);
     let lost = pod("lost", 500, "", r#""nominatedNodeName": "gone""#);
-    let Lowered { problem, notes } = lowered(&[&there, &lost, NODE]);
+    let Lowered { mut problem, nominated, .. } = lowered(&[&there, &lost, NODE]);
     assert_eq!(names(&problem), ["default/lost"]);
     assert_eq!(on_node(&problem), (vec!["default/there"], 500));
-    let note = Note::LeftOut { why: LeftOut::Nominated, count: 1, example: "default/there".to_owned() };
-    assert!(notes.contains(&note), "{notes:?}");
+    // In the plan it stands with the pending pods.
+    let mut solution = Solution::default();
+    list_nominated(&mut problem, &mut solution, &nominated);
+    assert_eq!(names(&problem), ["default/lost", "default/there"]);
+    assert_eq!((solution.placements[0].pods.as_slice(), on_node(&problem)), (&[PodId(1)][..], (vec![], 0)));
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn pods_of_other_schedulers_and_of_kubelets_are_left_alone() {
     let ours = pod("ours", 1, r#", "schedulerName": "default-scheduler""#, "");
     let mirror = r#"{"kind": "Pod", "metadata": {"name": "static", "ownerReferences": [{"kind": "Node", "name": "n"}]}}"#;
     let items = [other.as_str(), &ours, mirror];
-    let Lowered { problem, notes } = lowered(&items);
+    let Lowered { problem, notes, .. } = lowered(&items);
     assert_eq!(names(&problem), ["default/ours"]);
     for (why, name) in [(LeftOut::OtherScheduler, "other"), (LeftOut::Mirror, "static")] {
         let note = Note::LeftOut { why, count: 1, example: format!("default/{name}") };
@@ -89,7 +92,7 @@ fn a_runtime_class_adds_overhead_nodes_and_tolerations() {
             "tolerations": [{"key": "kata", "operator": "Exists"}]"#,
         "",
     );
-    let Lowered { problem, notes } = lowered(&[&plain, &merged, class]);
+    let Lowered { problem, notes, .. } = lowered(&[&plain, &merged, class]);
     assert_eq!(notes, [Note::DefaultNodePool]);
     let spec = spec_of(&problem, "default/plain");
     assert_eq!((spec.node.len(), spec.tolerations.len()), (1, 1));

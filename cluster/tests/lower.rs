@@ -61,7 +61,7 @@ fn pending_pods_are_those_that_wait_for_a_node() {
         pod("daemon", r#", "ownerReferences": [{"kind": "DaemonSet", "name": "d"}]"#, "", ""),
         pod("gated", "", r#""schedulingGates": [{"name": "g"}]"#, ""),
     ];
-    let Lowered { problem, notes } = lowered(&items.join(","));
+    let Lowered { problem, notes, .. } = lowered(&items.join(","));
     let names: Vec<&str> = problem.pods.iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, ["default/waits", "default/new"]);
     let left_out = |why, name: &str| Note::LeftOut { why, count: 1, example: format!("default/{name}") };
@@ -142,7 +142,7 @@ fn tolerations_and_host_ports() {
         "containers": [{"ports": [{"containerPort": 80}, {"containerPort": 53, "protocol": "UDP", "hostIP": "10.0.0.1"},
                                   {"hostPort": 443, "hostIP": "0.0.0.0"}]}]}"#;
     let items = pod(spec);
-    let Lowered { problem, notes } = lowered(&items);
+    let Lowered { problem, notes, .. } = lowered(&items);
     let shown: Vec<_> = problem.specs[0]
         .tolerations
         .iter()
@@ -185,7 +185,7 @@ fn spread_and_affinity_are_lowered_fully() {
                     {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchExpressions": [
                         {"key": "app", "operator": "In", "values": ["web", "api", "web"]}]}},
                     {"topologyKey": "rack", "namespaceSelector": {}}]}}}}"#;
-    let Lowered { problem, notes } = lowered(items);
+    let Lowered { problem, notes, .. } = lowered(items);
     let spec = &problem.specs[0];
     let own = |labels| PodSelector { namespaces: vec!["shop".to_owned()], labels };
     let not_in = Requirement { key: "v".to_owned(), op: Operator::NotIn(vec!["2".to_owned()]) };
@@ -419,7 +419,7 @@ fn node_pools_sort_their_requirements() {
                     {"key": "choice", "operator": "NotIn", "values": ["c"]},
                     {"key": "free", "operator": "Exists"},
                     {"key": "absent", "operator": "DoesNotExist"}]}}}}"#;
-    let Lowered { problem, notes } = lowered(pool);
+    let Lowered { problem, notes, .. } = lowered(pool);
     let pool = &problem.pools[0];
     let generation = Requirement {
         key: "karpenter.k8s.aws/instance-generation".to_owned(),
@@ -482,7 +482,7 @@ fn contradictory_requirements_leave_a_pool_nothing_to_buy() {
 fn pools_that_launch_nothing_are_left_out() {
     let pools = r#"{"kind": "NodePool", "metadata": {"name": "a"}, "spec": {"replicas": 2}},
         {"kind": "NodePool", "metadata": {"name": "b", "deletionTimestamp": "2026-01-01T00:00:00Z"}}"#;
-    let Lowered { problem, notes } = lowered(pools);
+    let Lowered { problem, notes, .. } = lowered(pools);
     assert!(problem.pools.is_empty());
     let idle = |name: &str, deleting| Note::IdlePool { name: name.to_owned(), deleting };
     assert_eq!(notes, [idle("a", false), idle("b", true)]);
@@ -540,7 +540,7 @@ fn nodes_have_their_room_taints_and_limits() {
 
 #[test]
 fn machines_being_launched_are_nodes_where_asked() {
-    let Lowered { problem, notes } =
+    let Lowered { problem, notes, .. } =
         lowered_with(NODES, &LowerOptions { in_flight: true, ..LowerOptions::default() });
     let claim = problem.nodes.iter().find(|n| n.name == "p-x").expect("is a node");
     assert_eq!(amounts(&problem, &claim.allocatable), map(&[("cpu", 7000), ("pods", 50)]));
@@ -607,7 +607,7 @@ fn nothing_more_is_placed_on_overcommitted_nodes() {
     let items = r#"{"kind": "Node", "metadata": {"name": "n"}, "status": {"allocatable": {"cpu": 4, "pods": 10, "nvidia.com/gpu": 0}}},
         {"kind": "Pod", "metadata": {"name": "old"}, "status": {"phase": "Running"}, "spec": {"nodeName": "n",
          "containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}]}}"#;
-    let Lowered { problem, notes } = lowered(items);
+    let Lowered { problem, notes, .. } = lowered(items);
     assert!(!problem.nodes[0].open);
     let note = Note::Overcommitted { count: 1, example: "n".to_owned() };
     assert_eq!(
@@ -666,7 +666,7 @@ fn a_nodepool_may_say_what_its_nodes_cost_beside_their_instances() {
         ..LowerOptions::default()
     };
     let other = r#"{"kind": "NodePool", "metadata": {"name": "other"}}"#;
-    let Lowered { problem, notes } = lowered_with(&format!("{told},{other}"), &options);
+    let Lowered { problem, notes, .. } = lowered_with(&format!("{told},{other}"), &options);
     let costs: Vec<i64> = problem.pools.iter().map(|p| p.node_cost.micros()).collect();
     assert_eq!(costs, [12_500, 500_000], "an annotation goes before the option");
     let shown: Vec<String> = notes.iter().map(ToString::to_string).collect();
@@ -680,7 +680,7 @@ fn a_nodepool_may_say_what_its_nodes_cost_beside_their_instances() {
 fn sizes_of_nodes_are_requirements_on_types() {
     let plain = lowered(&pool_with("")).problem;
     assert!(plain.types.iter().all(|t| t.labels.keys().all(|k| !k.starts_with("stowage.dev/"))));
-    let Lowered { problem, notes } = lowered(&pool_with(
+    let Lowered { problem, notes, .. } = lowered(&pool_with(
         r#""stowage.dev/min-node-cpu": "3", "stowage.dev/max-node-memory": "64Gi", "stowage.dev/max-cpu": "1""#,
     ));
     let admitted: Vec<&str> = problem

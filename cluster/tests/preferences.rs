@@ -65,7 +65,7 @@ fn word(preference: &Preference) -> String {
 #[test]
 fn preferences_stand_in_the_order_in_which_they_are_given_up() {
     let items = [pod("web", ALL), SOFT.to_owned()].join(",");
-    let Lowered { problem, notes } = lowered(&items, PreferencePolicy::Respect);
+    let Lowered { problem, notes, .. } = lowered(&items, PreferencePolicy::Respect);
     let spec = &problem.specs[problem.pods[0].spec.index()];
     assert_eq!(
         spec.preferences.iter().map(word).collect::<Vec<_>>(),
@@ -88,7 +88,7 @@ fn preferences_stand_in_the_order_in_which_they_are_given_up() {
 #[test]
 fn ignored_preferences_are_told_of_and_gone() {
     let items = [pod("web", ALL), SOFT.to_owned()].join(",");
-    let Lowered { problem, notes } = lowered(&items, PreferencePolicy::Ignore);
+    let Lowered { problem, notes, .. } = lowered(&items, PreferencePolicy::Ignore);
     assert!(problem.specs.iter().all(|spec| spec.preferences.is_empty()));
     assert_eq!(notes, [Note::PreferencesIgnored { count: 1, example: "default/web".to_owned() }]);
     assert_eq!(notes[0].to_string(), "preferences of 1 pod are ignored, as asked for (default/web)");

@@ -53,18 +53,17 @@ impl Notes {
         let mut left_out = BTreeMap::<LeftOut, (usize, &Pod)>::new();
         let mut lost: Option<(usize, &Pod)> = None;
         let mut pending = Vec::new();
+        let has_room = |pod: &Pod| pod.nominated.as_deref().is_some_and(|node| nodes.contains(node));
         for pod in &snapshot.pods {
             let others = |name: &str| {
                 !name.is_empty() && name != DEFAULT_SCHEDULER && schedulers.iter().all(|known| known != name)
             };
-            let state = pod.pending().map(|state| {
-                state.and_then(|()| match pod.nominated.as_deref() {
-                    _ if others(&pod.spec.scheduler_name) => Err(LeftOut::OtherScheduler),
-                    Some(node) if nodes.contains(node) => Err(LeftOut::Nominated),
-                    _ => Ok(()),
-                })
-            });
-            match state {
+            match pod.pending() {
+                Some(Ok(())) if others(&pod.spec.scheduler_name) => {
+                    left_out.entry(LeftOut::OtherScheduler).or_insert((0, pod)).0 += 1;
+                }
+                // It counts as on its node, and is listed there: see `nominated`.
+                Some(Ok(())) if has_room(pod) => {}
                 Some(Ok(())) => pending.push(pod),
                 Some(Err(why)) => left_out.entry(why).or_insert((0, pod)).0 += 1,
                 None if pod.is_bound() && !nodes.contains(pod.node.as_deref().unwrap_or_default()) => {

@@ -24,6 +24,7 @@ use std::collections::HashSet;
 use stowage_solver::{Node, Pod as Pending, PodSpec, ResourceId, Resources, RunningPod, SpecId};
 
 use super::labels;
+use super::nominated::Nominated;
 use super::world::World;
 use crate::snapshot::Pod;
 
@@ -36,6 +37,7 @@ pub(super) fn preempt(
     specs: &mut Vec<PodSpec>,
     world: &World<'_>,
     slot: Option<ResourceId>,
+    nominated: &[Nominated],
 ) {
     let running = nodes.iter().filter(|n| n.open).flat_map(|n| &n.pods);
     let Some(lowest) = running.map(|p| specs[p.spec.index()].priority).min() else { return };
@@ -49,7 +51,8 @@ pub(super) fn preempt(
         key(*a).cmp(&key(*b))
     });
     let Some(last) = order.iter().rposition(|at| able(*at, specs)) else { return };
-    let mut yard = Yard { nodes, free: Vec::new() };
+    let safe = nominated.iter().map(|n| n.pod.as_str()).collect();
+    let mut yard = Yard { nodes, free: Vec::new(), safe };
     yard.free = yard.nodes.iter().map(|n| n.allocatable.minus(&n.used)).collect();
     // Room only shrinks: what did not fit once does not fit later.
     let mut hopeless = HashSet::<SpecId>::new();
@@ -91,6 +94,8 @@ struct Yard<'n> {
     nodes: &'n mut [Node],
     /// By node: room left.
     free: Vec<Resources>,
+    /// Pods that are on their way to a node themselves, and are not sent off again.
+    safe: HashSet<&'n str>,
 }
 
 impl Yard<'_> {
@@ -141,8 +146,9 @@ impl Yard<'_> {
     ) -> Option<Vec<usize>> {
         let node = &self.nodes[at];
         let of = |pod: usize| &specs[node.pods[pod].spec.index()];
-        let mut lower: Vec<usize> =
-            (0..node.pods.len()).filter(|pod| of(*pod).priority < spec.priority).collect();
+        let mut lower: Vec<usize> = (0..node.pods.len())
+            .filter(|pod| of(*pod).priority < spec.priority && !self.safe.contains(&*node.pods[*pod].name))
+            .collect();
         let clashing =
             |pod: usize| spec.host_ports.iter().any(|p| of(pod).host_ports.iter().any(|q| p.clashes(q)));
         let ports_taken = spec.host_ports.iter().any(|p| node.host_ports.iter().any(|q| p.clashes(q)));
