@@ -14,6 +14,8 @@
 //! median of runs that take turns, so that whatever else the machine does falls on all alike. Rules cost nodes, too: cost
 //! and gap are printed beside.
 
+#![expect(clippy::print_stdout, reason = "a table is what this bench is for")]
+
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
