@@ -31,7 +31,7 @@ const QUICK_STEPS: u64 = 2_000_000;
 const ROUNDS: u32 = 60;
 const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
 /// Balanced effort stops after this many rounds of which none closed much of the gap,
-const STALLED: u32 = 18;
+const STALLED: u32 = 30;
 /// which is this share of it.
 const MUCH: f64 = 0.03;
 /// Shares of the bins, the worst of them, that repacking takes apart.
