@@ -22,7 +22,7 @@ use crate::search::{Outcome, Search};
 use crate::solution::{Solution, Stats, Status};
 use crate::stock::Domain;
 use crate::topology::{Caps, Dealt, deal};
-use crate::{Options, Progress, stage};
+use crate::{Options, Progress, stage, verify};
 
 /// After this many deals that could not be carried out, the classes concerned stay unplaced.
 const ATTEMPTS: u64 = 12;
@@ -49,38 +49,45 @@ pub(crate) fn climb(
             break (dealt, outcome);
         }
     };
-    let Outcome { placed, mut incumbent, mut bound, mut budget, stages, useful_kinds, steps } = outcome;
+    let Outcome { placed, mut incumbent, bound, mut budget, stages, useful_kinds, steps } = outcome;
     let wanted = options.diversity.as_ref();
     let premium = wanted.map_or(0, |w| diversify(&model, &dealt.stock, w, &mut budget, &mut incumbent));
-    let mut arrangement = Arrangement::of(&model, &dealt.stock, &placed, &incumbent);
-    let left = arrangement.left.clone();
-    if admit(&mut model, &mut arrangement, &mut budget, cancel) {
-        let held = arrangement.held(&model);
-        let late: Vec<bool> =
-            left.iter().zip(&arrangement.left).map(|(before, left)| left < before).collect();
-        let relaxed = Relaxation::with_late(&model, &dealt, &held, &late, &stages);
-        bound = bound.max(relaxed.round_up(&model, resource_bound(&model, &relaxed)));
-    }
-    let cost = arrangement.cost(&model);
-    let mut solution = Solution {
-        cost: Price::from_micros(cost),
-        bound: Price::from_micros(bound.min(cost)),
-        premium: Price::from_micros(premium),
-        stats: Stats {
-            classes: model.classes.classes.len(),
-            kinds: model.kinds.kinds.len(),
-            useful_kinds,
-            steps,
-        },
-        ..Solution::default()
-    };
-    solution.status = match solution.gap() {
-        gap if gap <= 1e-6 => Status::Optimal,
-        gap if gap <= options.gap => Status::WithinGap,
-        _ => Status::BudgetSpent,
+    let packed = Arrangement::of(&model, &dealt.stock, &placed, &incumbent);
+    let (mut with_late, mut left_over) = (packed.clone(), budget.clone());
+    let late = admit(&mut model, &mut with_late, &mut left_over, cancel).then_some((with_late, left_over));
+    let stats =
+        Stats { classes: model.classes.classes.len(), kinds: model.kinds.kinds.len(), useful_kinds, steps };
+    let state = |arrangement: &Arrangement, bound: i64| {
+        let cost = arrangement.cost(&model);
+        let mut solution = Solution {
+            cost: Price::from_micros(cost),
+            bound: Price::from_micros(bound.min(cost)),
+            premium: Price::from_micros(premium),
+            stats,
+            ..Solution::default()
+        };
+        solution.status = match solution.gap() {
+            gap if gap <= 1e-6 => Status::Optimal,
+            gap if gap <= options.gap => Status::WithinGap,
+            _ => Status::BudgetSpent,
+        };
+        solution
     };
     progress(stage::HANDING_OUT, 0, problem.pods.len() as u64);
-    hand_out(&model, &dealt, &arrangement, &budget, &mut solution);
+    let mut solution = state(&packed, bound);
+    if let Some((arrangement, budget)) = late {
+        let held = arrangement.held(&model);
+        let came = packed.left.iter().zip(&arrangement.left).map(|(before, left)| left < before);
+        let relaxed = Relaxation::with_late(&model, &dealt, &held, &came.collect::<Vec<bool>>(), &stages);
+        let raised = bound.max(relaxed.round_up(&model, resource_bound(&model, &relaxed)));
+        let mut with_late = state(&arrangement, raised);
+        hand_out(&model, &dealt, &arrangement, &budget, &mut with_late);
+        // Latecomers may rely on an order that the verifier does not find. Better without them than no plan at all.
+        if verify(problem, &with_late).is_empty() {
+            return with_late;
+        }
+    }
+    hand_out(&model, &dealt, &packed, &budget, &mut solution);
     solution
 }
 
