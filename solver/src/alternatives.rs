@@ -84,7 +84,7 @@ impl<'m> Alternatives<'m> {
         let gates: Vec<&FixedBitSet> = gates.into_iter().map(|gate| &model.gates[gate as usize]).collect();
         let tied: Vec<&Vec<u32>> =
             self.tied(&classes).into_iter().filter_map(|label| self.columns.get(label)).collect();
-        let load = model.load(pods);
+        let load = model.load(pods.iter().copied());
         let fits = |shape: &crate::kind::Shape| load.iter().zip(&shape.room).all(|(need, have)| need <= have);
         let roomy: Vec<bool> = model.kinds.shapes.iter().map(fits).collect();
         let shelf = &self.shelves[variant as usize];

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fixedbitset::FixedBitSet;
 
+use crate::model::met;
 use crate::problem::{
     DaemonId, Effect, HostPort, NodeConstraint, OpenLabel, Operator, PodSpec, PoolId, Problem, Requirement,
     ResourceId, Term, Toleration, TopologyKey, TypeId,
@@ -94,6 +95,11 @@ impl<'p> Kinds<'p> {
         let found = found.or_else(|| of_type.offerings[kind.offering as usize].labels.get(key));
         let found = found.or_else(|| of_type.labels.get(key));
         found.or_else(|| self.problem.pools[kind.pool.index()].labels.get(key)).map(String::as_str)
+    }
+
+    /// Whether the labels of a kind's nodes satisfy a constraint; see [`Self::meeting`] for all kinds at once.
+    pub(crate) fn meets(&self, kind: &Kind, constraint: &NodeConstraint) -> bool {
+        met(constraint, |key| self.label(kind, key))
     }
 
     /// The distinct values of a label over all kinds, and for each kind its value's position plus one (0: no such

@@ -53,8 +53,7 @@ pub(crate) fn climb(
     let wanted = options.diversity.as_ref();
     let premium = wanted.map_or(0, |w| diversify(&model, &dealt.stock, w, &mut budget, &mut incumbent));
     let packed = Arrangement::of(&model, &dealt.stock, &placed, &incumbent);
-    let (mut with_late, mut left_over) = (packed.clone(), budget.clone());
-    let late = admit(&mut model, &mut with_late, &mut left_over, cancel).then_some((with_late, left_over));
+    let late = admit(&mut model, &packed, &budget, cancel);
     let stats =
         Stats { classes: model.classes.classes.len(), kinds: model.kinds.kinds.len(), useful_kinds, steps };
     let state = |arrangement: &Arrangement, bound: i64| {

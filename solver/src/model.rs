@@ -147,7 +147,7 @@ impl<'p> Model<'p> {
     /// Makes a team a class. The first member leads.
     pub(crate) fn enlist(&mut self, members: Pods) -> u32 {
         let id = self.gate_of.len() as u32;
-        self.requests.push(self.load(&members));
+        self.requests.push(self.load(members.iter().copied()));
         self.rules.of_class.push(self.rules.parts_of_team(&members));
         let scatters = |rule: &u32| self.rules.scatters(id as usize, *rule);
         self.scattered.push(self.weighty.iter().copied().filter(scatters).collect());
@@ -166,11 +166,11 @@ impl<'p> Model<'p> {
     }
 
     /// What pods take, by dimension.
-    pub(crate) fn load(&self, pods: &[(u32, u32)]) -> Vec<i64> {
+    pub(crate) fn load(&self, pods: impl IntoIterator<Item = (u32, u32)>) -> Vec<i64> {
         let mut load = vec![0i64; self.kinds.dims.len()];
         for (class, count) in pods {
-            for (load, need) in load.iter_mut().zip(&self.requests[*class as usize]) {
-                *load += need * i64::from(*count);
+            for (load, need) in load.iter_mut().zip(&self.requests[class as usize]) {
+                *load += need * i64::from(count);
             }
         }
         load
@@ -196,7 +196,12 @@ impl<'p> Model<'p> {
 
 /// Whether a node's labels satisfy a node constraint.
 pub(crate) fn holds(constraint: &NodeConstraint, labels: &Labels) -> bool {
-    constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(labels.get(&r.key).map(String::as_str))))
+    met(constraint, |key| labels.get(key).map(String::as_str))
+}
+
+/// Whether labels, however they are looked up, satisfy a node constraint.
+pub(crate) fn met<'l>(constraint: &NodeConstraint, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+    constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(label(&r.key))))
 }
 
 /// Whether a node's labels satisfy a pod's node constraints.

@@ -7,6 +7,20 @@ use super::parse::{Expr, Kind, Loop};
 use super::value::{Map, Value, double};
 use super::{Fault, Meter, library};
 
+/// Arithmetic of whole numbers, signed or not: a fault instead of an overflow.
+macro_rules! checked {
+    ($operator:expr, $a:expr, $b:expr) => {
+        match $operator {
+            "+" => $a.checked_add(*$b),
+            "-" => $a.checked_sub(*$b),
+            "*" => $a.checked_mul(*$b),
+            "/" => $a.checked_div(*$b),
+            _ => $a.checked_rem(*$b),
+        }
+        .ok_or_else(overflow)
+    };
+}
+
 /// Evaluates an expression about a device.
 pub(super) fn run(expr: &Expr, device: Value, meter: &mut Meter) -> Result<Value, Fault> {
     Run { scope: vec![("device".into(), device)], meter }.value(expr)
@@ -203,26 +217,8 @@ impl Run<'_> {
 
     fn arithmetic(&mut self, operator: &str, left: &Value, right: &Value) -> Result<Value, Fault> {
         let value = match (left, right) {
-            (Value::Int(a), Value::Int(b)) => Value::Int(
-                match operator {
-                    "+" => a.checked_add(*b),
-                    "-" => a.checked_sub(*b),
-                    "*" => a.checked_mul(*b),
-                    "/" => a.checked_div(*b),
-                    _ => a.checked_rem(*b),
-                }
-                .ok_or_else(overflow)?,
-            ),
-            (Value::Uint(a), Value::Uint(b)) => Value::Uint(
-                match operator {
-                    "+" => a.checked_add(*b),
-                    "-" => a.checked_sub(*b),
-                    "*" => a.checked_mul(*b),
-                    "/" => a.checked_div(*b),
-                    _ => a.checked_rem(*b),
-                }
-                .ok_or_else(overflow)?,
-            ),
+            (Value::Int(a), Value::Int(b)) => Value::Int(checked!(operator, a, b)?),
+            (Value::Uint(a), Value::Uint(b)) => Value::Uint(checked!(operator, a, b)?),
             (Value::Double(_), Value::Double(_)) if operator != "%" => {
                 let (a, b) = (double(left), double(right));
                 Value::Double(match operator {

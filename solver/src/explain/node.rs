@@ -11,7 +11,7 @@ use crate::kind::{Kind, untolerated};
 use crate::model::Model;
 use crate::money::Price;
 use crate::pack::{Budget, add_to};
-use crate::problem::{NodeConstraint, PodId, PoolId, Requirement, ResourceId, TypeId};
+use crate::problem::{PodId, PoolId, Requirement, ResourceId, TypeId};
 use crate::solution::{NewNode, Solution};
 
 /// So many cheaper kinds are told of in the node's own pool, zone and capacity type.
@@ -108,7 +108,7 @@ impl<'m> Nodes<'m> {
         let model = self.model;
         let classes: BTreeSet<usize> = pods.iter().map(|(class, _)| *class as usize).collect();
         let tied = self.alternatives.tied(&classes).into_iter().map(str::to_owned).collect();
-        let held = Held { kind, load: model.load(&pods), pods, tied };
+        let held = Held { kind, load: model.load(pods.iter().copied()), pods, tied };
         let mut fills = self.fills(&held);
         fills.sort_by(|a, b| b.share().total_cmp(&a.share()).then(a.resource.cmp(&b.resource)));
         let binding = self.binding(&held, &fills);
@@ -306,9 +306,9 @@ impl<'m> Nodes<'m> {
             let taint = untolerated(&pool.taints, &self.spec(pod).tolerations);
             return Hurdle::Taint { taint: taint.map(taint_words).unwrap_or_default(), pod, pods };
         }
-        let broken = |class: u32| spec(class).node.iter().find(|c| !self.meets(c, kind));
+        let broken = |class: u32| spec(class).node.iter().find(|c| !self.model.kinds.meets(kind, c));
         if let Some((pod, _)) = refused(&|class| broken(class).is_some())
-            && let Some(constraint) = self.spec(pod).node.iter().find(|c| !self.meets(c, kind))
+            && let Some(constraint) = self.spec(pod).node.iter().find(|c| !self.model.kinds.meets(kind, c))
         {
             let same = refused(&|class| spec(class).node.contains(constraint));
             return Hurdle::Constraint {
@@ -374,7 +374,11 @@ impl<'m> Nodes<'m> {
         let has_ports = |class: u32| !self.model.spec(class as usize).host_ports.is_empty();
         held.pods.iter().any(|(class, _)| has_ports(*class))
             && held.pods.iter().all(|(class, _)| {
-                self.model.spec(*class as usize).node.iter().all(|constraint| self.meets(constraint, kind))
+                self.model
+                    .spec(*class as usize)
+                    .node
+                    .iter()
+                    .all(|constraint| self.model.kinds.meets(kind, constraint))
             })
     }
 
@@ -438,11 +442,6 @@ impl<'m> Nodes<'m> {
         let limits = &model.problem.pools[kind.pool.index()].limits;
         let broken = limits.iter().find(|(id, _)| more(*id) > self.budget.remaining(kind.pool, *id));
         Hurdle::Limit { resource: broken.map(|(id, _)| *id) }
-    }
-
-    fn meets(&self, constraint: &NodeConstraint, kind: &Kind) -> bool {
-        let kinds = &self.model.kinds;
-        constraint.any_of.iter().any(|term| term.iter().all(|r| r.allows(kinds.label(kind, &r.key))))
     }
 
     fn kind(&self, at: u32) -> &Kind {

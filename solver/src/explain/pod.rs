@@ -71,14 +71,10 @@ fn pools(model: &Model<'_>, class: usize) -> Vec<PoolStory> {
         let mut refused = BTreeMap::<Unfit, u32>::new();
         for (at, kind) in model.kinds.kinds.iter().enumerate().filter(|(_, k)| k.pool == pool) {
             kinds += 1;
-            let label = |constraint: &crate::NodeConstraint| {
-                let holds = |r: &crate::Requirement| r.allows(model.kinds.label(kind, &r.key));
-                constraint.any_of.iter().any(|term| term.iter().all(holds))
-            };
             let room = &model.kinds.shapes[kind.shape as usize].room;
             let why = if let Some(taint) = taint {
                 Some(Unfit::Taint(taint_words(taint)))
-            } else if let Some(constraint) = spec.node.iter().find(|c| !label(c)) {
+            } else if let Some(constraint) = spec.node.iter().find(|c| !model.kinds.meets(kind, c)) {
                 Some(Unfit::Constraint {
                     source: constraint.source.clone(),
                     wanted: constraint_words(constraint),

@@ -42,12 +42,7 @@ fn obstacle(
     if let Some(taint) = untolerated(&model.problem.pools[pool.index()].taints, &spec.tolerations) {
         return Obstacle::Taint(taint_words(taint));
     }
-    let holds = |constraint: &NodeConstraint, at: usize| {
-        constraint
-            .any_of
-            .iter()
-            .any(|term| term.iter().all(|r| r.allows(model.kinds.label(&kinds[at], &r.key))))
-    };
+    let holds = |constraint: &NodeConstraint, at: usize| model.kinds.meets(&kinds[at], constraint);
     let excluding = spec.node.iter().find(|constraint| !left.iter().any(|at| holds(constraint, *at)));
     if let Some(constraint) = excluding {
         return Obstacle::Constraint {

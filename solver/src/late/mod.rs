@@ -37,31 +37,32 @@ struct Late<'m> {
     choices: Option<Alternatives<'m>>,
 }
 
-/// Finds places for pods that an arrangement leaves over. Whether there was any.
+/// The arrangement with places for pods that `packed` leaves over, and what it leaves of the limits; `None` where there is
+/// no place for any.
 pub(crate) fn admit(
     model: &mut Model<'_>,
-    arrangement: &mut Arrangement,
-    budget: &mut Budget,
+    packed: &Arrangement,
+    budget: &Budget,
     cancel: &AtomicBool,
-) -> bool {
-    let mut classes: Vec<usize> = (0..arrangement.left.len())
-        .filter(|class| arrangement.left[*class] > 0 && model.spec(*class).blocked.is_none())
+) -> Option<(Arrangement, Budget)> {
+    let mut classes: Vec<usize> = (0..packed.left.len())
+        .filter(|class| packed.left[*class] > 0 && model.spec(*class).blocked.is_none())
         .collect();
     classes.sort_by_key(|class| (Reverse(model.spec(*class).priority), *class));
     if classes.is_empty() {
-        return false;
+        return None;
     }
     let offers = Offers::of(model, &classes);
-    let yard = Yard::of(model, arrangement);
-    let left = std::mem::take(&mut arrangement.left);
-    let mut late = Late { model, offers: &offers, yard, left, looks: 0, choices: None };
+    let yard = Yard::of(model, packed);
+    let mut budget = budget.clone();
+    let mut late = Late { model, offers: &offers, yard, left: packed.left.clone(), looks: 0, choices: None };
     let mut any = false;
     for buying in [true, false] {
         // A pod that finds a place may be what another waits for.
         while !cancel.load(Ordering::Relaxed) {
             let mut moved = false;
             for &class in &classes {
-                moved |= late.try_class(class, buying, budget);
+                moved |= late.try_class(class, buying, &mut budget);
             }
             any |= moved;
             if !moved || late.looks > LOOKS {
@@ -69,11 +70,7 @@ pub(crate) fn admit(
             }
         }
     }
-    arrangement.left.clone_from(&late.left);
-    if any {
-        late.yard.settle(arrangement);
-    }
-    any
+    any.then(|| (late.yard.settle(late.left), budget))
 }
 
 impl Late<'_> {

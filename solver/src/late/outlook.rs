@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::yard::{Site, Yard};
 use crate::class::SelectorId;
 use crate::kind::untolerated;
-use crate::model::{Model, holds};
+use crate::model::{Model, met};
 use crate::problem::{PodSelector, PodSpec, Spread, TopologyKey};
 use crate::topology::offered_values;
 
@@ -227,27 +227,15 @@ fn count<'m>(
     let rule: &'m Spread = &spec.spread[at];
     let eligible = |place: usize| {
         let all_keys = spec.spread.iter().all(|s| domain(yard, place, &s.key).is_some());
-        let (affinity, taints) = match yard.places[place].site {
-            Site::Old(node) => {
-                let node = &model.problem.nodes[node];
-                let own = || spec.node.iter().filter(|c| !c.of_volume);
-                (
-                    own().all(|c| holds(c, &node.labels)),
-                    untolerated(&node.taints, &spec.tolerations).is_none(),
-                )
-            }
-            Site::New(kind) => {
-                let kind = &model.kinds.kinds[kind as usize];
-                let label = |key: &str| model.kinds.label(kind, key);
-                let met = |c: &crate::NodeConstraint| {
-                    c.any_of.iter().any(|term| term.iter().all(|r| r.allows(label(&r.key))))
-                };
-                let taints = &model.problem.pools[kind.pool.index()].taints;
-                let own = || spec.node.iter().filter(|c| !c.of_volume);
-                (own().all(met), untolerated(taints, &spec.tolerations).is_none())
-            }
+        let mut own = spec.node.iter().filter(|c| !c.of_volume);
+        let affinity = own.all(|c| met(c, |key| yard.label(place, key)));
+        let taints = match yard.places[place].site {
+            Site::Old(node) => &model.problem.nodes[node].taints,
+            Site::New(kind) => &model.problem.pools[model.kinds.kinds[kind as usize].pool.index()].taints,
         };
-        all_keys && (!rule.honor_node_affinity || affinity) && (!rule.honor_taints || taints)
+        all_keys
+            && (!rule.honor_node_affinity || affinity)
+            && (!rule.honor_taints || untolerated(taints, &spec.tolerations).is_none())
     };
     let counts: Vec<bool> = (0..yard.places.len()).map(eligible).collect();
     let mut by_domain = BTreeMap::<Domain<'m>, u32>::new();

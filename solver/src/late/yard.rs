@@ -86,7 +86,7 @@ impl<'m> Yard<'m> {
     /// Makes a new node one of another kind; its pods stay.
     pub(super) fn change(&mut self, at: usize, kind: u32) {
         let mut place = self.empty(kind);
-        let load = self.model.load(&self.places[at].pods);
+        let load = self.model.load(self.places[at].pods.iter().copied());
         for (room, load) in place.room.iter_mut().zip(load) {
             *room = room.saturating_sub(load);
         }
@@ -121,10 +121,9 @@ impl<'m> Yard<'m> {
         }
     }
 
-    /// Writes back who is where.
-    pub(super) fn settle(self, arrangement: &mut Arrangement) {
-        arrangement.on_nodes.clear();
-        arrangement.new.clear();
+    /// Who is where, and how many of each class are left over.
+    pub(super) fn settle(self, left: Vec<u32>) -> Arrangement {
+        let mut arrangement = Arrangement { left, ..Arrangement::default() };
         for place in self.places.into_iter().filter(|place| !place.pods.is_empty()) {
             match place.site {
                 Site::Old(node) => {
@@ -142,5 +141,6 @@ impl<'m> Yard<'m> {
             a.copies += if same { b.copies } else { 0 };
             same
         });
+        arrangement
     }
 }

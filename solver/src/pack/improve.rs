@@ -164,11 +164,5 @@ fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbe
 
 /// What a pattern takes, by dimension.
 pub(crate) fn load(model: &Model<'_>, stock: &Stock, pattern: &Pattern) -> Vec<i64> {
-    let mut load = vec![0i64; model.kinds.dims.len()];
-    for (item, count) in pattern {
-        for (load, need) in load.iter_mut().zip(stock.need(*item)) {
-            *load += need * i64::from(*count);
-        }
-    }
-    load
+    model.load(pattern.iter().map(|(item, count)| (stock.items[*item as usize].class, *count)))
 }

@@ -159,7 +159,7 @@ fn join(model: &Model<'_>, class: u32, teams: &mut Vec<Teams>) {
 /// How many pods of a class a team can take in and still fit on a node.
 fn most(model: &Model<'_>, team: &Teams, class: u32) -> u32 {
     let gate = &model.gates[model.gate_of[class as usize] as usize];
-    let load = model.load(&team.members);
+    let load = model.load(team.members.iter().copied());
     let need = &model.requests[class as usize];
     let shapes = team.kinds.intersection(gate).map(|kind| model.kinds.kinds[kind].shape as usize);
     let mut seen = vec![false; model.kinds.shapes.len()];
