@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -20,6 +20,10 @@ use crate::generate::generate;
 
 /// From this many clusters on, each rule must be among them.
 const ALL_RULES: usize = 300;
+
+/// So long a failing cluster is made smaller. Mostly a minute is enough; a cluster whose every try waits for the scheduler
+/// would take hours, and is kept as small as it is by then.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How much to try.
 #[derive(Clone, Debug)]
@@ -35,7 +39,7 @@ pub struct Settings {
     pub failures: PathBuf,
     /// So many failing clusters are not yet an error: those of defects that are known and not mended.
     pub tolerate: usize,
-    /// How many failing clusters are made small, which takes about a minute each; the others are only told.
+    /// How many failing clusters are made small, which takes up to [`PATIENCE`] each; the others are only told.
     pub shrink: usize,
 }
 
@@ -180,7 +184,11 @@ fn jobs(settings: &Settings) -> Result<Vec<Job>> {
 }
 
 fn make_small(stage: &mut Stage, case: &Case, first: &Disagreement) -> Result<Case> {
+    let started = Instant::now();
     shrink(case, &mut |case| {
+        if started.elapsed() > PATIENCE {
+            return Ok(false);
+        }
         let Ok(outcome) = check(stage, case, false) else {
             // The API server refuses a cluster that lost what it needs.
             stage.clear(case)?;
