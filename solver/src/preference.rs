@@ -16,6 +16,9 @@
 //!   the spec that stand on the same rung: those that kept it would hold it against those that did not.
 //! - Capacity that is there is filled first, as kube-scheduler does: a preference chooses among nodes that exist, it never
 //!   refuses them all. Only pods that none of them takes are planned with their preferences on new nodes.
+//! - Which pods are left over where there is not room for all may depend on preferences. Those that would have a place
+//!   without give theirs up even where as many others would be left over: they may have one beside these. In the end all
+//!   that are left over ask for nothing more than they require.
 //! - Where pods are left over that have nothing to give up, although they have a place when nobody has preferences, all
 //!   others step down. So preferences never cost a pod its place.
 //!
@@ -89,6 +92,18 @@ pub(crate) fn solve(
             break solved;
         }
     };
+    let before = standing.at.clone();
+    if standing.give_up_all(&unplaced(&solution)) {
+        let again = match solve_plain(&standing.variant, options, memory, cancel, &mut *progress) {
+            Ok(solved) => solved,
+            Err(violations) => return Some(Err(violations)),
+        };
+        if unplaced(&again).len() <= unplaced(&solution).len() {
+            solution = again;
+        } else {
+            standing.at = before;
+        }
+    }
     if unplaced(&free) != unplaced(&solution) {
         // A bound for holding other pods says nothing about these.
         forbid(&mut required, &unplaced(&solution));
@@ -183,18 +198,16 @@ impl<'p> Standing<'p> {
 
     /// Lets pods step down for those that are left over. Whether anything changed.
     fn give_up(&mut self, left: &BTreeSet<PodId>, hopeless: &BTreeSet<PodId>, attempt: usize) -> bool {
-        if left.len() <= hopeless.len() {
-            return false;
-        }
+        let lost = left.len() > hopeless.len();
         let able = |pods: &mut dyn Iterator<Item = usize>| -> Vec<usize> {
             pods.filter(|pod| self.has_more(*pod)).collect()
         };
         let mut stepping = able(&mut left.difference(hopeless).map(|pod| pod.index()));
-        if stepping.is_empty() {
+        if stepping.is_empty() && lost {
             stepping = able(&mut left.iter().map(|pod| pod.index()));
         }
         // With nothing to buy, pods that find no room go to new nodes: nobody makes room for them.
-        if stepping.is_empty() && !self.variant.pools.is_empty() {
+        if stepping.is_empty() && lost && !self.variant.pools.is_empty() {
             stepping = able(&mut (0..self.problem.pods.len()));
         }
         let mut all: BTreeSet<usize> = stepping.iter().copied().collect();
@@ -213,6 +226,18 @@ impl<'p> Standing<'p> {
             self.put(*pod, next);
         }
         !all.is_empty()
+    }
+
+    /// Lets pods that are left over give up everything that they only prefer. Whether anything changed.
+    ///
+    /// Some are left over without preferences too, where limits leave room for some of them only. Whether there is room
+    /// for these beside what is planned by now shows only when they ask for nothing more.
+    fn give_up_all(&mut self, left: &BTreeSet<PodId>) -> bool {
+        let able: Vec<usize> = left.iter().map(|pod| pod.index()).filter(|pod| self.has_more(*pod)).collect();
+        for pod in &able {
+            self.put(*pod, self.rungs_of(*pod).len() - 1);
+        }
+        !able.is_empty()
     }
 
     /// By pod, in order: the preferences that it goes without.

@@ -34,7 +34,8 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
     }
     grid.row(bill(plan, solution.cost, Style::Bold));
     grid.row(bill(bound, solution.kept_bound(), Style::Plain));
-    if solution.preferences.is_some() {
+    // Zero is no bound, and no sum that one would pay.
+    if solution.preferences.is_some() && solution.bound > Price::ZERO {
         grid.row(bill("the same without preferences", solution.bound, Style::Plain));
     }
     grid.render(look, out);

@@ -21,7 +21,7 @@ struct Args {
     /// Control planes at once
     #[arg(long, default_value_t = 4)]
     lanes: usize,
-    /// Folder for failing clusters, made small
+    /// Folder for failing clusters, as they are and made small
     #[arg(long, default_value = "failures")]
     failures: PathBuf,
     /// So many failing clusters are not yet an error

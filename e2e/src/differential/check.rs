@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde_json::Value;
+use stowage_api::well_known;
 
 use super::device;
 use super::plan::{Plan, plan};
@@ -12,7 +13,7 @@ use super::watcher::Seen;
 use crate::case::Case;
 
 /// So many orders of the planned pods are tried before they are said not to fit.
-const ORDERS: usize = 4;
+const ORDERS: usize = 12;
 
 /// A pod about which the plan and the scheduler do not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +120,20 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     Ok(outcome)
 }
 
-/// The planned pods in the order to let them go. Those that are to be even go before others that they count, those that
-/// must be near others after these, and nodes take turns, because that keeps even what is to be even.
+/// The planned pods in the order to let them go. Those that are to be even over something go before others that they may
+/// count and that need not be, those that must be near others after these, and nodes take turns, because that keeps even
+/// what is to be even.
 fn order<'a>(
     plan: &Plan,
     pods: &BTreeMap<String, &'a Value>,
     first: &BTreeSet<String>,
 ) -> Vec<(String, &'a Value)> {
+    let even_over = |pod: &Value| -> BTreeSet<String> {
+        let rules = pod["spec"]["topologySpreadConstraints"].as_array().into_iter().flatten();
+        let keys = rules.filter_map(|rule| rule["topologyKey"].as_str().map(str::to_owned));
+        keys.filter(|key| key != well_known::HOSTNAME).collect()
+    };
+    let keys: BTreeSet<String> = plan.placed.keys().flat_map(|name| even_over(pods[name])).collect();
     let mut on_node = BTreeMap::<&str, usize>::new();
     let mut out: Vec<_> = plan
         .placed
@@ -135,8 +143,9 @@ fn order<'a>(
             *rank += 1;
             let pod = pods[name];
             let near = !pod["spec"]["affinity"]["podAffinity"].is_null();
+            let free_of = keys.len() - even_over(pod).len();
             let even = !pod["spec"]["topologySpreadConstraints"].is_null();
-            ((!first.contains(name), near, !even, *rank), name.clone(), pod)
+            ((!first.contains(name), near, free_of, !even, *rank), name.clone(), pod)
         })
         .collect();
     out.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));

@@ -35,7 +35,7 @@ pub struct Settings {
     /// Control planes at once. The scheduler waits for etcd and the API server much of the time, so more than there are
     /// cores.
     pub lanes: usize,
-    /// Where failing clusters are written, made small.
+    /// Where failing clusters are written, as they are and made small.
     pub failures: PathBuf,
     /// So many failing clusters are not yet an error: those of defects that are known and not mended.
     pub tolerate: usize,
@@ -107,13 +107,13 @@ pub fn run(settings: &Settings) -> Result<()> {
             for disagreement in &outcome.disagreements {
                 println!("{name}: {disagreement}");
             }
-            if let Some(first) = outcome.disagreements.first()
-                && matches!(job, Job::Seed(_))
-                && shrunk.fetch_add(1, Ordering::Relaxed) < settings.shrink
-            {
-                let small = make_small(&mut stage, &case, first).with_context(|| name.clone())?;
-                small.save(&settings.failures, &name)?;
-                println!("{name}: made small in {}", settings.failures.display());
+            if let (Some(first), Job::Seed(_)) = (outcome.disagreements.first(), job) {
+                case.save(&settings.failures, &name)?;
+                if shrunk.fetch_add(1, Ordering::Relaxed) < settings.shrink {
+                    let small = make_small(&mut stage, &case, first).with_context(|| name.clone())?;
+                    small.save(&settings.failures, &format!("{name}-small"))?;
+                }
+                println!("{name}: kept in {}", settings.failures.display());
             }
             let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
             report.add(&name, &case, &outcome);
