@@ -18,8 +18,8 @@ pub(crate) struct Answer {
     pub(crate) problem: Problem,
     /// What came out.
     pub(crate) solution: Solution,
-    /// Allocatable of instance types by name, exactly as the catalogue states it.
-    pub(crate) allocatable: BTreeMap<String, Quantities>,
+    /// Allocatable of instance types by their number in the problem, exactly as the catalogue states it.
+    pub(crate) allocatable: BTreeMap<u32, Quantities>,
     /// What the reader must know: estimates, defaults, rules that were not honoured.
     pub(crate) notes: Vec<String>,
     /// Where the prices come from.

@@ -147,7 +147,7 @@ pub(crate) fn of(answer: &Answer, show: Show) -> Document<'_> {
             launch_options: show.alternatives.then(|| launch_options(answer, node)),
             allocatable: answer
                 .allocatable
-                .get(&kind.name)
+                .get(&node.instance_type.0)
                 .cloned()
                 .unwrap_or_else(|| quantities(answer, &kind.allocatable)),
             requests: quantities(answer, &answer.node_requests(node)),

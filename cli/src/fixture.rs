@@ -190,7 +190,8 @@ pub(crate) fn rich() -> Answer {
         problem,
         solution,
         allocatable: BTreeMap::from([(
-            "r7i.large".to_owned(),
+            // r7i.large
+            1,
             BTreeMap::from(
                 [("cpu", "1930m"), ("memory", "14162Mi"), ("pods", "29")]
                     .map(|(k, v)| (k.to_owned(), v.to_owned())),

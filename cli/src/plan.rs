@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
+use stowage_api::Quantity;
 use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read};
 use stowage_pricing::{Catalog, CatalogSource};
-use stowage_solver::{Options, Solution, solve};
+use stowage_solver::{Options, Solution, TypeId, solve};
 
 use crate::answer::{Answer, Quantities};
 use crate::args::{Effort, Form, PlanArgs, Planning, PreferencePolicy, Shown};
@@ -93,7 +94,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
     })?;
     list_nominated(&mut lowered.problem, &mut solution, &lowered.nominated);
     let mut answer = Answer {
-        allocatable: allocatable(&solution, &catalog, &lowered.problem.types),
+        allocatable: allocatable(&solution, &lowered.allocatable),
         problem: lowered.problem,
         solution,
         notes: Vec::new(),
@@ -128,18 +129,13 @@ fn capture(args: &Planning) -> Result<Snapshot, Failure> {
 }
 
 /// What pods may use of the types that the plan buys, in the catalogue's own quantities.
-fn allocatable(
-    solution: &Solution,
-    catalog: &Catalog,
-    types: &[stowage_solver::InstanceType],
-) -> BTreeMap<String, Quantities> {
-    let used: BTreeSet<_> = solution.new_nodes.iter().map(|node| node.instance_type.index()).collect();
-    let names = used.into_iter().map(|at| &types[at].name);
-    let exact = |name: &String| {
-        let amounts = catalog.find(name)?.allocatable();
-        Some((name.clone(), amounts.into_iter().map(|(k, v)| (k, v.to_string())).collect()))
+fn allocatable(solution: &Solution, of_types: &[BTreeMap<String, Quantity>]) -> BTreeMap<u32, Quantities> {
+    let used: BTreeSet<TypeId> = solution.new_nodes.iter().map(|node| node.instance_type).collect();
+    let exact = |of: TypeId| {
+        let amounts = of_types.get(of.index())?.iter();
+        Some((of.0, amounts.map(|(name, amount)| (name.clone(), amount.to_string())).collect()))
     };
-    names.filter_map(exact).collect()
+    used.into_iter().filter_map(exact).collect()
 }
 
 /// Where the prices come from, for people.

@@ -22,7 +22,6 @@ pub mod object;
 mod read;
 mod requests;
 mod snapshot;
-mod suit;
 mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
@@ -33,4 +32,3 @@ pub use lower::{
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};
 pub use snapshot::{LeftOut, Pod, Snapshot};
-pub use suit::{Suited, suit};

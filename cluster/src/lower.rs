@@ -4,7 +4,7 @@
 //! Pod, claims, volumes ─▶ spec ──┐
 //! Node, CSINode, NodeClaim ─▶ node ──┤
 //! NodePool, EC2NodeClass ─▶ pool ────┼─▶ Problem + notes
-//! Catalog ─▶ offer ──────────────────┘
+//! Catalog ─▶ view ─▶ offer ───────────┘
 //! ```
 //!
 //! # Invariants
@@ -27,14 +27,15 @@ mod resource;
 mod selector;
 mod size;
 mod spec;
+mod view;
 mod volume;
 mod world;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use stowage_api::{NodeSettings, well_known};
-use stowage_pricing::Catalog;
+use stowage_api::{NodeSettings, Quantity, well_known};
+use stowage_pricing::{Catalog, Error};
 use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
 use self::device::Devices;
@@ -44,6 +45,7 @@ pub use self::nominated::{Nominated, list_nominated};
 use self::notes::Notes;
 use self::resource::ResourceIds;
 use self::spec::Specs;
+use self::view::Views;
 use self::world::World;
 use crate::note::Note;
 use crate::object::SpreadConstraint;
@@ -87,6 +89,9 @@ pub struct Lowered {
     pub problem: Problem,
     /// What to know, in the order to show it.
     pub notes: Vec<Note>,
+    /// By instance type of the problem: all that pods may use of it, in quantities. The problem knows only the resources
+    /// that somebody asks for.
+    pub allocatable: Vec<BTreeMap<String, Quantity>>,
     /// Pods that kube-scheduler holds room for on a node. The problem has them run there; see [`list_nominated`].
     pub nominated: Vec<Nominated>,
 }
@@ -105,6 +110,9 @@ pub enum LowerError {
         /// The pod that asks for the most.
         example: String,
     },
+    /// The embedded catalogue does not read.
+    #[error(transparent)]
+    Catalog(#[from] Error),
 }
 
 /// Lowers `snapshot`, with `catalog` to buy from.
@@ -122,12 +130,13 @@ pub enum LowerError {
 /// ```
 ///
 /// # Errors
-/// Where what the pods ask for cannot be counted. Whatever else is wrong with a pod is a reason in the problem why it
+/// Where what the pods ask for cannot be counted, or this build's own data is damaged. Whatever else is wrong with a pod is a reason in the problem why it
 /// can run nowhere.
 pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
     let mut remarks = Notes::of(snapshot);
     let pending = remarks.sort_out(snapshot, &options.schedulers);
     let pools = pool::provisioning(snapshot, &mut remarks);
+    let views = Views::of(snapshot, catalog, &pools, &mut remarks)?;
     let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools), options);
 
     let devices = Devices::new(snapshot, catalog, &pending, &mut remarks);
@@ -158,14 +167,14 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         .collect();
     let mut nodes =
         node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut remarks);
-    let settings: Vec<NodeSettings> =
-        pools.iter().map(|p| size::settings(p, options, &mut remarks)).collect();
-    let mut pools = pool::lower(snapshot, catalog, &pools, &resources, &mut remarks);
-    let mut types = offer::types(catalog, &resources, &devices, &world, &pools);
-    size::apply(&settings, catalog, &mut pools, &mut types, &mut remarks);
+    let stated = pools;
+    let mut pools = pool::lower(snapshot, &views, &stated, &resources, &mut remarks);
+    let (mut types, allocatable) = offer::types(&views, &resources, &devices, &world, &pools);
+    size::apply(&stated, options, &views, &mut pools, &mut types, &mut remarks);
+    views.keep_apart(&stated, &mut pools);
     preference::mark(&mut nodes, &mut pools);
     remarks.of_prices(catalog, &pools);
-    remarks.of_node_classes(snapshot, catalog);
+    remarks.of_limited(catalog);
 
     let slot = resources.get(well_known::EBS_SLOTS);
     let mut specs = specs.into_all();
@@ -183,7 +192,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         types,
         daemons,
     };
-    Ok(Lowered { problem, notes: remarks.finish(), nominated })
+    Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated })
 }
 
 /// Distinct label sets of pods.

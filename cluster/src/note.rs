@@ -91,6 +91,31 @@ pub enum Note {
         /// The annotation's key.
         key: String,
     },
+    /// A field of an `EC2NodeClass` that cannot be used.
+    ClassField {
+        /// The class.
+        class: String,
+        /// The field and what it says: `spec.kubelet.maxPods: "max_pods / 2"`.
+        field: String,
+    },
+    /// Instance types that nodes of an `EC2NodeClass` do not run on.
+    UnsuitedTypes {
+        /// The class.
+        class: String,
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// Why not, of that one.
+        why: String,
+    },
+    /// Zones of the catalogue in which an `EC2NodeClass` has no subnet.
+    NoSubnets {
+        /// The class.
+        class: String,
+        /// The zones, in words.
+        zones: String,
+    },
     /// Machines that are being launched.
     InFlight {
         /// How many.
@@ -146,12 +171,6 @@ pub enum Rule {
     ConsumableCapacity,
     /// `ResourceSlices`: devices that are on no single node.
     SharedDevices,
-    /// `EC2NodeClasses`: kubelet settings.
-    Kubelet,
-    /// `EC2NodeClasses`: instance stores as ephemeral storage.
-    InstanceStore,
-    /// `EC2NodeClasses`: subnets in only some of the zones that the catalogue offers.
-    Subnets,
     /// Instance types: offerings of which there are only so many.
     LimitedOfferings,
 }
@@ -174,11 +193,6 @@ impl Rule {
             Self::NumericTolerations => "tolerations with Lt or Gt: taken to tolerate nothing",
             Self::MinValues => "minValues in NodePool requirements: ignored",
             Self::UnknownLimit => "NodePool limits on a resource that no instance type has",
-            Self::Kubelet => "kubelet settings of EC2NodeClasses: allocatable is that of the catalogue",
-            Self::InstanceStore => {
-                "instanceStorePolicy of EC2NodeClasses: ephemeral storage is that of the catalogue"
-            }
-            Self::Subnets => "subnets of EC2NodeClasses: every zone of the catalogue is used",
             Self::LimitedOfferings => "offerings with a ReservationCapacity: none is bought",
         }
     }
@@ -187,7 +201,6 @@ impl Rule {
     const fn of(self) -> &'static str {
         match self {
             Self::MinValues | Self::UnknownLimit => "NodePool",
-            Self::Kubelet | Self::InstanceStore | Self::Subnets => "EC2NodeClass",
             Self::LimitedOfferings => "instance type",
             Self::DaemonSetClaims => "DaemonSet",
             Self::PartitionableDevices | Self::ConsumableCapacity => "slice",
@@ -247,6 +260,16 @@ impl fmt::Display for Note {
                 "annotation {key} of NodePool {pool} means nothing: there are node-cost, min-node-cpu, max-node-cpu, \
                  min-node-memory and max-node-memory"
             ),
+            Self::ClassField { class, field } => {
+                write!(f, "EC2NodeClass {class} is planned with the default, as this cannot be used: {field}")
+            }
+            Self::UnsuitedTypes { class, count, example, why } => {
+                let types = Counted(*count, "instance type");
+                write!(f, "nodes of EC2NodeClass {class} are none of {types} ({example}: {why})")
+            }
+            Self::NoSubnets { class, zones } => {
+                write!(f, "EC2NodeClass {class} has no subnet in {zones}: its nodes are not launched there")
+            }
             Self::InFlight { count, example, open } => {
                 let claims = Counted(*count, "NodeClaim");
                 let use_ = if *open { "pods may be placed on them" } else { "they count against limits only" };

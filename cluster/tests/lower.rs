@@ -619,24 +619,6 @@ fn nothing_more_is_placed_on_overcommitted_nodes() {
 }
 
 #[test]
-fn node_class_settings_are_noted() {
-    let classes = r#"{"kind": "EC2NodeClass", "metadata": {"name": "a"}, "spec": {"kubelet": {"maxPods": 20}, "instanceStorePolicy": "RAID0"},
-        "status": {"subnets": [{"zone": "us-east-1a"}]}},
-        {"kind": "EC2NodeClass", "metadata": {"name": "b"}, "status": {"subnets": [{"zone": "us-east-1a"}, {"zone": "us-east-1b"}]}},
-        {"kind": "EC2NodeClass", "metadata": {"name": "c"}, "spec": {"kubelet": {}}}"#;
-    let shown: Vec<String> = lowered(classes).notes.iter().skip(1).map(ToString::to_string).collect();
-    assert_eq!(
-        shown,
-        [
-            "not honoured: kubelet settings of EC2NodeClasses: allocatable is that of the catalogue (2 EC2NodeClasses, a)",
-            "not honoured: instanceStorePolicy of EC2NodeClasses: ephemeral storage is that of the catalogue (1 \
-             EC2NodeClass, a)",
-            "not honoured: subnets of EC2NodeClasses: every zone of the catalogue is used (1 EC2NodeClass, a)",
-        ]
-    );
-}
-
-#[test]
 fn sums_that_cannot_be_counted_are_an_error() {
     let pods: Vec<String> = (0..3000)
         .map(|n| {

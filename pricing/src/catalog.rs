@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::facts::{self, TypeFacts};
 use crate::node_config::{Misfit, NodeConfig};
 use crate::share::Share;
-use crate::{labels, overhead};
+use crate::{labels, overhead, stated};
 
 /// The instance types that a plan may use.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,16 @@ pub enum CatalogSource {
         /// Its name, for people.
         name: String,
     },
+}
+
+impl CatalogSource {
+    /// How nodes are set up; a file does not say.
+    pub fn nodes(&self) -> Option<&NodeConfig> {
+        match self {
+            Self::Embedded { nodes, .. } => Some(nodes),
+            Self::File { .. } => None,
+        }
+    }
 }
 
 /// What the embedded catalogue is computed with.
@@ -123,7 +133,8 @@ impl Catalog {
     }
 
     /// The catalogue for nodes that are set up otherwise: what pods may use is worked out anew, and types that such nodes do
-    /// not run on are left out, each with why. What a file states is taken as it is, so nothing changes there.
+    /// not run on are left out, each with why. What a file states is not known in parts, so there only what `config` says
+    /// changes anything: pods at most, and what is kept at least.
     ///
     /// ```
     /// use stowage_pricing::{Catalog, NodeConfig, Settings};
@@ -142,8 +153,10 @@ impl Catalog {
         let mut suited = self.clone();
         let mut unsuited = Vec::new();
         let CatalogSource::Embedded { nodes, suited: of_class, .. } = &mut suited.source else {
+            suited.types.iter_mut().for_each(|of| stated::set_up(of, config));
             return Ok((suited, unsuited));
         };
+        let same = **nodes == *config;
         (**nodes, *of_class) = (config.clone(), true);
         let known = facts::embedded()?;
         suited.types.retain_mut(|of| {
@@ -152,8 +165,10 @@ impl Catalog {
                 unsuited.push((of.name.clone(), misfit));
                 return false;
             }
-            let offerings = std::mem::take(&mut of.offerings);
-            *of = InstanceType { offerings, ..InstanceType::of(&known[at], config) };
+            if !same {
+                let offerings = std::mem::take(&mut of.offerings);
+                *of = InstanceType { offerings, ..InstanceType::of(&known[at], config) };
+            }
             true
         });
         Ok((suited, unsuited))

@@ -43,6 +43,7 @@ mod parse;
 mod quote;
 mod render;
 mod share;
+mod stated;
 mod time;
 mod unavailable;
 mod volume;

@@ -217,7 +217,8 @@ impl<'p> Kinds<'p> {
     fn enumerate(&mut self) {
         let problem = self.problem;
         let mut types: Vec<usize> = (0..problem.types.len()).collect();
-        types.sort_unstable_by(|a, b| problem.types[*a].name.cmp(&problem.types[*b].name));
+        let key = |at: &usize| (&problem.types[*at].name, &problem.types[*at].labels);
+        types.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
         let offering_keys: BTreeSet<&str> = problem
             .types
             .iter()

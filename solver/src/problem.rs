@@ -418,7 +418,7 @@ pub struct Offering {
 /// A hardware shape that can be bought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceType {
-    /// Unique name.
+    /// Name. Types of one name differ in their labels, so that no `NodePool` may buy more than one of them.
     pub name: String,
     /// Labels of every node of this type.
     pub labels: Labels,

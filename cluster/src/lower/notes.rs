@@ -1,9 +1,9 @@
 //! Gathers what to know about a lowered snapshot.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use stowage_api::well_known;
-use stowage_pricing::{Catalog, CatalogSource};
+use stowage_pricing::Catalog;
 use stowage_solver::NodePool;
 
 use crate::note::{Note, Rule};
@@ -105,33 +105,13 @@ impl Notes {
         }
     }
 
-    /// Settings of `EC2NodeClasses` that would change what can be bought, and what of the catalogue is not.
-    pub(super) fn of_node_classes(&mut self, snapshot: &Snapshot, catalog: &Catalog) {
-        for of in
-            catalog.types.iter().filter(|t| t.offerings.iter().any(|o| o.available && o.limit.is_some()))
-        {
+    /// Offerings of which there are only so many.
+    pub(super) fn of_limited(&mut self, catalog: &Catalog) {
+        let limited = |of: &&stowage_pricing::InstanceType| {
+            of.offerings.iter().any(|o| o.available && o.limit.is_some())
+        };
+        for of in catalog.types.iter().filter(limited) {
             self.not_honoured(Rule::LimitedOfferings, || of.name.clone());
-        }
-        let offered: BTreeSet<&str> = catalog
-            .types
-            .iter()
-            .flat_map(|t| &t.offerings)
-            .filter(|o| o.available)
-            .map(stowage_pricing::Offering::zone)
-            .collect();
-        let suited = matches!(catalog.source, CatalogSource::Embedded { suited: true, .. });
-        for class in &snapshot.node_classes {
-            let name = || class.metadata.name.clone();
-            if !suited && class.spec.kubelet.is_some() {
-                self.not_honoured(Rule::Kubelet, name);
-            }
-            if !suited && class.spec.instance_store_policy.as_deref().is_some_and(|p| !p.is_empty()) {
-                self.not_honoured(Rule::InstanceStore, name);
-            }
-            let zones: BTreeSet<&str> = class.status.subnets.iter().map(|s| s.zone.as_str()).collect();
-            if !zones.is_empty() && !offered.is_subset(&zones) {
-                self.not_honoured(Rule::Subnets, name);
-            }
         }
     }
 

@@ -1,25 +1,28 @@
 //! Instance types and offerings of the catalogue, with all the labels that their nodes would have.
 
-use stowage_api::well_known;
-use stowage_pricing::{Catalog, InstanceType};
+use std::collections::BTreeMap;
+
+use stowage_api::{Quantity, well_known};
+use stowage_pricing::InstanceType;
 use stowage_solver::{self as solver, Labels, NodePool, Price, Requirement};
 
 use super::device::Devices;
 use super::labels;
 use super::resource::ResourceIds;
+use super::view::Views;
 use super::world::World;
 
-/// Lowers the types that can be bought.
+/// Lowers the types that can be bought: those of each view, one after the other. With each, all that pods may use of it.
 ///
 /// A type that runs several operating systems is offered with each, but with others than its first only where a pod or
 /// a `NodePool` refuses that one: otherwise two equal offers would differ in nothing but a label that nobody looks at.
 pub(super) fn types(
-    catalog: &Catalog,
+    views: &Views<'_>,
     resources: &ResourceIds<'_>,
     devices: &Devices,
     world: &World<'_>,
     pools: &[NodePool],
-) -> Vec<solver::InstanceType> {
+) -> (Vec<solver::InstanceType>, Vec<BTreeMap<String, Quantity>>) {
     let of_pools = pools.iter().flat_map(|p| &p.requirements).filter(|r| r.key == well_known::OS);
     let stated: Vec<&Requirement> = world.systems.iter().chain(of_pools).collect();
     let refuses_first = |r: &&Requirement, systems: &[String], at: usize| {
@@ -27,16 +30,27 @@ pub(super) fn types(
     };
     let offered =
         |systems: &[String], at: usize| at == 0 || stated.iter().any(|r| refuses_first(r, systems, at));
-    catalog.types.iter().map(|t| one(t, resources, devices, &offered)).collect()
+    let (mut types, mut all) = (Vec::new(), Vec::new());
+    for (catalog, own) in views.each() {
+        for of in &catalog.types {
+            let allocatable = of.allocatable();
+            types.push(one(of, &own, &allocatable, resources, devices, &offered));
+            all.push(allocatable);
+        }
+    }
+    (types, all)
 }
 
 fn one(
     from: &InstanceType,
+    own: &Labels,
+    allocatable: &BTreeMap<String, Quantity>,
     resources: &ResourceIds<'_>,
     devices: &Devices,
     offered: &impl Fn(&[String], usize) -> bool,
 ) -> solver::InstanceType {
     let mut labels: Labels = from.labels.clone();
+    labels.extend(own.clone());
     labels.insert(well_known::ARCH.to_owned(), from.architecture.clone());
     labels.insert(well_known::INSTANCE_TYPE.to_owned(), from.name.clone());
     let systems = &from.operating_systems;
@@ -70,7 +84,6 @@ fn one(
             offerings.push(sold(own));
         }
     }
-    let allocatable = from.allocatable();
     solver::InstanceType {
         name: from.name.clone(),
         labels,

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 use stowage_api::{NodePool, Operator, Requirement, well_known};
-use stowage_pricing::Catalog;
 use stowage_solver::{self as solver, Labels, OpenLabel, Resources, Term};
 
 use super::labels;
 use super::notes::Notes;
 use super::resource::{self, ResourceIds};
+use super::view::Views;
 use crate::note::{Note, Rule};
 use crate::snapshot::Snapshot;
 
@@ -57,12 +57,12 @@ pub(super) fn provisioning<'s>(snapshot: &'s Snapshot, notes: &mut Notes) -> Vec
 /// Lowers the `NodePools` that launch nodes.
 pub(super) fn lower(
     snapshot: &Snapshot,
-    catalog: &Catalog,
+    views: &Views<'_>,
     pools: &[&NodePool],
     resources: &ResourceIds<'_>,
     notes: &mut Notes,
 ) -> Vec<solver::NodePool> {
-    let known = catalogue_keys(catalog);
+    let known = catalogue_keys(views);
     let in_use = in_use(snapshot, resources);
     let mut out = Vec::with_capacity(pools.len());
     for pool in pools {
@@ -88,7 +88,7 @@ pub(super) fn lower(
                 lowered.node_limit = Some(u32::try_from(limit.floor_units()).unwrap_or(u32::MAX));
                 continue;
             }
-            if !resource::is_offered(catalog, key) {
+            if !views.catalogs().any(|catalog| resource::is_offered(catalog, key)) {
                 notes.not_honoured(Rule::UnknownLimit, || format!("{key} of {name}"));
             }
             lowered.limits.extend(resources.get(key).map(|id| (id, resource::floor(key, limit))));
@@ -114,9 +114,10 @@ fn own_labels(pool: &NodePool) -> Labels {
 }
 
 /// Keys of labels that types and offerings of the catalogue define.
-fn catalogue_keys(catalog: &Catalog) -> HashSet<&str> {
-    let of_types = catalog.types.iter().flat_map(|t| t.labels.keys()).map(String::as_str);
-    let offerings = catalog.types.iter().flat_map(|t| &t.offerings).filter(|o| o.available);
+fn catalogue_keys<'v>(views: &'v Views<'_>) -> HashSet<&'v str> {
+    let types = views.catalogs().flat_map(|catalog| &catalog.types);
+    let of_types = types.clone().flat_map(|t| t.labels.keys()).map(String::as_str);
+    let offerings = types.flat_map(|t| &t.offerings).filter(|o| o.available);
     let of_offerings = offerings.flat_map(|o| &o.requirements).map(|r| r.key.as_str());
     let always =
         [well_known::ARCH, well_known::OS, well_known::INSTANCE_TYPE, well_known::ZONE, well_known::REGION];

@@ -4,11 +4,12 @@
 //! types only where some `NodePool` asks, and no pod can mean them.
 
 use stowage_api::{NodePool, NodeSettings, Quantity, well_known};
-use stowage_pricing::{Catalog, InstanceType};
+use stowage_pricing::InstanceType;
 use stowage_solver::{self as solver, Operator, Price, Requirement};
 
 use super::LowerOptions;
 use super::notes::Notes;
+use super::view::Views;
 use crate::note::Note;
 
 /// Advertised vCPUs in thousandths.
@@ -17,7 +18,7 @@ const NODE_MILLI_CPU: &str = "stowage.dev/node-milli-cpu";
 const NODE_MEMORY_BYTES: &str = "stowage.dev/node-memory-bytes";
 
 /// What holds for a pool: its annotations, and for what they do not say, the options.
-pub(super) fn settings(pool: &NodePool, options: &LowerOptions, notes: &mut Notes) -> NodeSettings {
+fn settings(pool: &NodePool, options: &LowerOptions, notes: &mut Notes) -> NodeSettings {
     let annotations = &pool.metadata.annotations;
     for key in NodeSettings::unknown(annotations) {
         notes.add(Note::UnknownSetting { pool: pool.metadata.name.clone(), key: key.to_owned() });
@@ -28,13 +29,16 @@ pub(super) fn settings(pool: &NodePool, options: &LowerOptions, notes: &mut Note
 
 /// Puts the settings of each pool to work.
 pub(super) fn apply(
-    settings: &[NodeSettings],
-    catalog: &Catalog,
+    stated: &[&NodePool],
+    options: &LowerOptions,
+    views: &Views<'_>,
     pools: &mut [solver::NodePool],
     types: &mut [solver::InstanceType],
     notes: &mut Notes,
 ) {
-    for (pool, settings) in pools.iter_mut().zip(settings) {
+    let mut sized = false;
+    for (pool, stated) in pools.iter_mut().zip(stated) {
+        let settings = settings(stated, options, notes);
         if let Some(dollars) = settings.cost.filter(|d| d.micros() > 0) {
             pool.node_cost = Price::from_micros(dollars.micros());
             notes.add(Note::NodeCost { pool: pool.name.clone(), dollars });
@@ -59,13 +63,15 @@ pub(super) fn apply(
             let (cpu, memory) = advertised(t);
             asked[0].allows(Some(&cpu)) && asked[1].allows(Some(&memory))
         };
-        let types = catalog.types.iter().filter(fits).count();
-        notes.add(Note::NodeSize { pool: pool.name.clone(), sizes: words(settings), types });
+        let types = views.seen_by(stated).types.iter().filter(fits).count();
+        notes.add(Note::NodeSize { pool: pool.name.clone(), sizes: words(&settings), types });
         pool.requirements.extend(asked);
+        sized = true;
     }
-    if settings.iter().any(NodeSettings::limits_size) {
-        // Types stand in the order of the catalogue.
-        for (lowered, of_catalog) in types.iter_mut().zip(&catalog.types) {
+    if sized {
+        // Types stand in the order of the views.
+        let all = views.catalogs().flat_map(|catalog| &catalog.types);
+        for (lowered, of_catalog) in types.iter_mut().zip(all) {
             let (cpu, memory) = advertised(of_catalog);
             lowered.labels.insert(NODE_MILLI_CPU.to_owned(), cpu);
             lowered.labels.insert(NODE_MEMORY_BYTES.to_owned(), memory);

@@ -245,7 +245,13 @@ impl<'m> Nodes<'m> {
             });
             share.fold(0.0, |sum, s| sum + s)
         };
-        let all = (0..types.len()).filter(|at| smaller(&types[*at]));
+        // The same type may be there several times, each for some pools.
+        let sold_here = |at: usize| {
+            (0..types[at].offerings.len())
+                .any(|o| self.known.contains_key(&(own.pool, TypeId::of(at), o as u32)))
+        };
+        let alone = |at: usize| types.iter().filter(|of| of.name == types[at].name).count() == 1;
+        let all = (0..types.len()).filter(|at| smaller(&types[*at]) && (sold_here(*at) || alone(*at)));
         let at =
             all.max_by(|a, b| size(a).total_cmp(&size(b)).then_with(|| types[*b].name.cmp(&types[*a].name)))?;
         let place = offering(model, own);

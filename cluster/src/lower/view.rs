@@ -1,0 +1,158 @@
+//! What `NodePools` may buy, as nodes of their `EC2NodeClass` would be: kubelet's settings, image family, disks and subnets
+//! decide what pods may use of a type, and where it can be had.
+//!
+//! ```text
+//! NodePools that launch ─▶ their EC2NodeClasses ─▶ how nodes are set up ─▶ Catalog::suited_to ─▶ zones with a subnet
+//! ```
+//!
+//! Where classes differ, each has types of its own, told apart by the label that Karpenter gives a node for its class, which
+//! pools then require. So a type may be there several times, each with what nodes of that class have of it.
+//!
+//! # Invariants
+//! - Where all classes are alike there is one view, and types have no label more.
+//! - A class that is not in the snapshot, or says nothing, leaves the catalogue as it is.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use stowage_api::{Ec2NodeClass, NodePool, well_known};
+use stowage_pricing::{Catalog, Error, NodeConfig};
+use stowage_solver::{self as solver, Labels, Operator, Requirement};
+
+use super::notes::Notes;
+use crate::note::Note;
+use crate::snapshot::Snapshot;
+
+/// A catalogue as nodes of a class see it.
+struct View<'c> {
+    /// The class, by name; empty for `NodePools` that name none.
+    class: String,
+    catalog: Cow<'c, Catalog>,
+}
+
+/// How the nodes of a class are set up.
+#[derive(PartialEq)]
+struct Setup {
+    /// `None` where the class is not known.
+    config: Option<NodeConfig>,
+    /// The zones of its subnets, where these are known.
+    zones: Option<BTreeSet<String>>,
+}
+
+/// All views of a catalogue.
+pub(super) struct Views<'c>(Vec<View<'c>>);
+
+impl<'c> Views<'c> {
+    /// The views that `pools` have of a catalogue.
+    ///
+    /// # Errors
+    /// Where the embedded data is damaged.
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        catalog: &'c Catalog,
+        pools: &[&NodePool],
+        notes: &mut Notes,
+    ) -> Result<Self, Error> {
+        let names: BTreeSet<&str> = pools.iter().map(|pool| class_of(pool)).collect();
+        let base = catalog.source.nodes().cloned().unwrap_or_default();
+        let mut setups = Vec::with_capacity(names.len());
+        for name in names {
+            let class = snapshot.node_classes.iter().find(|c| c.metadata.name == name && !name.is_empty());
+            setups.push((name, Setup::of(class, &base, notes)));
+        }
+        if setups.iter().all(|(_, setup)| *setup == setups[0].1) {
+            setups.truncate(1);
+        }
+        let mut views = Vec::with_capacity(setups.len());
+        for (name, setup) in setups {
+            let catalog = setup.view(name, catalog, &base, notes)?;
+            views.push(View { class: name.to_owned(), catalog });
+        }
+        Ok(Self(views))
+    }
+
+    /// What each view has on sale, each with the labels that tell its types from those of other views.
+    pub(super) fn each(&self) -> impl Iterator<Item = (&Catalog, Labels)> {
+        self.0.iter().map(|view| {
+            let label = self.differ().then(|| (well_known::EC2_NODE_CLASS.to_owned(), view.class.clone()));
+            (view.catalog.as_ref(), label.into_iter().collect())
+        })
+    }
+
+    /// The catalogue of every view.
+    pub(super) fn catalogs(&self) -> impl Iterator<Item = &Catalog> + Clone {
+        self.0.iter().map(|view| view.catalog.as_ref())
+    }
+
+    /// The catalogue as a pool sees it.
+    pub(super) fn seen_by(&self, pool: &NodePool) -> &Catalog {
+        let own = self.0.iter().find(|view| view.class == class_of(pool));
+        own.unwrap_or(&self.0[0]).catalog.as_ref()
+    }
+
+    fn differ(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// Lets each pool buy what it sees, and nothing else.
+    pub(super) fn keep_apart(&self, pools: &[&NodePool], lowered: &mut [solver::NodePool]) {
+        if !self.differ() {
+            return;
+        }
+        for (pool, lowered) in pools.iter().zip(lowered) {
+            let op = Operator::In(vec![class_of(pool).to_owned()]);
+            lowered.requirements.push(Requirement { key: well_known::EC2_NODE_CLASS.to_owned(), op });
+        }
+    }
+}
+
+/// The name of the class of a pool's nodes; empty where it names none.
+fn class_of(pool: &NodePool) -> &str {
+    pool.spec.template.spec.node_class_ref.as_ref().map_or("", |class| class.name.as_str())
+}
+
+impl Setup {
+    fn of(class: Option<&Ec2NodeClass>, base: &NodeConfig, notes: &mut Notes) -> Self {
+        let Some(class) = class else { return Self { config: None, zones: None } };
+        let (config, unused) = NodeConfig::of(class, base);
+        for field in unused {
+            notes.add(Note::ClassField { class: class.metadata.name.clone(), field: field.to_string() });
+        }
+        let zones: BTreeSet<String> = class.status.subnets.iter().map(|s| s.zone.clone()).collect();
+        Self { config: Some(config), zones: (!zones.is_empty()).then_some(zones) }
+    }
+
+    fn view<'c>(
+        &self,
+        class: &str,
+        catalog: &'c Catalog,
+        base: &NodeConfig,
+        notes: &mut Notes,
+    ) -> Result<Cow<'c, Catalog>, Error> {
+        let Some(config) = &self.config else { return Ok(Cow::Borrowed(catalog)) };
+        let (mut suited, unsuited) = catalog.suited_to(config)?;
+        // Types that no node of the class runs on are worth a word only where the class asked for something.
+        if let Some((example, why)) = unsuited.first().filter(|_| config != base) {
+            notes.add(Note::UnsuitedTypes {
+                class: class.to_owned(),
+                count: unsuited.len(),
+                example: example.clone(),
+                why: why.to_string(),
+            });
+        }
+        if let Some(zones) = &self.zones {
+            let mut lost = BTreeSet::new();
+            for offering in suited.types.iter_mut().flat_map(|t| &mut t.offerings).filter(|o| o.available) {
+                if !zones.contains(offering.zone()) {
+                    lost.insert(offering.zone().to_owned());
+                    offering.available = false;
+                }
+            }
+            if !lost.is_empty() {
+                let lost = lost.into_iter().collect::<Vec<_>>().join(", ");
+                notes.add(Note::NoSubnets { class: class.to_owned(), zones: lost });
+            }
+        }
+        Ok(if suited.types == catalog.types { Cow::Borrowed(catalog) } else { Cow::Owned(suited) })
+    }
+}
