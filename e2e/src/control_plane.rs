@@ -248,7 +248,8 @@ impl Starting {
         config["clientConnection"]["kubeconfig"] = json!(kubeconfig);
         let path = self.folder.join("scheduler.json");
         fs::write(&path, config.to_string())?;
-        self.serving("kube-scheduler", port, certificate, &[("config", &path.display())])
+        // At 2 it says what it decides of each pod, for when a test waits for one in vain.
+        self.serving("kube-scheduler", port, certificate, &[("config", &path.display()), ("v", &2)])
     }
 
     fn controller_manager(&mut self, port: u16, kubeconfig: &Path, certificate: &Path) -> Result<()> {

@@ -30,6 +30,9 @@ struct Args {
     /// How many failing clusters to make small
     #[arg(long, default_value_t = 3)]
     shrink: usize,
+    /// Write clusters that do not fail, too
+    #[arg(long)]
+    keep: bool,
     /// Try this cluster instead, which an earlier run wrote
     #[arg(long)]
     replay: Option<PathBuf>,
@@ -37,11 +40,11 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let Args { clusters, seed, only, lanes, failures, tolerate, shrink, replay: path } = args;
+    let Args { clusters, seed, only, lanes, failures, tolerate, shrink, keep, replay: path } = args;
     let regressions = only.is_empty().then(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions"));
     let seeds = if only.is_empty() { (seed..).take(clusters as usize).collect() } else { only };
     match path {
         Some(path) => replay(&path, shrink > 0),
-        None => run(&Settings { regressions, seeds, lanes, failures, tolerate, shrink }),
+        None => run(&Settings { regressions, seeds, lanes, failures, tolerate, shrink, keep }),
     }
 }

@@ -41,6 +41,8 @@ pub struct Settings {
     pub tolerate: usize,
     /// How many failing clusters are made small, which takes up to [`PATIENCE`] each; the others are only told.
     pub shrink: usize,
+    /// Whether clusters are written that do not fail, too.
+    pub keep: bool,
 }
 
 /// Everything that is counted.
@@ -99,10 +101,16 @@ pub fn run(settings: &Settings) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
             let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             let (name, case) = job.open()?;
+            if settings.keep {
+                case.save(&settings.failures, &name)?;
+            }
             let outcome = check(&mut stage, &case, true).inspect_err(|_| {
                 stage.keep_logs();
                 stop.store(true, Ordering::Relaxed);
             });
+            if outcome.is_err() {
+                case.save(&settings.failures, &name)?;
+            }
             let outcome = outcome.with_context(|| name.clone())?;
             for disagreement in &outcome.disagreements {
                 println!("{name}: {disagreement}");
