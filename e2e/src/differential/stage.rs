@@ -316,9 +316,11 @@ impl Stage {
                     ))?;
                 }
             }
-            self.client().delete("/apis/resource.k8s.io/v1/resourceslices")?;
         }
-        for all in ["/api/v1/nodes", "/api/v1/persistentvolumes", "/apis/storage.k8s.io/v1/csinodes"] {
+        // Types may publish devices where nobody asks for any.
+        let slices = "/apis/resource.k8s.io/v1/resourceslices";
+        for all in [slices, "/api/v1/nodes", "/api/v1/persistentvolumes", "/apis/storage.k8s.io/v1/csinodes"]
+        {
             self.client().delete(all)?;
         }
         Ok(())
