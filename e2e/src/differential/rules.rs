@@ -92,7 +92,8 @@ const OF_PODS: [OfPod; 47] = [
     }),
 ];
 
-const OF_AFFINITY: [OfPod; 4] = [
+const OF_AFFINITY: [OfPod; 5] = [
+    ("affinity over hosts", |pod, _| near(pod).any(|t| t["topologyKey"] == HOST)),
     ("affinity over zones", |pod, _| near(pod).any(|t| t["topologyKey"] == ZONE)),
     ("affinity over other labels", |pod, _| {
         near(pod).any(|t| t["topologyKey"] != ZONE && t["topologyKey"] != HOST)

@@ -21,7 +21,7 @@ use crate::random::Random;
 pub(crate) const POD_AFFINITY: u64 = 15;
 
 /// How many of its terms in a hundred are over host names; none while planning does not honour these.
-const HOST_AFFINITY: u64 = 0;
+const HOST_AFFINITY: u64 = 25;
 
 /// Namespaces, and a label of theirs.
 const NAMESPACES: [(&str, &str); 3] = [("shop", "web"), ("data", "batch"), ("lab", "batch")];

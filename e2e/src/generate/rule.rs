@@ -156,11 +156,7 @@ pub(super) fn pod_rules(random: &mut Random, spec: &mut Value, app: &str) {
 }
 
 fn affinity_term(random: &mut Random, app: &str) -> Value {
-    let mut term = pod_term(random, app, super::HOST_AFFINITY);
-    if super::HOST_AFFINITY == 0 && term["topologyKey"] == HOST {
-        term["topologyKey"] = json!(ZONE);
-    }
-    term
+    pod_term(random, app, super::HOST_AFFINITY)
 }
 
 /// A term over host names this often in a hundred times, over some domain else.
