@@ -7,6 +7,8 @@
 //! Host spread is read strictly: the least full host counts as empty, because a new empty node can always join. So
 //! `maxSkew` is a cap on the matching pods of a node that holds a carrier. kube-scheduler may allow more for a moment
 //! when every node is busy; a plan that keeps to the cap is valid in every order of binding.
+//!
+//! Kubernetes' source of truth: `NodePorts`, `InterPodAffinity` and `PodTopologySpread` of kube-scheduler.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,7 @@
 //! Labels and what is required of them.
+//!
+//! Kubernetes' source of truth: `nodeaffinity` of k8s.io/component-helpers for requirements; kubelet, the cloud controller
+//! and the EBS driver for labels.
 
 use stowage_api::{Operator, well_known};
 use stowage_solver::{self as solver, Labels, NodeConstraint, Requirement};

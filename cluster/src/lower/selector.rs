@@ -1,4 +1,6 @@
 //! Which pods spread and affinity rules look at.
+//!
+//! Kubernetes' source of truth: `AffinityTerm` of kube-scheduler's framework, and the API server for `matchLabelKeys`.
 
 use stowage_api::well_known;
 use stowage_solver::{Labels, Operator, PodSelector, PodTerm, Requirement, Spread, Term, TopologyKey};

@@ -1,4 +1,6 @@
 //! Claims and volumes: where they let a pod run, and how many disks they attach.
+//!
+//! Kubernetes' source of truth: `VolumeBinding`, `VolumeZone` and `NodeVolumeLimits` of kube-scheduler.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
 //! Volume claims that several pods share and that do not exist yet: all their users go to one zone.
+//!
+//! Kubernetes' source of truth: `VolumeBinding` of kube-scheduler, and EBS volumes being in one zone.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

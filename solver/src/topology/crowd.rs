@@ -1,4 +1,7 @@
 //! Required pod anti-affinity over a label: a carrier has its domain to itself, both ways.
+//!
+//! Kubernetes' source of truth: `InterPodAffinity` of kube-scheduler: `satisfyPodAntiAffinity` for the carrier,
+//! `satisfyExistingPodsAntiAffinity` for those it is about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,4 +1,6 @@
 //! A spread rule while a class is dealt: how many matching pods each domain has, and whether one more may join.
+//!
+//! Kubernetes' source of truth: `PodTopologySpread` of kube-scheduler, its filter and `calPreFilterState`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -7,6 +7,8 @@
 //! Teams are as even and as small as they can be, because small ones are packed best. Who finds no team (nobody is there
 //! to be near, no node holds a bigger team, or rules over domains concern the pod, too) is tried after packing, beside
 //! the pods that then have a node (`late`).
+//!
+//! Kubernetes' source of truth: `satisfyPodAffinity` of kube-scheduler's `InterPodAffinity`, over the host name.
 
 use std::rc::Rc;
 

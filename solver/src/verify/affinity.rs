@@ -5,6 +5,8 @@
 //!
 //! An order is looked for pod by pod. Whoever may stand does, unless that would keep others from beginning their group
 //! where they are: those go first. Where only such pods are left one of them stands all the same.
+//!
+//! Kubernetes' source of truth: `satisfyPodAffinity` of kube-scheduler's `InterPodAffinity`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

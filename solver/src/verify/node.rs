@@ -1,4 +1,7 @@
 //! What can be judged one node at a time, and `NodePool` limits.
+//!
+//! Kubernetes' source of truth: `NodeResourcesFit`, `NodeAffinity`, `TaintToleration` and `NodePorts` of kube-scheduler;
+//! limits are Karpenter's (`spec.limits` of a `NodePool`).
 
 use std::collections::HashMap;
 

@@ -1,4 +1,6 @@
 //! Anti-affinity and spread over the finished cluster.
+//!
+//! Kubernetes' source of truth: `InterPodAffinity` and `PodTopologySpread` of kube-scheduler.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

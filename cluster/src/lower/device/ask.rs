@@ -1,4 +1,6 @@
 //! What each pod has to be given: its claims found, and of those that it shares who takes the devices.
+//!
+//! Kubernetes' source of truth: `DynamicResources` of kube-scheduler, and the resource claim controller.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,4 +1,6 @@
 //! Which devices suit which request: the selectors of its class and its own, and taints.
+//!
+//! Kubernetes' source of truth: the structured allocator of k8s.io/dynamic-resource-allocation.
 
 use std::collections::{BTreeMap, HashMap};
 
