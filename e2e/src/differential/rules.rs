@@ -106,7 +106,10 @@ const OF_AFFINITY: [OfPod; 5] = [
     }),
 ];
 
-const OF_CASES: [OfCase; 15] = [
+const OF_CASES: [OfCase; 16] = [
+    ("volumes: ReadWriteOncePod", |case| {
+        case.of_kind("PersistentVolumeClaim").any(|c| c["spec"]["accessModes"][0] == "ReadWriteOncePod")
+    }),
     ("volumes: one claim for several pods", |case| {
         case.of_kind("PersistentVolumeClaim")
             .any(|c| c["metadata"]["name"].as_str().is_some_and(|n| n.ends_with("-shared")))

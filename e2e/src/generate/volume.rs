@@ -16,6 +16,8 @@ pub(super) enum Storage {
     Unbound(&'static str),
     /// One claim for all; the disk is there already or to be made.
     Shared(String),
+    /// One claim for all, which one pod at a time may use; the disk is there already or to be made.
+    Exclusive(String),
     /// A disk each that lives as long as the pod.
     Ephemeral,
     /// Two disks each, which may be in different zones.
@@ -57,7 +59,7 @@ impl Volumes {
     }
 
     pub(super) fn storage(&mut self, random: &mut Random, namespace: &str, app: &str) -> Storage {
-        match random.within(0, 14) {
+        match random.within(0, 15) {
             0..=3 => Storage::Bound,
             4 => Storage::Legacy,
             5 => Storage::Two,
@@ -77,6 +79,21 @@ impl Volumes {
                 Storage::Shared(claim)
             }
             12 | 13 => Storage::Ephemeral,
+            14 => {
+                let claim = format!("{app}-exclusive");
+                if random.percent(50) {
+                    self.bind(namespace, &claim, Some(self.home.0), false);
+                } else {
+                    self.objects.push(claim_of(namespace, &claim, "wait", None));
+                }
+                for object in self.objects.iter_mut().rev().take(2) {
+                    let claimed = object["spec"]["claimRef"]["name"] == claim.as_str();
+                    if claimed || (object["metadata"]["name"] == claim.as_str()) {
+                        object["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+                    }
+                }
+                Storage::Exclusive(claim)
+            }
             _ => Storage::Missing,
         }
     }
@@ -98,7 +115,7 @@ impl Volumes {
                 claims.push(second);
             }
             Storage::Unbound(class) => self.objects.push(claim_of(&namespace, &own, class, None)),
-            Storage::Shared(claim) => claims = vec![claim.clone()],
+            Storage::Shared(claim) | Storage::Exclusive(claim) => claims = vec![claim.clone()],
             Storage::Ephemeral => {
                 let claim = claim_of(&namespace, "template", "wait", None);
                 pod["spec"]["volumes"] = json!([{"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": claim["spec"]}}}]);
