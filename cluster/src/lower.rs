@@ -16,6 +16,7 @@ mod admission;
 mod device;
 mod exclusive;
 mod labels;
+mod loose;
 mod node;
 mod nominated;
 mod notes;
@@ -181,7 +182,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     exclusive::keep(snapshot, &pending, &mut pods, &mut specs, &world);
     let nominated = nominated::of(snapshot, &nodes);
     preemption::preempt(&pending, &mut pods, &mut nodes, &mut specs, &world, slot, &nominated);
-    let problem = Problem {
+    let mut problem = Problem {
         resources: resources.into_names(),
         zone_key: well_known::ZONE.to_owned(),
         specs,
@@ -192,6 +193,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         types,
         daemons,
     };
+    loose::loosen(&mut problem);
     Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated })
 }
 
