@@ -15,6 +15,8 @@ use crate::case::Case;
 /// So many orders of the planned pods are tried before they are said not to fit.
 const ORDERS: usize = 12;
 
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+
 /// A pod about which the plan and the scheduler do not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Disagreement {
@@ -142,7 +144,7 @@ fn order<'a>(
             let rank = on_node.entry(node).or_default();
             *rank += 1;
             let pod = pods[name];
-            let near = !pod["spec"]["affinity"]["podAffinity"].is_null();
+            let near = !pod["spec"]["affinity"]["podAffinity"][REQUIRED].is_null();
             let free_of = keys.len() - even_over(pod).len();
             let even = !pod["spec"]["topologySpreadConstraints"].is_null();
             ((!first.contains(name), near, free_of, !even, *rank), name.clone(), pod)
