@@ -100,6 +100,10 @@ pub(crate) struct Planning {
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     pub(crate) preference_policy: PreferencePolicy,
 
+    /// What becomes of pods that leave less to choose from than minValues of a NodePool asks for
+    #[arg(long, value_name = "POLICY", value_enum, ignore_case = true, default_value_t)]
+    pub(crate) min_values_policy: MinValuesPolicy,
+
     /// Spread of workloads that state none: NODE-LABEL=SKEW, or NODE-LABEL=SKEW:ScheduleAnyway
     ///
     /// As `defaultConstraints` in the configuration of kube-scheduler. Can be given several times.
@@ -235,6 +239,17 @@ pub(crate) enum PreferencePolicy {
     Respect,
     /// Not looked at
     Ignore,
+}
+
+/// What becomes of pods for which `minValues` cannot be met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MinValuesPolicy {
+    /// They wait
+    #[default]
+    Strict,
+    /// They have a node with less to choose from, and a note says so
+    #[value(alias = "BestEffort")]
+    BestEffort,
 }
 
 /// How hard to try to make a plan cheaper. Each counts steps, not seconds, so that plans do not depend on the machine.

@@ -105,6 +105,10 @@ struct New<'a> {
     fixed_cost: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     estimated: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    min_values_relaxed: Vec<Relaxed<'a>>,
     alternatives: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     launch_options: Option<Vec<LaunchOption<'a>>>,
@@ -112,6 +116,14 @@ struct New<'a> {
     requests: Quantities,
     daemon_sets: Vec<&'a str>,
     pods: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Relaxed<'a> {
+    key: &'a str,
+    min_values: u32,
+    found: u32,
 }
 
 #[derive(Serialize)]
@@ -140,6 +152,12 @@ pub(crate) fn of(answer: &Answer, show: Show) -> Document<'_> {
             price: node.price.dollars(),
             fixed_cost: (node.fixed_cost > Price::ZERO).then(|| node.fixed_cost.dollars()),
             estimated: offering.estimated,
+            labels: node.chosen_labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            min_values_relaxed: node
+                .relaxed
+                .iter()
+                .map(|r| Relaxed { key: &r.key, min_values: r.least, found: r.found })
+                .collect(),
             alternatives: node
                 .types_in_place(problem)
                 .map(|id| problem.types[id.index()].name.as_str())

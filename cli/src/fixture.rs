@@ -75,6 +75,7 @@ fn new_node(pool: u32, kind: u32, offering: usize, micros: i64, pods: &[PodId]) 
         pods: pods.to_vec(),
         daemons: vec![DaemonId(0)],
         alternatives: alternatives(kind, offering),
+        relaxed: Vec::new(),
     }
 }
 

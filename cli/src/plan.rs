@@ -10,7 +10,7 @@ use stowage_pricing::{Catalog, CatalogSource};
 use stowage_solver::{Options, Solution, TypeId, solve};
 
 use crate::answer::{Answer, Quantities};
-use crate::args::{Effort, Form, PlanArgs, Planning, PreferencePolicy, Shown};
+use crate::args::{Effort, Form, MinValuesPolicy, PlanArgs, Planning, PreferencePolicy, Shown};
 use crate::document;
 use crate::failure::{Exit, Failure};
 use crate::input::{self, Input};
@@ -62,9 +62,14 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         PreferencePolicy::Respect => stowage_cluster::PreferencePolicy::Respect,
         PreferencePolicy::Ignore => stowage_cluster::PreferencePolicy::Ignore,
     };
+    let min_values = match args.min_values_policy {
+        MinValuesPolicy::Strict => stowage_cluster::MinValuesPolicy::Strict,
+        MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
+    };
     let options = LowerOptions {
         nodes: args.nodes.settings(),
         preferences,
+        min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
         ..LowerOptions::default()
@@ -148,6 +153,25 @@ fn prices(catalog: &Catalog) -> String {
     }
 }
 
+/// Nodes that can be launched as less than `minValues` asks for, in one sentence for each label.
+fn relaxed(answer: &Answer) -> Vec<String> {
+    let mut by_demand = BTreeMap::<(&str, &str, u32), (usize, u32)>::new();
+    for node in &answer.solution.new_nodes {
+        for relaxed in &node.relaxed {
+            let demand = (answer.pool(node).name.as_str(), relaxed.key.as_str(), relaxed.least);
+            let (nodes, fewest) = by_demand.entry(demand).or_insert((0, u32::MAX));
+            (*nodes, *fewest) = (*nodes + 1, relaxed.found.min(*fewest));
+        }
+    }
+    let sentence = |((pool, key, least), (nodes, fewest)): ((&str, &str, u32), (usize, u32))| {
+        let nodes = count(nodes, "node");
+        format!(
+            "minValues {least} for {key} is relaxed for {nodes} of NodePool {pool}: {fewest} left at the least"
+        )
+    };
+    by_demand.into_iter().map(sentence).collect()
+}
+
 /// What the reader must know, the most important first.
 fn notes(
     answer: &Answer,
@@ -161,6 +185,7 @@ fn notes(
         notes.push("interrupted: this is the best plan found until then".to_owned());
     }
     notes.extend(preference::notes(&answer.problem, &answer.solution));
+    notes.extend(relaxed(answer));
     for note in lowered {
         match note {
             Note::EstimatedPrices { .. } => notes.push(estimates(answer, catalog)),

@@ -1,6 +1,6 @@
 //! Why a pod is not placed, in words: one sentence for each `NodePool`, and a hint where something can be done.
 
-use stowage_solver::{Obstacle, PoolId, Problem, Reason, ResourceId};
+use stowage_solver::{Obstacle, PoolId, Problem, Reason, Relaxed, ResourceId};
 
 use crate::amount;
 use crate::text::count;
@@ -46,6 +46,16 @@ fn clause(problem: &Problem, obstacle: &Obstacle) -> String {
         Obstacle::NoTypeHolds => {
             "some instance type is big enough in each resource or port, none in all of them at once"
                 .to_owned()
+        }
+        Obstacle::MinValues(Relaxed { key, least, found }) => {
+            let found = match found {
+                0 => "none is".to_owned(),
+                1 => "one value of it is".to_owned(),
+                _ => format!("{found} values of it are"),
+            };
+            format!(
+                "minValues asks for a choice of {least} for {key}, and {found} left that would hold the pod"
+            )
         }
         Obstacle::Limit { resource: None, limit, used } => {
             format!(
@@ -93,6 +103,10 @@ pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
                 )
             })
         }
+        Obstacle::MinValues(Relaxed { key, .. }) => Some(format!(
+            "lower minValues of {key} in NodePool {pool}, allow more instance types, or plan with --min-values-policy \
+             best-effort"
+        )),
         Obstacle::Limit { resource, .. } => {
             let name = resource.map_or("nodes", |r| resource_name(problem, r));
             Some(format!("raise spec.limits.{name} of NodePool {pool}"))
@@ -134,6 +148,11 @@ mod tests {
             Obstacle::TooSmall { resource: cpu, need: 8_001, most: 8_000 },
             Obstacle::TooSmall { resource: gpu, need: 8, most: 0 },
             Obstacle::NoTypeHolds,
+            Obstacle::MinValues(Relaxed {
+                key: "node.kubernetes.io/instance-type".to_owned(),
+                least: 15,
+                found: 3,
+            }),
             Obstacle::Limit { resource: Some(memory), limit: 64 << 30, used: 60 << 30 },
             Obstacle::Limit { resource: None, limit: 1, used: 1 },
             Obstacle::Topology("spread over zones leaves no zone".to_owned()),

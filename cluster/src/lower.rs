@@ -13,6 +13,7 @@
 //! - What the pending pods ask for in all fits an `i64` four times over.
 
 mod admission;
+mod attached;
 mod device;
 mod exclusive;
 mod labels;
@@ -39,6 +40,7 @@ use stowage_api::{NodeSettings, Quantity, well_known};
 use stowage_pricing::{Catalog, Error};
 use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
+use self::attached::Attached;
 use self::device::Devices;
 pub use self::device::stands_for_devices;
 pub use self::nominated::{Nominated, list_nominated};
@@ -66,6 +68,16 @@ pub enum PreferencePolicy {
     Ignore,
 }
 
+/// What becomes of pods that would leave fewer values to choose from than `minValues` of a `NodePool` asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinValuesPolicy {
+    /// They wait.
+    #[default]
+    Strict,
+    /// They have a node that can be launched as fewer things.
+    BestEffort,
+}
+
 /// How to lower.
 #[derive(Clone, Debug, Default)]
 pub struct LowerOptions {
@@ -76,6 +88,8 @@ pub struct LowerOptions {
     pub nodes: NodeSettings,
     /// What becomes of preferences.
     pub preferences: PreferencePolicy,
+    /// What becomes of pods for which `minValues` of a `NodePool` cannot be met.
+    pub min_values: MinValuesPolicy,
     /// Names of schedulers beside the default one whose pods are planned for; those of others are left alone.
     pub schedulers: Vec<String>,
     /// Spread of replicas of workloads that state none: `defaultConstraints` of kube-scheduler's configuration. Selectors
@@ -169,7 +183,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let mut nodes =
         node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut remarks);
     let stated = pools;
-    let mut pools = pool::lower(snapshot, &views, &stated, &resources, &mut remarks);
+    let mut pools = pool::lower(snapshot, &views, &stated, &resources, options.min_values, &mut remarks);
     let (mut types, allocatable) = offer::types(&views, &resources, &devices, &world, &pools);
     size::apply(&stated, options, &views, &mut pools, &mut types, &mut remarks);
     views.keep_apart(&stated, &mut pools);
@@ -178,6 +192,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     remarks.of_limited(catalog);
 
     let slot = resources.get(well_known::EBS_SLOTS);
+    let attached = Attached::of(snapshot, &pending, &mut specs);
     let mut specs = specs.into_all();
     exclusive::keep(snapshot, &pending, &mut pods, &mut specs, &world);
     let nominated = nominated::of(snapshot, &nodes);
@@ -193,6 +208,9 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         types,
         daemons,
     };
+    if let Some(slot) = slot {
+        attached.count_once(&mut problem, slot);
+    }
     loose::loosen(&mut problem);
     Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated })
 }

@@ -159,8 +159,6 @@ pub enum Rule {
     RuntimeClass,
     /// Pods: tolerations that compare numbers.
     NumericTolerations,
-    /// `NodePools`: `minValues`.
-    MinValues,
     /// `NodePools`: limits on resources that no instance type has.
     UnknownLimit,
     /// `DaemonSets`: claims of devices.
@@ -191,7 +189,6 @@ impl Rule {
                  pod itself states"
             }
             Self::NumericTolerations => "tolerations with Lt or Gt: taken to tolerate nothing",
-            Self::MinValues => "minValues in NodePool requirements: ignored",
             Self::UnknownLimit => "NodePool limits on a resource that no instance type has",
             Self::LimitedOfferings => "offerings with a ReservationCapacity: none is bought",
         }
@@ -200,7 +197,7 @@ impl Rule {
     /// What states it.
     const fn of(self) -> &'static str {
         match self {
-            Self::MinValues | Self::UnknownLimit => "NodePool",
+            Self::UnknownLimit => "NodePool",
             Self::LimitedOfferings => "instance type",
             Self::DaemonSetClaims => "DaemonSet",
             Self::PartitionableDevices | Self::ConsumableCapacity => "slice",

@@ -446,12 +446,13 @@ fn node_pools_sort_their_requirements() {
         pool.limits.iter().map(|(id, n)| (problem.resources[id.index()].clone(), *n)).collect();
     assert_eq!(limits, map(&[("cpu", 100_000), ("memory", 1 << 30), ("example.com/x", 1)]));
     assert_eq!((pool.weight, pool.node_limit), (5, Some(3)));
+    let asked: Vec<_> = pool.min_values.iter().map(|m| (m.key.as_str(), m.least, m.relax)).collect();
+    assert_eq!(asked, [("karpenter.k8s.aws/instance-generation", 2, false)]);
     let rules: Vec<String> =
         notes.iter().filter(|n| matches!(n, Note::NotHonoured { .. })).map(ToString::to_string).collect();
     assert_eq!(
         rules,
         [
-            "not honoured: minValues in NodePool requirements: ignored (1 NodePool, p)",
             "not honoured: NodePool limits on a resource that no instance type has (1 NodePool, example.com/x of p)",
         ]
     );

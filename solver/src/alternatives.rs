@@ -18,11 +18,11 @@ use std::sync::Arc;
 use fixedbitset::FixedBitSet;
 
 use crate::arrangement::{NewNodes, Pods};
-use crate::class::SelectorId;
+use crate::class::{Class, Classes, SelectorId};
 use crate::kind::Kind;
 use crate::model::Model;
 use crate::pack::Budget;
-use crate::problem::{Offering, PodSelector, PodSpec, TopologyKey, TypeId};
+use crate::problem::{Offering, PodSelector, PodSpec, Problem, TopologyKey, TypeId};
 use crate::solution::Alternative;
 
 /// At most this many types for each capacity type: what Karpenter passes to one `CreateFleet` call.
@@ -35,8 +35,7 @@ pub(crate) struct Alternatives<'m> {
     shelves: Vec<Vec<(u32, u32)>>,
     /// By kind: the number of its type, zone and capacity type together, and that of its capacity type.
     places: Vec<(u32, u32)>,
-    /// By selector of rules over node labels: those labels.
-    labels: HashMap<SelectorId, BTreeSet<&'m str>>,
+    ties: Ties<'m>,
     /// By label: for each kind the number of its value, zero for none.
     columns: BTreeMap<&'m str, Vec<u32>>,
 }
@@ -60,18 +59,9 @@ impl<'m> Alternatives<'m> {
             (place, *capacities.entry(capacity).or_insert(next_capacity))
         };
         let places = model.kinds.kinds.iter().map(number).collect();
-        let mut labels = HashMap::<_, BTreeSet<_>>::new();
-        let problem = model.problem;
-        let running = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
-        let pending = (0..model.classes.classes.len()).map(|class| model.spec(class));
-        for (selector, label) in pending.chain(running).flat_map(label_rules) {
-            labels.entry(model.classes.selector_id(selector)).or_default().insert(label);
-        }
-        let mut this = Self { model, shelves, places, labels, columns: BTreeMap::new() };
-        let known: BTreeSet<&str> = this.labels.values().flatten().copied().collect();
-        for label in known.into_iter().chain([problem.zone_key.as_str()]) {
-            this.columns.insert(label, column(model, label));
-        }
+        let ties = Ties::of(model.problem, &model.classes);
+        let columns = ties.labels().into_iter().map(|label| (label, column(model, label))).collect();
+        let this = Self { model, shelves, places, ties, columns };
         this
     }
 
@@ -106,12 +96,18 @@ impl<'m> Alternatives<'m> {
         let mut types = HashMap::<u32, HashSet<TypeId>>::new();
         types.entry(own_capacity).or_default().insert(own.instance_type);
         let mut found = Vec::new();
-        for at in self.holding(&new.pods, new.kind, own.variant) {
+        let mut holding = self.holding(&new.pods, new.kind, own.variant);
+        holding.retain(|at| budget.allows_instead(model, own, &model.kinds.kinds[*at as usize]));
+        // Types that `minValues` needs keep their places among so many.
+        for at in model.varied_by(new.kind, &holding) {
+            types.entry(place(at).1).or_default().insert(model.kinds.kinds[at as usize].instance_type);
+        }
+        for at in holding {
             let kind = &model.kinds.kinds[at as usize];
             let (place, capacity) = place(at);
             let of_capacity = types.entry(capacity).or_default();
-            let one_too_many = of_capacity.len() == TYPES && !of_capacity.contains(&kind.instance_type);
-            if one_too_many || !budget.allows_instead(model, own, kind) || !seen.insert(place) {
+            let one_too_many = of_capacity.len() >= TYPES && !of_capacity.contains(&kind.instance_type);
+            if one_too_many || !seen.insert(place) {
                 continue;
             }
             of_capacity.insert(kind.instance_type);
@@ -122,15 +118,42 @@ impl<'m> Alternatives<'m> {
 
     /// Labels whose value these classes must keep.
     pub(crate) fn tied(&self, classes: &BTreeSet<usize>) -> BTreeSet<&'m str> {
-        let mut tied = BTreeSet::new();
-        for class in classes {
-            let spec = self.model.spec(*class);
-            tied.extend(label_rules(spec).map(|(_, label)| label));
-            let selecting = self.model.classes.classes[*class].matched.iter();
-            tied.extend(selecting.filter_map(|selector| self.labels.get(selector)).flatten());
-            if !spec.unbound_claims.is_empty() {
-                tied.insert(self.model.problem.zone_key.as_str());
-            }
+        let of_classes = classes.iter().map(|class| &self.model.classes.classes[*class]);
+        of_classes.flat_map(|class| self.ties.of_class(class)).collect()
+    }
+}
+
+/// Which rules over node labels tie pods to a value of those labels.
+pub(crate) struct Ties<'p> {
+    problem: &'p Problem,
+    /// By selector of rules over node labels: those labels.
+    by_selector: HashMap<SelectorId, BTreeSet<&'p str>>,
+}
+
+impl<'p> Ties<'p> {
+    pub(crate) fn of(problem: &'p Problem, classes: &Classes<'p>) -> Self {
+        let mut by_selector = HashMap::<_, BTreeSet<_>>::new();
+        let running = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
+        let pending = classes.classes.iter().map(|class| &problem.specs[class.spec.index()]);
+        for (selector, label) in pending.chain(running).flat_map(label_rules) {
+            by_selector.entry(classes.selector_id(selector)).or_default().insert(label);
+        }
+        Self { problem, by_selector }
+    }
+
+    /// Every label that some rule may tie a pod to.
+    pub(crate) fn labels(&self) -> BTreeSet<&'p str> {
+        self.by_selector.values().flatten().copied().chain([self.problem.zone_key.as_str()]).collect()
+    }
+
+    /// Labels whose value pods of a class must keep, whatever else their node is launched as.
+    pub(crate) fn of_class(&self, class: &Class) -> BTreeSet<&'p str> {
+        let spec = &self.problem.specs[class.spec.index()];
+        let mut tied: BTreeSet<&str> = label_rules(spec).map(|(_, label)| label).collect();
+        let selecting = class.matched.iter();
+        tied.extend(selecting.filter_map(|selector| self.by_selector.get(selector)).flatten());
+        if !spec.unbound_claims.is_empty() {
+            tied.insert(self.problem.zone_key.as_str());
         }
         tied
     }

@@ -18,7 +18,7 @@ use crate::alternatives::{Alternatives, offering};
 use crate::arrangement::{Pods, of_items};
 use crate::class::SelectorId;
 use crate::model::Model;
-use crate::pack::improve::load;
+use crate::pack::improve::{classes, load};
 use crate::pack::{Bins, Budget, Incumbent, Pattern};
 use crate::problem::{TopologyKey, TypeId};
 use crate::stock::Stock;
@@ -159,6 +159,9 @@ impl Looker<'_> {
             *looks += 1;
             let holding = self.holding(pattern, like, variant as u32);
             let cheapest = holding.iter().copied().find(|at| self.is_wanted(*at))?;
+            if !self.model.is_varied(cheapest, classes(self.stock, pattern)) {
+                return None;
+            }
             let types = self.types(&holding);
             let reached = types >= self.wanted.types;
             let key = (!reached, if reached { 0 } else { usize::MAX - types });

@@ -43,6 +43,7 @@ pub(crate) fn hand_out(
     for new in &arrangement.new {
         let kind = &model.kinds.kinds[new.kind as usize];
         let alternatives = choices.of_nodes(new, budget);
+        let relaxed = model.lacking(new.kind, &choices.holding(&new.pods, new.kind, kind.variant));
         for _ in 0..new.copies {
             let mut pods = Vec::new();
             for (class, count) in &new.pods {
@@ -63,6 +64,7 @@ pub(crate) fn hand_out(
                 pods,
                 daemons: model.kinds.shapes[kind.shape as usize].daemons.clone(),
                 alternatives: Arc::clone(&alternatives),
+                relaxed: relaxed.clone(),
             });
         }
     }

@@ -64,6 +64,7 @@ mod solution;
 pub mod stage;
 mod stock;
 mod topology;
+mod variety;
 mod verify;
 
 pub use diversity::Diversity;
@@ -72,7 +73,8 @@ pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;
 pub use solution::{
-    Alternative, NewNode, Obstacle, Placement, Preferences, Reason, Solution, Stats, Status, Unplaced,
+    Alternative, NewNode, Obstacle, Placement, Preferences, Reason, Relaxed, Solution, Stats, Status,
+    Unplaced,
 };
 pub use verify::{Violation, verify};
 

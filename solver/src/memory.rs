@@ -89,11 +89,13 @@ impl Memory {
 /// Whether a kind holds a pattern of lots.
 fn fits(model: &Model<'_>, stock: &Stock, useful: &Useful, pattern: &Pattern) -> bool {
     let mut room = model.kinds.shapes[model.kinds.kinds[useful.kind as usize].shape as usize].room.clone();
+    let class = |lot: u32| stock.lots[lot as usize].items.first().map(|at| stock.items[*at as usize].class);
+    let of_lots = pattern.iter().filter_map(|(lot, count)| Some((class(*lot)?, *count)));
     pattern.iter().all(|(lot, count)| {
         let need = &stock.lots[*lot as usize].need;
         room.iter_mut().zip(need).for_each(|(room, need)| *room -= need.saturating_mul(i64::from(*count)));
         useful.holds(*lot) && room.iter().zip(need).all(|(room, need)| *need == 0 || *room >= 0)
-    })
+    }) && model.is_varied(useful.kind, of_lots)
 }
 
 /// What a lot is, whatever its position: what it needs, where it may go, and which rules scatter it.

@@ -12,6 +12,7 @@ use crate::class::{Class, Classes};
 use crate::host_rule::HostRules;
 use crate::kind::{Kinds, untolerated};
 use crate::problem::{Labels, Node, NodeConstraint, PodSpec, Problem, ResourceId, Resources};
+use crate::variety::Variety;
 
 /// Index into [`Model::gates`].
 pub(crate) type GateId = u32;
@@ -37,6 +38,8 @@ pub(crate) struct Model<'p> {
     pub(crate) teams: Vec<Pods>,
     /// Requests of each class, by dimension.
     pub(crate) requests: Vec<Vec<i64>>,
+    /// How wide the choice of what to launch a node as must be.
+    pub(crate) variety: Variety,
     /// Free room of each existing node, by dimension; negative where overcommitted.
     pub(crate) node_room: Vec<Vec<i64>>,
     /// Existing nodes in the order of their names.
@@ -71,6 +74,7 @@ impl<'p> Model<'p> {
             }
             gate_of.push(id);
         }
+        let variety = Variety::of(problem, &mut kinds, &classes, &gates, &gate_of);
         let dense = |r: &Resources| kinds.dims.iter().map(|d| r.get(*d)).collect::<Vec<i64>>();
         let requests = classes.classes.iter().map(|c| dense(&pending(c).requests)).collect();
         let node_room = problem
@@ -87,7 +91,7 @@ impl<'p> Model<'p> {
         let scattered = (0..classes.classes.len())
             .map(|class| weighty.iter().copied().filter(|rule| rules.scatters(class, *rule)).collect())
             .collect();
-        Self {
+        let mut this = Self {
             problem,
             classes,
             kinds,
@@ -99,9 +103,12 @@ impl<'p> Model<'p> {
             scattered,
             teams: Vec::new(),
             requests,
+            variety,
             node_room,
             node_order,
-        }
+        };
+        this.narrow_gates();
+        this
     }
 
     /// The spec of a class.
@@ -142,6 +149,7 @@ impl<'p> Model<'p> {
         self.gate_of.truncate(classes);
         self.gates.truncate(gates);
         self.gate_specs.truncate(gates);
+        self.variety.disband(classes);
     }
 
     /// Makes a team a class. The first member leads.
@@ -162,6 +170,7 @@ impl<'p> Model<'p> {
         self.gates.push(all);
         self.gate_specs.push(specs);
         self.teams.push(members);
+        self.narrow_team(id);
         id
     }
 

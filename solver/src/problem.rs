@@ -439,6 +439,19 @@ pub struct OpenLabel {
     pub requirements: Term,
 }
 
+/// How many different values of a label the things that a node could be launched as must have: `minValues` of a
+/// requirement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MinValues {
+    /// Key of a label of types or offerings.
+    pub key: String,
+    /// The least number of different values; at least 1.
+    pub least: u32,
+    /// Whether pods that alone on a node would leave fewer values may still have one (Karpenter's policy `BestEffort`);
+    /// otherwise they wait (`Strict`).
+    pub relax: bool,
+}
+
 /// A `NodePool`: what may be launched, and how the nodes then look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePool {
@@ -454,6 +467,9 @@ pub struct NodePool {
     pub taints: Vec<Taint>,
     /// What the labels of types and offerings must satisfy.
     pub requirements: Term,
+    /// How wide the choice of what to launch each node as must be.
+    #[serde(default)]
+    pub min_values: Vec<MinValues>,
     /// Upper limits on the summed capacity of its nodes; a resource not listed is unlimited.
     pub limits: Vec<(ResourceId, i64)>,
     /// Capacity of its nodes that exist or are being launched.

@@ -14,7 +14,7 @@ use crate::pack::columns::Columns;
 use crate::pack::construct::{Thrift, construct, correct, first_values};
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
-use crate::pack::improve::{downsize, load, repack_worst};
+use crate::pack::improve::{classes, downsize, load, repack_worst};
 use crate::pack::useful::{Asking, Menu, Useful, thinned, useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::{Domain, Lot, Stock};
@@ -345,7 +345,7 @@ impl<'a> Search<'a> {
                 }
                 items = items.filter(|_| count == 0);
             }
-            if let Some(items) = items.filter(|items| self.agree(items)) {
+            if let Some(items) = items.filter(|items| self.agree(kind, items)) {
                 new |= columns.teach(self.stock, kind, &items);
             }
         }
@@ -369,15 +369,15 @@ impl<'a> Search<'a> {
         of_class
     }
 
-    /// Whether the rules between pods of one host let a pattern be.
-    fn agree(&self, pattern: &Pattern) -> bool {
+    /// Whether the rules between pods of one host, and those on what the host could be launched as, let a pattern be.
+    fn agree(&self, kind: u32, pattern: &Pattern) -> bool {
         let mut state = HostState::default();
         pattern.iter().all(|(item, count)| {
             let class = self.stock.items[*item as usize].class;
             let allowed = self.model.rules.allowance(class, &state) >= *count;
             self.model.rules.add(class, *count, &mut state);
             allowed
-        })
+        }) && self.model.is_varied(kind, classes(self.stock, pattern))
     }
 
     /// Packs what a packing leaves, then mends the whole.
@@ -446,7 +446,8 @@ impl<'a> Search<'a> {
             let usable: Vec<u32> = (0..self.stock.lots.len() as u32)
                 .filter(|lot| allowed[*lot as usize].contains(bins.kind as usize))
                 .collect();
-            let bin = Bin { room: &room, state: &state, lots: &usable };
+            let kept = self.model.keep_with(bins.kind, classes(self.stock, &bins.pattern));
+            let bin = Bin { room: &room, state: &state, lots: &usable, kept: kept.as_ref() };
             let filled = self.filler.best(self.model, self.stock, bin, &shelf, &ones);
             for (item, count) in filled.pattern {
                 shelf.take(self.stock, item, count);

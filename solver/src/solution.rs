@@ -42,6 +42,19 @@ pub struct NewNode {
     /// What else it could be launched as with the same pods and all else as planned, cheapest first: other types, and
     /// where its pods allow, other zones and capacity types of the same pool. Shared by nodes that hold alike pods.
     pub alternatives: Arc<[Alternative]>,
+    /// `minValues` of the `NodePool` that this node falls short of, as its pods leave no more ([`crate::MinValues::relax`]).
+    pub relaxed: Vec<Relaxed>,
+}
+
+/// A choice that is not as wide as a `NodePool` asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Relaxed {
+    /// Key of the label.
+    pub key: String,
+    /// How many different values are asked for.
+    pub least: u32,
+    /// How many there are, those of the node itself included.
+    pub found: u32,
 }
 
 /// Another way to launch a node.
@@ -122,6 +135,8 @@ pub enum Obstacle {
     },
     /// Enough of every resource somewhere, but of all of them nowhere; or `DaemonSets` take a host port that it needs.
     NoTypeHolds,
+    /// A pod would leave too few values of a label to choose from when its node is launched: the pool's `minValues`.
+    MinValues(Relaxed),
     /// The pool's limit leaves no room for any type that would do.
     Limit {
         /// The limit's resource; `None` is the number of nodes.

@@ -57,15 +57,17 @@ impl Stock {
     pub(crate) fn of(model: &Model<'_>, mut dealings: Vec<Dealing>) -> Self {
         dealings.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
         let empty = HostState::default();
-        let mut ids = HashMap::<(&[i64], &[u32], GateId, i32, Domain), u32>::new();
+        let mut ids = HashMap::<(&[i64], &[u32], GateId, i32, u32, Domain), u32>::new();
         let mut this = Self::default();
         for (class, count, domain, kinds) in dealings {
             let need = model.requests[class as usize].as_slice();
             let gate = model.gate_of[class as usize];
             let priority = model.priority(class);
             let rules = model.scattered[class as usize].as_slice();
+            // A team is a lot of its own where it matters: nobody else has its gate.
+            let tie = model.variety.tie_of(class as usize);
             let next = this.lots.len() as u32;
-            let lot = *ids.entry((need, rules, gate, priority, Rc::clone(&domain))).or_insert(next);
+            let lot = *ids.entry((need, rules, gate, priority, tie, Rc::clone(&domain))).or_insert(next);
             if lot == next {
                 let (need, size) = (need.to_vec(), need.iter().map(|n| *n as f64).collect());
                 this.lots.push(Lot { need, size, gate, priority, domain, kinds, items: Vec::new() });

@@ -127,15 +127,28 @@ pub(crate) fn deal(model: &mut Model<'_>, caps: &Caps) -> Dealt {
         let shares = concerned.candidates.into_iter().zip(counts).filter(|(_, count)| *count > 0);
         dealings.extend(shares.map(|(c, count)| (class as u32, count, c.domain, c.kinds)));
         if let Some(why) = blocked {
+            let why = tied_by_claims(model, class, zones.get(&class), why);
             dealt.stuck.push(Stuck { class: class as u32, why });
         }
     }
     teams::form(model, &gregarious, &mut dealings);
     let lonely = "pod affinity over the host: no node with a pod that it selects takes it";
-    let stuck = gregarious.iter().map(|(class, _)| Stuck { class: *class, why: lonely.to_owned() });
+    let stuck = gregarious.iter().map(|(class, _)| {
+        let at = *class as usize;
+        Stuck { class: *class, why: tied_by_claims(model, at, zones.get(&at), lonely.to_owned()) }
+    });
     dealt.stuck.extend(stuck);
     dealt.stock = Stock::of(model, dealings);
     dealt
+}
+
+/// Why a class is stuck, with the claims that chose its zone.
+fn tied_by_claims(model: &Model<'_>, class: usize, zone: Option<&String>, why: String) -> String {
+    let Some(zone) = zone else { return why };
+    let claims = &model.spec(class).unbound_claims;
+    let (noun, verb) = if claims.len() == 1 { ("claim", "ties") } else { ("claims", "tie") };
+    let key = &model.problem.zone_key;
+    format!("{noun} {}, shared with other pods, {verb} it to {key}={zone}: {why}", claims.join(" and "))
 }
 
 /// What keeps the next pod out of a domain.

@@ -109,6 +109,7 @@ fn kinds(problem: &Problem) -> Vec<NewNode> {
                         pods: Vec::new(),
                         daemons: (0..daemons).map(DaemonId::of).collect(),
                         alternatives: Arc::default(),
+                        relaxed: Vec::new(),
                     });
                 }
             }

@@ -256,6 +256,7 @@ impl<'p> Packing<'p> {
                         pods: bin.pods,
                         daemons: kind.daemons.clone(),
                         alternatives: Arc::default(),
+                        relaxed: Vec::new(),
                     });
                 }
             }

@@ -213,7 +213,7 @@ impl<'p> Check<'p> {
         }
     }
 
-    /// Notes, DaemonSets, alternatives.
+    /// Notes, DaemonSets, alternatives, labels.
     fn beside(&mut self, expect: &Expect) {
         let notes = &self.plan.notes;
         for words in expect.notes.iter().filter(|words| !notes.iter().any(|n| n.contains(words.as_str()))) {
@@ -230,6 +230,14 @@ impl<'p> Check<'p> {
                 let found = place.new.map_or(&[][..], |n| n.daemon_sets.as_slice());
                 if found != expected {
                     self.wrong(format!("DaemonSets beside {pod}: {found:?}, expected {expected:?}"));
+                }
+            }
+        }
+        for (pattern, expected) in &expect.labels {
+            for (pod, place) in self.placed(pattern) {
+                let found = place.new.map(|n| &n.labels);
+                if found != Some(expected) {
+                    self.wrong(format!("labels of the node of {pod}: {found:?}, expected {expected:?}"));
                 }
             }
         }

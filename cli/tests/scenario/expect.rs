@@ -49,6 +49,8 @@ pub(super) struct Expect {
     pub(super) daemon_sets: BTreeMap<Pattern, Vec<String>>,
     /// Other types of the new nodes of these pods.
     pub(super) alternatives: BTreeMap<Pattern, Vec<String>>,
+    /// Values that the plan chose for labels of the new nodes of these pods.
+    pub(super) labels: BTreeMap<Pattern, BTreeMap<String, String>>,
     /// Fields of the summary of spot nodes.
     pub(super) spot: BTreeMap<String, Value>,
 }

@@ -45,6 +45,8 @@ pub(super) struct NewNode {
     pub(super) price: f64,
     pub(super) alternatives: Vec<String>,
     #[serde(default)]
+    pub(super) labels: BTreeMap<String, String>,
+    #[serde(default)]
     pub(super) daemon_sets: Vec<String>,
     pub(super) pods: Vec<String>,
 }

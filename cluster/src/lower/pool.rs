@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;
 
 use stowage_api::{NodePool, Operator, Requirement, well_known};
-use stowage_solver::{self as solver, Labels, OpenLabel, Resources, Term};
+use stowage_solver::{self as solver, Labels, MinValues, OpenLabel, Resources, Term};
 
+use super::MinValuesPolicy;
 use super::labels;
 use super::notes::Notes;
 use super::resource::{self, ResourceIds};
@@ -60,6 +61,7 @@ pub(super) fn lower(
     views: &Views<'_>,
     pools: &[&NodePool],
     resources: &ResourceIds<'_>,
+    policy: MinValuesPolicy,
     notes: &mut Notes,
 ) -> Vec<solver::NodePool> {
     let known = catalogue_keys(views);
@@ -68,14 +70,12 @@ pub(super) fn lower(
     for pool in pools {
         let name = &pool.metadata.name;
         let template = &pool.spec.template.spec;
-        if template.requirements.iter().any(|r| r.min_values.is_some()) {
-            notes.not_honoured(Rule::MinValues, || name.clone());
-        }
         let mut lowered = solver::NodePool {
             name: name.clone(),
             weight: pool.spec.weight,
             labels: own_labels(pool),
             taints: template.taints.iter().map(labels::taint).collect(),
+            min_values: min_values(&template.requirements, policy),
             ..solver::NodePool::default()
         };
         require(&mut lowered, &template.requirements, &known);
@@ -163,6 +163,20 @@ fn require(pool: &mut solver::NodePool, requirements: &[Requirement], catalogue:
             pool.open_labels.push(OpenLabel { key: key.to_owned(), requirements: all });
         }
     }
+}
+
+/// How wide a choice a pool's requirements ask for; of several for one label, the widest.
+fn min_values(requirements: &[Requirement], policy: MinValuesPolicy) -> Vec<MinValues> {
+    let mut by_key = BTreeMap::<&str, u32>::new();
+    for requirement in requirements {
+        if let Some(least) = requirement.min_values {
+            let known = by_key.entry(well_known::stable(&requirement.key)).or_insert(least);
+            *known = least.max(*known);
+        }
+    }
+    let relax = policy == MinValuesPolicy::BestEffort;
+    let asked = by_key.into_iter().filter(|(_, least)| *least > 0);
+    asked.map(|(key, least)| MinValues { key: key.to_owned(), least, relax }).collect()
 }
 
 /// What the nodes of each `NodePool` have, those being launched included and those being deleted not, and how many

@@ -100,6 +100,11 @@ impl<'a> Specs<'a> {
         (known.id, Arc::clone(&known.disks))
     }
 
+    /// The EBS disks of a pod that waits.
+    pub(super) fn disks_of(&mut self, pod: &'a Pod) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.known(pod, false).disks)
+    }
+
     fn known(&mut self, pod: &'a Pod, bound: bool) -> &Known {
         let spec = pod.spec.as_ref();
         let by_default = !bound && admission::spreads_by_default(pod, self.world);

@@ -413,6 +413,8 @@ pub enum Unfit {
     },
     /// A host port is taken.
     HostPort,
+    /// The pod alone leaves too few values of this label to choose from: `minValues` of the `NodePool`.
+    MinValues(String),
     /// Too little of a resource.
     Room(ResourceId),
     /// The node takes no new pods.

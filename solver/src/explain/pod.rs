@@ -79,10 +79,13 @@ fn pools(model: &Model<'_>, class: usize) -> Vec<PoolStory> {
                     source: constraint.source.clone(),
                     wanted: constraint_words(constraint),
                 })
-            } else if !model.gates[model.gate_of[class] as usize].contains(at) {
-                Some(Unfit::HostPort)
+            } else if let Some(short) = short(model, class, room) {
+                Some(short)
+            } else if model.gates[model.gate_of[class] as usize].contains(at) {
+                None
             } else {
-                short(model, class, room)
+                let narrow = model.too_narrow(class, &[at]);
+                Some(narrow.map_or(Unfit::HostPort, |narrow| Unfit::MinValues(narrow.key)))
             };
             match why {
                 Some(why) => *refused.entry(why).or_insert(0) += 1,

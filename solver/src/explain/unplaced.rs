@@ -63,6 +63,12 @@ fn obstacle(
         }
     }
     let gate = &model.gates[model.gate_of[class] as usize];
+    let roomy: Vec<usize> = left.iter().copied().filter(|at| model.fits(class, room(*at))).collect();
+    if !roomy.iter().any(|at| gate.contains(*at))
+        && let Some(narrow) = model.too_narrow(class, &roomy)
+    {
+        return Obstacle::MinValues(narrow);
+    }
     left.retain(|at| gate.contains(*at) && model.fits(class, room(*at)));
     if left.is_empty() {
         return Obstacle::NoTypeHolds;

@@ -86,10 +86,10 @@ impl Late<'_> {
             let Some(place) = place else { break };
             // Where no rule counts it, a pod changes nothing for the next of its class but the room.
             let alike = if outlook.is_free() {
-                copies(&self.model.requests[class], &self.yard.places[place].room)
+                let alike = copies(&self.model.requests[class], &self.yard.places[place].room)
                     .min(self.model.rules.allowance(class as u32, &self.yard.places[place].state))
-                    .min(self.left[class])
-                    .max(1)
+                    .min(self.left[class]);
+                self.yard.most_varied(class, place, alike).max(1)
             } else {
                 1
             };
@@ -149,6 +149,7 @@ impl Late<'_> {
             let other = choices.holding(&pods, place.kind()?, own.variant).into_iter();
             let other =
                 other.map(|kind| kind as usize).find(|kind| budget.allows_instead(model, own, &kinds[*kind]));
+            let other = other.filter(|kind| model.is_varied(*kind as u32, pods.iter().copied()));
             if let Some(other) = other {
                 let more = kinds[other].price - own.price;
                 if best.is_none_or(|(known, ..)| more < known) {
@@ -180,6 +181,8 @@ impl Late<'_> {
             let kind = &model.kinds.kinds[at];
             let room = &model.kinds.shapes[kind.shape as usize].room;
             let held = copies(&model.requests[class], room).min(together);
+            let kept = model.keep(at as u32);
+            let held = kept.map_or(held, |kept| model.most_varied(&kept, class as u32, held));
             if held == 0
                 || budget.allows(model, kind) == 0
                 || !outlook.allows(next, |key| model.kinds.label(kind, key))

@@ -104,13 +104,25 @@ impl<'m> Yard<'m> {
         add_to(&mut place.pods, class as u32, count);
     }
 
-    /// Whether a node's labels, taints and `DaemonSet`s let a pod in.
+    /// Whether a node's labels, taints and `DaemonSet`s let a pod in, and leave enough to launch the node as.
     pub(super) fn admits(&self, class: usize, at: usize) -> bool {
         let model = self.model;
         match self.places[at].site {
             Site::Old(node) => admits(&model.problem.nodes[node], model.spec(class)),
-            Site::New(kind) => model.gates[model.gate_of[class] as usize].contains(kind as usize),
+            Site::New(kind) => {
+                let pods = self.places[at].pods.iter().copied().chain([(class as u32, 1)]);
+                model.gates[model.gate_of[class] as usize].contains(kind as usize)
+                    && (!model.variety.concerns(&model.kinds.kinds[kind as usize])
+                        || model.is_varied(kind, pods))
+            }
         }
+    }
+
+    /// How many pods of a class the choice of what to launch a node as lets in, of so many.
+    pub(super) fn most_varied(&self, class: usize, at: usize, wanted: u32) -> u32 {
+        let Site::New(kind) = self.places[at].site else { return wanted };
+        let kept = self.model.keep_with(kind, self.places[at].pods.iter().copied());
+        kept.map_or(wanted, |kept| self.model.most_varied(&kept, class as u32, wanted))
     }
 
     /// A label of a node.

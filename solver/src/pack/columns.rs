@@ -120,7 +120,8 @@ impl Columns {
         for useful in useful {
             let kind = &model.kinds.kinds[useful.kind as usize];
             let room = &model.kinds.shapes[kind.shape as usize].room;
-            let bin = Bin { room, state: &empty, lots: &useful.lots };
+            let kept = model.keep(useful.kind);
+            let bin = Bin { room, state: &empty, lots: &useful.lots, kept: kept.as_ref() };
             let worthwhile = kind.price as f64 * WORTHWHILE;
             for order in ORDERS {
                 let filled = filler.fill(model, stock, bin, &shelf, values, order);

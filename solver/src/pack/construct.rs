@@ -91,7 +91,9 @@ pub(crate) fn construct(
                 && entry.filled.pattern.iter().all(|(item, count)| *count <= shelf.left[*item as usize]);
             if !still {
                 let room = &model.kinds.shapes[kind.shape as usize].room;
-                let bin = Bin { room, state: &empty, lots: &useful[entry.at].lots };
+                let kept = model.keep(useful[entry.at].kind);
+                let lots = &useful[entry.at].lots;
+                let bin = Bin { room, state: &empty, lots, kept: kept.as_ref() };
                 entry.filled = filler.best(model, stock, bin, &shelf, values);
                 entry.ratio = entry.filled.value
                     / match thrift {

@@ -39,7 +39,7 @@ pub(crate) fn fill_existing(
             if usable.is_empty() {
                 continue;
             }
-            let bin = Bin { room: &room[node], state: &states[node], lots: &usable };
+            let bin = Bin { room: &room[node], state: &states[node], lots: &usable, kept: None };
             let filled = filler.best(model, stock, bin, &shelf, values);
             for (item, count) in &filled.pattern {
                 shelf.take(stock, *item, *count);

@@ -10,6 +10,7 @@ use crate::host_rule::HostState;
 use crate::model::{Model, copies};
 use crate::pack::{Pattern, Shelf};
 use crate::stock::Stock;
+use crate::variety::Kept;
 
 /// How densely an item's value sits in the room it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(crate) struct Bin<'a> {
     pub(crate) room: &'a [i64],
     pub(crate) state: &'a HostState,
     pub(crate) lots: &'a [u32],
+    /// What it could be launched as, where its `NodePool` asks for a wide choice.
+    pub(crate) kept: Option<&'a Kept>,
 }
 
 /// A lot while a bin is filled.
@@ -61,6 +64,7 @@ pub(crate) struct Filler {
     room: Vec<i64>,
     part_of: Vec<f64>,
     state: HostState,
+    kept: Option<Kept>,
     /// Looks at a lot or an item, for the step budget.
     pub(crate) steps: u64,
 }
@@ -98,6 +102,7 @@ impl Filler {
         self.room.clear();
         self.room.extend_from_slice(bin.room);
         self.state.clone_from(bin.state);
+        self.kept = bin.kept.cloned();
         self.ranked.clear();
         invert(bin.room, &mut self.part_of);
         for &lot in bin.lots {
@@ -182,6 +187,17 @@ impl Filler {
     ) {
         let mut ranked = self.ranked[at];
         let items = shelf.of_lot(ranked.lot);
+        let Some(first) = items.get(ranked.at) else { return };
+        let of_lot = stock.items[*first as usize].class;
+        if let Some(kept) = &self.kept {
+            let most = model.most_varied(kept, of_lot, wanted);
+            if most == 0 {
+                // What is too much for the choice now stays too much.
+                ranked.at = items.len();
+            }
+            wanted = most;
+        }
+        let before = wanted;
         while wanted > 0
             && let Some(&item) = items.get(ranked.at)
         {
@@ -206,6 +222,11 @@ impl Filler {
             } else {
                 ranked.taken += count;
             }
+        }
+        if let Some(kept) = &mut self.kept
+            && wanted < before
+        {
+            model.join(kept, of_lot, before - wanted);
         }
         self.ranked[at] = ranked;
     }

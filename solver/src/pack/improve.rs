@@ -9,6 +9,7 @@ use crate::pack::fill::Filler;
 use crate::pack::useful::{Menu, Useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::Stock;
+use crate::variety::Kept;
 
 /// Puts each pattern in the cheapest useful kind that holds it.
 pub(crate) fn downsize(
@@ -29,6 +30,7 @@ pub(crate) fn downsize(
                 load.iter().zip(room).all(|(need, have)| need <= have)
                     && bins.pattern.iter().all(|(item, _)| u.holds(stock.items[*item as usize].lot))
                     && budget.allows(model, kind) >= bins.copies
+                    && model.is_varied(u.kind, classes(stock, &bins.pattern))
             });
         if let Some(better) = better {
             budget.take(model, &model.kinds.kinds[bins.kind as usize], -i64::from(bins.copies));
@@ -116,6 +118,7 @@ fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbe
         let room = &model.kinds.shapes[kind.shape as usize].room;
         let mut room: Vec<i64> = room.iter().zip(full).map(|(have, used)| have - used).collect();
         let mut state: Option<HostState> = None;
+        let mut kept: Option<Kept> = None;
         for &lot in &order {
             let need = &stock.lots[lot as usize].need;
             let holds = |kind: u32| by_kind.get(&kind).is_some_and(|u| u.holds(lot));
@@ -129,6 +132,9 @@ fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbe
                 }
                 state
             });
+            if kept.is_none() {
+                kept = model.keep_with(bins.kind, classes(stock, &bins.pattern));
+            }
             let mut at = 0;
             while let Some(&item) = shelf.of_lot(lot).get(at) {
                 let class = stock.items[item as usize].class;
@@ -138,6 +144,7 @@ fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbe
                     break;
                 }
                 let most = fit.min(left).min(model.rules.allowance(class, state));
+                let most = kept.as_ref().map_or(most, |kept| model.most_varied(kept, class, most));
                 let Some(alike) = left.checked_div(most) else {
                     at += 1;
                     continue;
@@ -148,6 +155,9 @@ fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbe
                     bins.copies = alike;
                 }
                 model.rules.add(class, most, state);
+                if let Some(kept) = &mut kept {
+                    model.join(kept, class, most);
+                }
                 shelf.take(stock, item, most * alike);
                 for (room, need) in room.iter_mut().zip(need) {
                     *room -= need * i64::from(most);
@@ -162,7 +172,12 @@ fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbe
     trial.left = shelf.left;
 }
 
+/// The pods of a pattern by class or team.
+pub(crate) fn classes(stock: &Stock, pattern: &Pattern) -> impl Iterator<Item = (u32, u32)> {
+    pattern.iter().map(|(item, count)| (stock.items[*item as usize].class, *count))
+}
+
 /// What a pattern takes, by dimension.
 pub(crate) fn load(model: &Model<'_>, stock: &Stock, pattern: &Pattern) -> Vec<i64> {
-    model.load(pattern.iter().map(|(item, count)| (stock.items[*item as usize].class, *count)))
+    model.load(classes(stock, pattern))
 }

@@ -51,7 +51,8 @@ pub(crate) fn useful(model: &Model<'_>, asking: &[Asking<'_>], budget: &Budget) 
             (0..gates.len()).filter(|g| gates[*g].0.contains(at)).map(|g| g as u32).collect();
         let kind = &model.kinds.kinds[at];
         if !signature.is_empty() && budget.allows(model, kind) > 0 {
-            let limited = budget.limits(kind.pool).then_some(kind.pool.0);
+            let apart = budget.limits(kind.pool) || model.variety.concerns(kind);
+            let limited = apart.then_some(kind.pool.0);
             by_signature.entry((signature, limited)).or_default().push(at as u32);
         }
     }
@@ -139,7 +140,8 @@ fn subset(a: &[u32], b: &[u32]) -> bool {
     a.iter().all(|x| b.binary_search(x).is_ok())
 }
 
-/// Whether kind `a` makes kind `b` pointless for the same items.
+/// Whether kind `a` makes kind `b` pointless for the same items. Kinds of pools with limits, or whose nodes must keep a wide
+/// choice, are only held against others of their pool.
 fn beats(model: &Model<'_>, budget: &Budget, a: u32, b: u32) -> bool {
     let (ka, kb) = (&model.kinds.kinds[a as usize], &model.kinds.kinds[b as usize]);
     let (ra, rb) = (&model.kinds.shapes[ka.shape as usize].room, &model.kinds.shapes[kb.shape as usize].room);

@@ -10,6 +10,7 @@ use super::cluster::{Cluster, Host, clash, repelling};
 use super::{Violation, violation};
 use crate::problem::{
     HostPort, LabelSetId, Labels, NodeConstraint, PodSelector, Problem, Resources, SpecId, Term, TopologyKey,
+    TypeId,
 };
 use crate::solution::{Alternative, NewNode, Solution};
 
@@ -147,6 +148,56 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
                 violation(found, what(&wrong));
             }
         }
+        self.min_values(host, node, pods, found);
+    }
+
+    /// The node and its alternatives have as many values as the `NodePool` asks for, or as any of its pods leaves alone where
+    /// that will do.
+    fn min_values(&mut self, host: &Host<'_>, node: &'s NewNode, pods: &[Pods], found: &mut Vec<Violation>) {
+        let problem = self.cluster.problem;
+        let pool = &problem.pools[node.pool.index()];
+        let own = Alternative { instance_type: node.instance_type, offering: node.offering as u32 };
+        let distinct = |key: &str, among: &[Alternative]| {
+            let values = among.iter().filter_map(|a| View::of(problem, node, *a).get(key));
+            values.collect::<BTreeSet<&str>>().len()
+        };
+        let mut listed = node.alternatives.to_vec();
+        listed.push(own);
+        let wide = |among: &[Alternative]| {
+            pool.min_values.iter().all(|d| distinct(&d.key, among) >= d.least as usize)
+        };
+        if wide(&listed) {
+            return;
+        }
+        // Limits, which change with every node, may have kept some off the list. How wide the choice must be is about pods.
+        let mut holding = |pods: &[Pods]| {
+            let (mut kept, mut asked) = (BTreeSet::new(), Resources::default());
+            for (spec, labels) in pods {
+                kept.extend(self.concerning(*spec, *labels));
+                asked = asked.plus(&problem.specs[spec.index()].requests);
+            }
+            let types = problem.types.iter().enumerate();
+            let ways = types.flat_map(|(at, of_type)| {
+                (0..of_type.offerings.len() as u32)
+                    .map(move |offering| Alternative { instance_type: TypeId::of(at), offering })
+            });
+            ways.filter(|way| self.unfit(host, node, *way, pods, &asked, &kept).is_none())
+                .collect::<Vec<Alternative>>()
+        };
+        let all = holding(pods);
+        for demand in pool.min_values.iter().filter(|d| distinct(&d.key, &all) < d.least as usize) {
+            let there = distinct(&demand.key, &all);
+            let stated = node.relaxed.iter().any(|r| r.key == demand.key && r.found as usize == there);
+            let mut alone = pods.iter().map(|pod| distinct(&demand.key, &holding(&[*pod])));
+            if !(demand.relax && stated && alone.any(|alone| alone <= there)) {
+                let Host { title, .. } = host;
+                let (key, least) = (&demand.key, demand.least);
+                violation(
+                    found,
+                    format!("{title} could be launched with {there} values of {key}, not with {least}"),
+                );
+            }
+        }
     }
 
     /// What keeps an alternative from taking the node's place.
@@ -170,6 +221,20 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
                 return Some(format!("exceeds the NodePool's limit of {}", problem.resources[id.index()]));
             }
         }
+        self.unfit(host, node, alternative, pods, asked, kept)
+    }
+
+    /// The same but for limits of the `NodePool`.
+    fn unfit(
+        &mut self,
+        host: &Host<'_>,
+        node: &'s NewNode,
+        alternative: Alternative,
+        pods: &[Pods],
+        asked: &Resources,
+        kept: &BTreeSet<&str>,
+    ) -> Option<String> {
+        let problem = self.cluster.problem;
         let chosen = node.chosen_labels.as_slice();
         let launch = (node.pool.0, alternative.instance_type.0, alternative.offering, chosen);
         let view = View::of(problem, node, alternative);
