@@ -504,10 +504,11 @@ impl Model<'_> {
         let mut seen = HashSet::new();
         let lacking = kinds.iter().filter_map(|at| {
             let of_kind = &self.kinds.kinds[*at];
+            let choice = self.variety.choice(of_kind)?;
+            // Kinds of one place leave the same, but for ties to labels of types.
             if !seen.insert((of_kind.variant, self.variety.seats[*at].1)) {
                 return None;
             }
-            let choice = self.variety.choice(of_kind)?;
             let left = choice.found(&self.held(self.keep(*at as u32)?, &vec![(class as u32, 1)]));
             let demands = self.problem.pools[of_kind.pool.index()].min_values.iter().zip(left);
             let mut short = demands.filter(|(demand, found)| !demand.relax && *found < demand.least);

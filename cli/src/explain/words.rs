@@ -87,6 +87,7 @@ pub(super) fn hurdle_sort(sort: HurdleSort) -> &'static str {
         HurdleSort::Taint => "taint",
         HurdleSort::Constraint => "node-constraint",
         HurdleSort::HostPort => "host-port",
+        HurdleSort::MinValues => "min-values",
         HurdleSort::Room(_) => "room",
         HurdleSort::Domain => "domain",
         HurdleSort::Limit => "limit",
@@ -102,6 +103,7 @@ pub(super) fn hurdle_count(problem: &Problem, sort: HurdleSort) -> String {
         HurdleSort::Taint => "have a taint".to_owned(),
         HurdleSort::Constraint => "are excluded by the pods' node constraints".to_owned(),
         HurdleSort::HostPort => "have a host port taken".to_owned(),
+        HurdleSort::MinValues => "are of a NodePool whose minValues ask for a wider choice".to_owned(),
         HurdleSort::Room(resource) => format!("lack {}", resource_name(problem, resource)),
         HurdleSort::Domain => "are in another domain".to_owned(),
         HurdleSort::Limit => "are over a limit".to_owned(),
@@ -122,6 +124,10 @@ pub(super) fn hurdle(problem: &Problem, cheaper: &Cheaper) -> String {
             format!("{source} of {} wants {wanted}", of_pods(pod, pods))
         }
         Hurdle::HostPort { pod, pods } => format!("DaemonSets take a host port of {}", of_pods(pod, pods)),
+        Hurdle::MinValues => {
+            "the pods leave a narrower choice of what to launch than minValues of its NodePool ask for"
+                .to_owned()
+        }
         Hurdle::Room { lacks, holds, of } => {
             let lacks: Vec<String> = lacks
                 .iter()

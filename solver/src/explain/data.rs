@@ -113,6 +113,8 @@ pub enum Hurdle {
         /// How many of the node's pods need it.
         pods: u32,
     },
+    /// The pods leave a narrower choice of what to launch than its `NodePool` asks for with `minValues`.
+    MinValues,
     /// It is smaller.
     Room {
         /// What it lacks for the node's pods, the worst first: the resource, and how much beside its `DaemonSets`.
@@ -161,6 +163,7 @@ impl Hurdle {
             Self::Taint { .. } => HurdleSort::Taint,
             Self::Constraint { .. } => HurdleSort::Constraint,
             Self::HostPort { .. } => HurdleSort::HostPort,
+            Self::MinValues => HurdleSort::MinValues,
             Self::Room { lacks, .. } => {
                 lacks.first().map_or(HurdleSort::Nothing, |(resource, _)| HurdleSort::Room(*resource))
             }
@@ -182,6 +185,8 @@ pub enum HurdleSort {
     Constraint,
     /// A host port that `DaemonSets` take.
     HostPort,
+    /// The `NodePool` asks for a wider choice.
+    MinValues,
     /// Too little of a resource; the one it lacks most of.
     Room(ResourceId),
     /// A rule over a node label ties pods elsewhere.

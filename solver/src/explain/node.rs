@@ -325,10 +325,13 @@ impl<'m> Nodes<'m> {
             };
         }
         let gated = |class: u32| !self.gate(class).contains(at as usize);
-        if let Some((pod, pods)) = refused(&gated) {
+        let lacks = self.lacks(held, at);
+        if lacks.is_empty() && self.is_narrow(held, at) {
+            return Hurdle::MinValues;
+        }
+        if let Some((pod, pods)) = refused(&gated).filter(|_| !self.is_narrow(held, at)) {
             return Hurdle::HostPort { pod, pods };
         }
-        let lacks = self.lacks(held, at);
         if !lacks.is_empty() {
             let (holds, of) = self.holds(held, at);
             return Hurdle::Room { lacks, holds, of };
@@ -351,19 +354,25 @@ impl<'m> Nodes<'m> {
     fn sort(&self, held: &Held, at: u32) -> HurdleSort {
         let (model, kind) = (self.model, self.kind(at));
         let taints = &model.problem.pools[kind.pool.index()].taints;
+        let lacks = self.lacks(held, at);
         if held.pods.iter().any(|(class, _)| !self.gate(*class).contains(at as usize)) {
             let tolerant =
                 |class: u32| untolerated(taints, &model.spec(class as usize).tolerations).is_none();
             return if !held.pods.iter().all(|(class, _)| tolerant(*class)) {
                 HurdleSort::Taint
+            } else if self.is_narrow(held, at) && self.suits(held, kind) {
+                lacks.first().map_or(HurdleSort::MinValues, |(resource, _)| HurdleSort::Room(*resource))
             } else if self.ports_only(held, kind) {
                 HurdleSort::HostPort
             } else {
                 HurdleSort::Constraint
             };
         }
-        if let Some((resource, _)) = self.lacks(held, at).first() {
+        if let Some((resource, _)) = lacks.first() {
             return HurdleSort::Room(*resource);
+        }
+        if self.is_narrow(held, at) {
+            return HurdleSort::MinValues;
         }
         let own = self.kind(held.kind);
         if model.problem.pools[kind.pool.index()].weight < model.problem.pools[own.pool.index()].weight {
@@ -378,14 +387,18 @@ impl<'m> Nodes<'m> {
     /// Whether no node constraint is broken where a gate is shut and taints are tolerated.
     fn ports_only(&self, held: &Held, kind: &Kind) -> bool {
         let has_ports = |class: u32| !self.model.spec(class as usize).host_ports.is_empty();
-        held.pods.iter().any(|(class, _)| has_ports(*class))
-            && held.pods.iter().all(|(class, _)| {
-                self.model
-                    .spec(*class as usize)
-                    .node
-                    .iter()
-                    .all(|constraint| self.model.kinds.meets(kind, constraint))
-            })
+        held.pods.iter().any(|(class, _)| has_ports(*class)) && self.suits(held, kind)
+    }
+
+    /// Whether a kind meets the node constraints of all of a node's pods.
+    fn suits(&self, held: &Held, kind: &Kind) -> bool {
+        let meets = |constraint| self.model.kinds.meets(kind, constraint);
+        held.pods.iter().all(|(class, _)| self.model.spec(*class as usize).node.iter().all(meets))
+    }
+
+    /// Whether a node's pods leave fewer values than the pool of a kind asks for.
+    fn is_narrow(&self, held: &Held, at: u32) -> bool {
+        !self.model.is_varied(at, held.pods.iter().copied())
     }
 
     /// What a kind lacks for a node's pods, the greatest share of the load first.

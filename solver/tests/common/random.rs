@@ -1,7 +1,7 @@
 //! Small random clusters that mix every rule.
 
 use proptest::prelude::*;
-use stowage_solver::{OpenLabel, PodSpec, Price, ResourceId, TopologyKey};
+use stowage_solver::{MinValues, OpenLabel, PodSpec, Price, ResourceId, TopologyKey};
 
 use super::{
     World, ZONE, amounts, away_from, near_to, node_selector, one_of, port, spec, spread, taint, tolerate,
@@ -132,6 +132,10 @@ impl Draft {
         }
         if self.pools & 0x30 == 0x30 {
             world.0.pools[0].node_limit = Some(3);
+        }
+        if self.pools & 0x600 == 0x200 {
+            let key = "node.kubernetes.io/instance-type".to_owned();
+            world.0.pools[0].min_values = vec![MinValues { key, least: 2, relax: false }];
         }
         for (at, pool) in world.0.pools.iter_mut().enumerate() {
             if self.pools & (0x40 << at) != 0 {
