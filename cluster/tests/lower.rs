@@ -184,7 +184,9 @@ fn spread_and_affinity_are_lowered_fully() {
                 "podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
                     {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchExpressions": [
                         {"key": "app", "operator": "In", "values": ["web", "api", "web"]}]}},
-                    {"topologyKey": "rack", "namespaceSelector": {}}]}}}}"#;
+                    {"topologyKey": "rack", "namespaceSelector": {}}]}}}},
+        {"kind": "Pod", "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web", "v": "2"}}},
+        {"kind": "Pod", "metadata": {"name": "web-2", "namespace": "shop", "labels": {"app": "web", "v": "2"}}}"#;
     let Lowered { problem, notes, .. } = lowered(items);
     let spec = &problem.specs[0];
     let own = |labels| PodSelector { namespaces: vec!["shop".to_owned()], labels };

@@ -61,8 +61,7 @@ impl<'m> Alternatives<'m> {
         let places = model.kinds.kinds.iter().map(number).collect();
         let ties = Ties::of(model.problem, &model.classes);
         let columns = ties.labels().into_iter().map(|label| (label, column(model, label))).collect();
-        let this = Self { model, shelves, places, ties, columns };
-        this
+        Self { model, shelves, places, ties, columns }
     }
 
     /// The kinds of a variant that could hold `pods` where `like` holds it now, itself included; cheapest first.

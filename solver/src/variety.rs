@@ -236,7 +236,9 @@ impl Tie {
                         key.push(column[*at]);
                     }
                 }
-                keys.iter_mut().for_each(|key| key.push(u32::MAX));
+                for key in &mut keys {
+                    key.push(u32::MAX);
+                }
             }
         }
         let mut ids = HashMap::<Vec<u32>, u32>::new();
