@@ -457,6 +457,9 @@ impl Model<'_> {
         let members = self.members(class);
         let own = (kept.row, kept.place);
         let floor = self.floor_with(kept, class);
+        if self.all_may_come(choice, kept, class, wanted, &floor) {
+            return wanted;
+        }
         let mut best: Vec<Vec<u32>> = choice.demands.iter().map(|d| vec![0; d.values]).collect();
         let mut room = vec![0; kept.load.len()];
         for (row, places) in &kept.rows {
@@ -518,6 +521,38 @@ impl Model<'_> {
             Some(Relaxed { key: demand.key.clone(), least: demand.least, found })
         });
         lacking.max_by_key(|lacking| lacking.found)
+    }
+
+    /// Whether so many pods of a class leave enough values: for most kinds the first rows that are big enough say yes.
+    fn all_may_come(&self, choice: &Choice, kept: &Kept, class: u32, wanted: u32, floor: &[u32]) -> bool {
+        let of_pods = self.requests[class as usize].iter().zip(&kept.load);
+        let load: Vec<i64> =
+            of_pods.map(|(need, load)| load.saturating_add(need.saturating_mul(i64::from(wanted)))).collect();
+        let members = self.members(class);
+        let own = (kept.row, kept.place);
+        let mut seen: Vec<Vec<bool>> = choice.demands.iter().map(|d| vec![false; d.values]).collect();
+        let mut lacking: Found = floor.to_vec();
+        for (row, places) in &kept.rows {
+            let room = &choice.rooms[*row as usize];
+            if load.iter().zip(room).any(|(need, have)| *need > 0 && need > have) {
+                continue;
+            }
+            let narrow = |places, (member, _): &(u32, u32)| {
+                choice.narrow(self.variety.of_class[*member as usize], own, *row, places)
+            };
+            let places = members.iter().fold(*places, narrow);
+            for ((demand, seen), lacking) in choice.demands.iter().zip(&mut seen).zip(&mut lacking) {
+                for (value, there) in &demand.of_row[*row as usize] {
+                    if places & there != 0 && !std::mem::replace(&mut seen[*value as usize], true) {
+                        *lacking = lacking.saturating_sub(1);
+                    }
+                }
+            }
+            if lacking.iter().all(|n| *n == 0) {
+                return true;
+            }
+        }
+        lacking.iter().all(|n| *n == 0)
     }
 
     /// Of kinds that could take a node's place, the first of each value that its pool's `minValues` still lack.
