@@ -197,6 +197,9 @@ pub struct Ec2NodeClassStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Subnet {
+    /// `subnet-0123456789abcdef0`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub id: String,
     /// Availability zone: `us-east-1a`.
     #[serde(deserialize_with = "null_is_default")]
     pub zone: String,

@@ -22,7 +22,7 @@ pub struct ObjectMeta {
     /// Labels.
     #[serde(deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations of our own domain; all others are passed by.
+    /// Annotations of our own domain and a few that are read; all others are passed by.
     #[serde(deserialize_with = "own_annotations")]
     pub annotations: BTreeMap<String, String>,
     /// When the object was asked to go; `Some` while it is being deleted.
@@ -57,8 +57,8 @@ where
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// Reads annotations and keeps those of [`crate::well_known::OWN_DOMAIN`], and what marks default storage classes: others may
-/// be large, and are nobody's business here.
+/// Reads annotations and keeps those of [`crate::well_known::OWN_DOMAIN`], what marks default storage classes, and
+/// [`crate::well_known::READ_ANNOTATIONS`]: others may be large, and are nobody's business here.
 fn own_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     struct Own;
     impl<'de> Visitor<'de> for Own {
@@ -77,6 +77,7 @@ fn own_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMa
             while let Some(key) = map.next_key::<String>()? {
                 if key.starts_with(crate::well_known::OWN_DOMAIN)
                     || crate::well_known::DEFAULT_CLASS.contains(&key.as_str())
+                    || crate::well_known::READ_ANNOTATIONS.contains(&key.as_str())
                 {
                     own.insert(key, map.next_value()?);
                 } else {

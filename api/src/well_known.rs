@@ -207,6 +207,21 @@ pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 /// Drivers and in-tree provisioners of EBS volumes.
 pub const EBS_DRIVERS: [&str; 3] = ["ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"];
 
+/// Annotation of Services: whether their load balancer finds pods by `instance` or `ip`.
+pub const LOAD_BALANCER_TARGETS: &str = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type";
+/// Annotation of Services: the sort of their load balancer; `nlb-ip` finds pods by address.
+pub const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
+/// Annotations of others that are read.
+pub const READ_ANNOTATIONS: [&str; 3] = [DO_NOT_DISRUPT, LOAD_BALANCER_TARGETS, LOAD_BALANCER_TYPE];
+/// Label of Fargate's nodes: [`FARGATE`].
+pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
+/// Value of [`COMPUTE_TYPE`].
+pub const FARGATE: &str = "fargate";
+/// Drivers of EFS file systems.
+pub const EFS_DRIVER: &str = "efs.csi.aws.com";
+/// Driver of `FSx` for Lustre.
+pub const LUSTRE_DRIVER: &str = "fsx.csi.aws.com";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,8 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::well_known::SPOT;
+use stowage_cluster::OnFargate;
+use stowage_pricing::fargate::{Fit, Shape};
 use stowage_solver::{
-    InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Problem, ResourceId, Resources, Solution,
+    InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Price, Problem, ResourceId, Resources,
+    Solution,
 };
 
 /// Exact quantities by resource, for one instance type.
@@ -20,6 +23,8 @@ pub(crate) struct Answer {
     pub(crate) solution: Solution,
     /// Allocatable of instance types by their number in the problem, exactly as the catalogue states it.
     pub(crate) allocatable: BTreeMap<u32, Quantities>,
+    /// Who may run on Fargate.
+    pub(crate) fargate: OnFargate,
     /// What the reader must know: estimates, defaults, rules that were not honoured.
     pub(crate) notes: Vec<String>,
     /// Where the prices come from.
@@ -80,6 +85,22 @@ impl Answer {
         let daemons = node.daemons.iter().map(|id| self.problem.daemons[id.index()].spec);
         let daemons = daemons.flat_map(|spec| self.problem.specs[spec.index()].requests.iter());
         self.pods_request(&node.pods).plus(&Resources::from_amounts(daemons))
+    }
+
+    /// What Fargate provisions for a pod that the plan runs there, and the profile that takes it.
+    pub(crate) fn fargate_fit(&self, pod: PodId) -> Option<&Fit> {
+        self.fargate.verdict(pod.index())?.as_ref().ok()
+    }
+
+    /// The pods that go to Fargate, by shape and price: the shape, what one costs, and how many.
+    pub(crate) fn on_fargate(&self) -> Vec<(Shape, Price, u32)> {
+        let mut groups = BTreeMap::new();
+        for routed in &self.solution.routed {
+            if let Some(fit) = self.fargate_fit(routed.pod) {
+                *groups.entry((fit.shape, routed.price)).or_insert(0) += 1;
+            }
+        }
+        groups.into_iter().map(|((shape, price), count)| (shape, price, count)).collect()
     }
 
     /// The existing node of a placement.

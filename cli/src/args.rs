@@ -9,6 +9,7 @@ use stowage_cluster::object::{SpreadConstraint, Unsatisfiable};
 use stowage_pricing::Share;
 
 use crate::catalog::{CatalogArgs, Source};
+use crate::fargate_args::FargateArgs;
 use crate::node_args::NodeArgs;
 use crate::prices::PricesArgs;
 use crate::terminal::ColorChoice;
@@ -95,6 +96,10 @@ pub(crate) struct Planning {
     /// What holds for new nodes.
     #[command(flatten)]
     pub(crate) nodes: NodeArgs,
+
+    /// Whether pods may run on Fargate.
+    #[command(flatten)]
+    pub(crate) fargate: FargateArgs,
 
     /// What becomes of preferences: preferred affinity, soft spread, soft taints
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
-use stowage_solver::{NewNode, Price, Resources, Status};
+use stowage_solver::{Alternative, NewNode, Price, Resources, Routed, Status};
 
 use crate::answer::{Answer, Quantities};
 use crate::render::Show;
@@ -22,8 +22,7 @@ pub(crate) struct Document<'a> {
     summary: Summary,
     new_nodes: Vec<New<'a>>,
     existing_nodes: Vec<Existing<'a>>,
-    /// No pod is routed to Fargate yet; readers may count on the list being there.
-    fargate: [(); 0],
+    fargate: Vec<OnFargate<'a>>,
     unschedulable: Vec<Unschedulable<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     notes: &'a [String],
@@ -43,6 +42,8 @@ struct Summary {
     preferences: Option<Preferences>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spot: Option<Spot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fargate: Option<Fargate>,
     status: &'static str,
     solve_seconds: f64,
 }
@@ -132,6 +133,32 @@ struct Existing<'a> {
     pods: Vec<&'a str>,
 }
 
+/// A pod on Fargate, and the node that would hold it alone.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OnFargate<'a> {
+    pod: &'a str,
+    profile: &'a str,
+    vcpu: f64,
+    #[serde(rename = "memoryGiB")]
+    memory_gib: f64,
+    #[serde(rename = "diskGiB")]
+    disk_gib: u32,
+    price: f64,
+    ec2_type: Option<&'a str>,
+    ec2_cost: Option<f64>,
+}
+
+/// What Fargate takes of the bill.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fargate {
+    pods: usize,
+    hourly_cost: f64,
+    /// The whole bill, fixed costs of nodes included, of a plan with nodes alone.
+    hourly_cost_without: Option<f64>,
+}
+
 #[derive(Serialize)]
 struct Unschedulable<'a> {
     pod: &'a str,
@@ -185,7 +212,7 @@ pub(crate) fn of(answer: &Answer, show: Show) -> Document<'_> {
                 pods: p.pods.iter().map(|id| answer.pod(*id).name.as_str()).collect(),
             })
             .collect(),
-        fargate: [],
+        fargate: solution.routed.iter().filter_map(|routed| on_fargate(answer, routed)).collect(),
         unschedulable: solution
             .unplaced
             .iter()
@@ -196,6 +223,21 @@ pub(crate) fn of(answer: &Answer, show: Show) -> Document<'_> {
             .collect(),
         notes: &answer.notes,
     }
+}
+
+fn on_fargate<'a>(answer: &'a Answer, routed: &Routed) -> Option<OnFargate<'a>> {
+    let fit = answer.fargate_fit(routed.pod)?;
+    let of_type = |node: &Alternative| answer.problem.types[node.instance_type.index()].name.as_str();
+    Some(OnFargate {
+        pod: &answer.pod(routed.pod).name,
+        profile: &fit.profile,
+        vcpu: f64::from(fit.shape.cpu_millis) / 1e3,
+        memory_gib: f64::from(fit.shape.memory_mib) / 1024.0,
+        disk_gib: fit.shape.disk_gib,
+        price: routed.price.dollars(),
+        ec2_type: routed.node.as_ref().map(|(node, _)| of_type(node)),
+        ec2_cost: routed.node.as_ref().map(|(_, price)| price.dollars()),
+    })
 }
 
 /// The alternatives of a node, those that differ in nothing but the zone in one entry each: cheapest first.
@@ -257,6 +299,11 @@ fn summary(answer: &Answer) -> Summary {
             hourly_cost_without: p.without.map(Price::dollars),
         }),
         spot: spot(answer),
+        fargate: (!solution.routed.is_empty()).then(|| Fargate {
+            pods: solution.routed.len(),
+            hourly_cost: solution.route_cost().dollars(),
+            hourly_cost_without: solution.without_routes.map(Price::dollars),
+        }),
         status: match solution.status {
             // The best plan with fixed costs need not be that without.
             Status::Optimal if solution.instance_gap() <= 1e-6 => "optimal",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use stowage_cluster::OnFargate;
 use stowage_solver::{
     Alternative, Daemon, DaemonId, InstanceType, LabelSetId, Labels, NewNode, Node, NodeId, NodePool,
     Obstacle, Offering, Placement, Pod, PodId, PodSpec, PoolId, Price, Problem, Reason, ResourceId,
@@ -198,6 +199,7 @@ pub(crate) fn rich() -> Answer {
                     .map(|(k, v)| (k.to_owned(), v.to_owned())),
             ),
         )]),
+        fargate: OnFargate::default(),
         notes: vec!["spot prices are estimated at 35% of the on-demand price".to_owned()],
         prices: "on-demand prices of us-east-1, 2026-07-20".to_owned(),
         asked_gap: 0.05,
@@ -233,6 +235,7 @@ pub(crate) fn empty() -> Answer {
         problem: Problem::default(),
         solution,
         allocatable: BTreeMap::new(),
+        fargate: OnFargate::default(),
         notes: Vec::new(),
         prices: String::new(),
         asked_gap: 0.02,

@@ -14,6 +14,7 @@ mod catalog;
 mod document;
 mod explain;
 mod failure;
+mod fargate_args;
 #[cfg(test)]
 mod fixture;
 mod input;

@@ -66,7 +66,9 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         MinValuesPolicy::Strict => stowage_cluster::MinValuesPolicy::Strict,
         MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
     };
+    let (fargate, of_fargate) = args.fargate.options(&snapshot, &catalog)?;
     let options = LowerOptions {
+        fargate,
         nodes: args.nodes.settings(),
         preferences,
         min_values,
@@ -102,6 +104,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         allocatable: allocatable(&solution, &lowered.allocatable),
         problem: lowered.problem,
         solution,
+        fargate: lowered.fargate,
         notes: Vec::new(),
         prices: prices(&catalog),
         asked_gap: args.gap.as_f64(),
@@ -109,6 +112,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         solve_seconds,
     };
     answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
+    answer.notes.extend(of_fargate);
     Ok(Planned { answer, interrupted })
 }
 

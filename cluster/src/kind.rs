@@ -20,10 +20,13 @@ pub(crate) enum Kind {
     ResourceClaimTemplate,
     DeviceClass,
     ResourceSlice,
+    FargateProfile,
+    Job,
+    Service,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, &'static str); 17] = [
+    const ALL: [(Self, &'static str, &'static str); 20] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -41,6 +44,9 @@ impl Kind {
         (Self::ResourceClaimTemplate, "ResourceClaimTemplate", "resource.k8s.io"),
         (Self::DeviceClass, "DeviceClass", "resource.k8s.io"),
         (Self::ResourceSlice, "ResourceSlice", "resource.k8s.io"),
+        (Self::FargateProfile, "FargateProfile", "eks.services.k8s.aws"),
+        (Self::Job, "Job", "batch"),
+        (Self::Service, "Service", ""),
     ];
 
     /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.
@@ -64,6 +70,9 @@ impl Kind {
                 | Self::DaemonSet
                 | Self::ResourceClaim
                 | Self::ResourceClaimTemplate
+                | Self::FargateProfile
+                | Self::Job
+                | Self::Service
         )
     }
 }

@@ -26,8 +26,8 @@ mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
 pub use lower::{
-    LowerError, LowerOptions, Lowered, MinValuesPolicy, Nominated, PreferencePolicy, UNLIMITED,
-    list_nominated, lower, stands_for_devices,
+    FargateOptions, LowerError, LowerOptions, Lowered, MinValuesPolicy, Nominated, OnFargate,
+    PreferencePolicy, UNLIMITED, list_nominated, lower, stands_for_devices,
 };
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};

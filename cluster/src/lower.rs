@@ -16,6 +16,7 @@ mod admission;
 mod attached;
 mod device;
 mod exclusive;
+mod fargate;
 mod labels;
 mod loose;
 mod node;
@@ -43,6 +44,7 @@ use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 use self::attached::Attached;
 use self::device::Devices;
 pub use self::device::stands_for_devices;
+pub use self::fargate::{FargateOptions, OnFargate};
 pub use self::nominated::{Nominated, list_nominated};
 
 use self::notes::Notes;
@@ -95,6 +97,8 @@ pub struct LowerOptions {
     /// Spread of replicas of workloads that state none: `defaultConstraints` of kube-scheduler's configuration. Selectors
     /// are filled in for each pod.
     pub default_spread: Vec<SpreadConstraint>,
+    /// Whether and how pods may run on Fargate.
+    pub fargate: FargateOptions,
 }
 
 /// A problem, and what to know about it.
@@ -109,6 +113,8 @@ pub struct Lowered {
     pub allocatable: Vec<BTreeMap<String, Quantity>>,
     /// Pods that kube-scheduler holds room for on a node. The problem has them run there; see [`list_nominated`].
     pub nominated: Vec<Nominated>,
+    /// Who may run on Fargate; empty where that is not planned with.
+    pub fargate: OnFargate,
 }
 
 /// Why a snapshot cannot be lowered.
@@ -172,6 +178,8 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     if options.preferences == PreferencePolicy::Ignore {
         remarks.preferences_ignored(&pods, &specs.forget_preferences());
     }
+    let mut on_fargate =
+        fargate::route(snapshot, &options.fargate, &pending, &mut pods, &mut specs, &world, &mut remarks);
     resource::check_sums(&pods, specs.all(), &resources)?;
 
     let daemons: Vec<Daemon> = snapshot
@@ -212,7 +220,8 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         attached.count_once(&mut problem, slot);
     }
     loose::loosen(&mut problem);
-    Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated })
+    fargate::conclude(&mut on_fargate, &problem.pods, &stowage_solver::closed_routes(&problem), &mut remarks);
+    Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated, fargate: on_fargate })
 }
 
 /// Distinct label sets of pods.

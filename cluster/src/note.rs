@@ -139,6 +139,24 @@ pub enum Note {
         /// On how many nodes and instance types.
         count: usize,
     },
+    /// How many of the pending pods may run on Fargate.
+    Fargate {
+        /// So many.
+        eligible: usize,
+        /// Of so many.
+        pending: usize,
+    },
+    /// There is no Fargate profile, so one was assumed that takes every pod.
+    AnyFargateProfile,
+    /// Pods that may not run on Fargate, by the first reason of each.
+    NotOnFargate {
+        /// Why not.
+        why: String,
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
     /// A rule that the snapshot states and planning does not honour.
     NotHonoured {
         /// The rule.
@@ -287,6 +305,15 @@ impl fmt::Display for Note {
                     "claims of devices are too complex to be looked through on {hosts} or instance types: fewer pods than \
                      might be are placed there"
                 )
+            }
+            Self::Fargate { eligible, pending } => {
+                write!(f, "{eligible} of {} may run on Fargate", Counted(*pending, "pending pod"))
+            }
+            Self::AnyFargateProfile => f.write_str(
+                "no Fargate profile in the snapshot: planned as if one took the pods of every namespace, in unknown zones",
+            ),
+            Self::NotOnFargate { why, count, example } => {
+                write!(f, "not on Fargate: {} ({example}): {why}", Counted(*count, "pod"))
             }
             Self::NotHonoured { rule, count, example } => {
                 write!(f, "not honoured: {} ({}, {example})", rule.words(), Counted(*count, rule.of()))

@@ -10,14 +10,15 @@
 
 mod cluster_wide;
 mod device;
+mod fargate;
 mod node;
 mod pod;
 mod selector;
 mod storage;
 
 pub use cluster_wide::{
-    DaemonSet, DaemonSetSpec, Namespace, PodTemplate, PodTemplateMeta, PriorityClass, RuntimeClass,
-    RuntimeOverhead, RuntimeScheduling,
+    DaemonSet, DaemonSetSpec, Job, JobSpec, Namespace, PodTemplate, PodTemplateMeta, PriorityClass,
+    RuntimeClass, RuntimeOverhead, RuntimeScheduling, Service, ServiceSpec,
 };
 pub use device::{
     AllocatedDevice, AllocatedDevices, Allocation, AllocationMode, CelSelector, Consumer, DeviceClaim,
@@ -25,13 +26,14 @@ pub use device::{
     ExactRequest, ResourceClaim, ResourceClaimSpec, ResourceClaimStatus, ResourceClaimTemplate,
     ResourceClaimTemplateSpec, ResourcePool, ResourceSlice, ResourceSliceSpec,
 };
+pub use fargate::{FargateProfile, FargateProfileSpec};
 pub use node::{CsiDriver, CsiNode, CsiNodeSpec, DriverAllocatable, Node, NodeSpec, NodeStatus};
 pub(crate) use pod::PodObject;
 pub use pod::{
     Affinity, Container, ContainerPort, ContainerResources, Count, MadeClaim, NodeAffinity, Phase,
     PodAffinity, PodAffinityTerm, PodResourceClaim, PodSpec, Policy, PreferredNodeTerm, Protocol,
-    SpreadConstraint, Toleration, TolerationEffect, TolerationOperator, Unsatisfiable, Volume,
-    WeightedPodTerm,
+    SecurityContext, SpreadConstraint, Toleration, TolerationEffect, TolerationOperator, Unsatisfiable,
+    Volume, WeightedPodTerm,
 };
 pub use selector::{LabelRequirement, LabelSelector, NodeSelector, NodeSelectorTerm};
 pub use storage::{

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use stowage_api::{NodePool, NodeSettings, ObjectMeta};
+use stowage_api::{NodePool, NodeSettings, ObjectMeta, well_known};
 
 use crate::document::{self, Envelope, JsonDocuments, message};
 use crate::error::{ObjectError, Position, ReadError, Shown};
@@ -274,6 +274,11 @@ impl<'o> Reader<'o> {
             }
             Kind::NodeClaim => self.keep(kind, raw, position, |s| &mut s.node_claims, |o| &o.metadata)?,
             Kind::Ec2NodeClass => self.keep(kind, raw, position, |s| &mut s.node_classes, |o| &o.metadata)?,
+            Kind::FargateProfile => {
+                self.keep(kind, raw, position, |s| &mut s.fargate_profiles, |o| &o.metadata)?;
+            }
+            Kind::Job => self.keep(kind, raw, position, |s| &mut s.jobs, |o| &o.metadata)?,
+            Kind::Service => self.keep(kind, raw, position, |s| &mut s.services, |o| &o.metadata)?,
             Kind::ResourceClaim => {
                 self.keep(kind, raw, position, |s| &mut s.resource_claims, |o| &o.metadata)?;
             }
@@ -342,6 +347,10 @@ impl<'o> Reader<'o> {
         let owner = metadata.owner_references.iter().find(|o| o.kind == "DaemonSet");
         let daemon_set = owner.map(|o| self.strings.get(o.name.as_str()).0);
         let owned_by = |kinds: &[&str]| metadata.owner_references.iter().any(|o| kinds.contains(&&*o.kind));
+        let job = metadata.owner_references.iter().find(|o| o.kind == "Job");
+        let job = job.map(|o| self.strings.get(o.name.as_str()).0);
+        let do_not_disrupt =
+            metadata.annotations.get(well_known::DO_NOT_DISRUPT).is_some_and(|v| v == "true");
         let mirror = owned_by(&["Node"]);
         let replicated = owned_by(&["ReplicaSet", "StatefulSet", "ReplicationController"]);
         let nominated = Some(status.nominated).filter(|n| !n.is_empty());
@@ -369,6 +378,8 @@ impl<'o> Reader<'o> {
             phase: status.phase,
             terminating,
             daemon_set,
+            job,
+            do_not_disrupt,
             nominated,
             refused,
             mirror,

@@ -7,9 +7,9 @@ use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, ObjectMeta};
 
 use crate::error::ObjectError;
 use crate::object::{
-    CsiNode, DaemonSet, DeviceClass, MadeClaim, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
-    Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice, RuntimeClass,
-    StorageClass,
+    CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, MadeClaim, Namespace, Node, PersistentVolume,
+    PersistentVolumeClaim, Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
+    ResourceSlice, RuntimeClass, Service, StorageClass,
 };
 
 /// A captured cluster, as [`crate::read()`] gives it.
@@ -52,6 +52,12 @@ pub struct Snapshot {
     pub device_classes: Vec<DeviceClass>,
     /// Devices that drivers publish.
     pub resource_slices: Vec<ResourceSlice>,
+    /// Fargate profiles.
+    pub fargate_profiles: Vec<FargateProfile>,
+    /// Jobs.
+    pub jobs: Vec<Job>,
+    /// Services.
+    pub services: Vec<Service>,
     /// How many objects of other kinds there were, by kind.
     pub ignored: BTreeMap<String, usize>,
     /// Malformed objects that were left out, where [`crate::ReadOptions::skip_invalid`] asks for that.
@@ -79,6 +85,10 @@ pub struct Pod {
     pub terminating: bool,
     /// The `DaemonSet` that it belongs to.
     pub daemon_set: Option<Arc<str>>,
+    /// The `Job` that it belongs to.
+    pub job: Option<Arc<str>>,
+    /// Whether it is marked not to be disrupted.
+    pub do_not_disrupt: bool,
     /// The node that kube-scheduler holds room on for it.
     pub nominated: Option<Arc<str>>,
     /// Whether kube-scheduler has found no node for it, preemption tried.

@@ -89,6 +89,9 @@ fn every_kind_is_read_and_others_are_counted() {
         ("resource.k8s.io/v1", "ResourceClaimTemplate"),
         ("resource.k8s.io/v1beta2", "DeviceClass"),
         ("resource.k8s.io/v1beta1", "ResourceSlice"),
+        ("eks.services.k8s.aws/v1alpha1", "FargateProfile"),
+        ("batch/v1", "Job"),
+        ("v1", "Service"),
         ("apps/v1", "ReplicaSet"),
         ("policy/v1", "PodDisruptionBudget"),
         ("policy/v1", "PodDisruptionBudget"),
@@ -116,6 +119,9 @@ fn every_kind_is_read_and_others_are_counted() {
         resource_claim_templates,
         device_classes,
         resource_slices,
+        fargate_profiles,
+        jobs,
+        services,
         ignored,
         invalid,
     } = read_bytes(text.as_bytes()).expect("valid");
@@ -137,8 +143,11 @@ fn every_kind_is_read_and_others_are_counted() {
         resource_claim_templates.len(),
         device_classes.len(),
         resource_slices.len(),
+        fargate_profiles.len(),
+        jobs.len(),
+        services.len(),
     ];
-    assert_eq!(counts, [1; 17]);
+    assert_eq!(counts, [1; 20]);
     let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [("NodePool", 1), ("PodDisruptionBudget", 2), ("ReplicaSet", 1)]);
     assert_eq!(invalid, []);

@@ -23,6 +23,8 @@ pub(crate) struct Arrangement {
     /// By index of existing node: what it gets.
     pub(crate) on_nodes: BTreeMap<usize, Pods>,
     pub(crate) new: Vec<NewNodes>,
+    /// Pods on machines of their own.
+    pub(crate) routed: Pods,
     /// By class: pods without a place.
     pub(crate) left: Vec<u32>,
 }
@@ -45,8 +47,9 @@ impl Arrangement {
             of_items(model, stock, &bins.pattern, &mut pods);
             this.new.push(NewNodes { kind: bins.kind, pods, copies: bins.copies });
         }
+        of_items(model, stock, &incumbent.routed, &mut this.routed);
         this.left = (0..model.classes.classes.len()).map(|class| model.count(class)).collect();
-        let on_nodes = this.on_nodes.values().map(|pods| (pods, 1));
+        let on_nodes = this.on_nodes.values().chain([&this.routed]).map(|pods| (pods, 1));
         for (pods, copies) in on_nodes.chain(this.new.iter().map(|n| (&n.pods, n.copies))) {
             for (class, count) in pods {
                 this.left[*class as usize] -= count * copies;
@@ -62,7 +65,10 @@ impl Arrangement {
 
     /// Micro-dollars an hour.
     pub(crate) fn cost(&self, model: &Model<'_>) -> i64 {
-        self.new.iter().map(|n| model.kinds.kinds[n.kind as usize].price * i64::from(n.copies)).sum()
+        let nodes = self.new.iter().map(|n| model.kinds.kinds[n.kind as usize].price * i64::from(n.copies));
+        let routes =
+            self.routed.iter().map(|(class, n)| model.routes[*class as usize].unwrap_or(0) * i64::from(*n));
+        nodes.chain(routes).sum()
     }
 }
 

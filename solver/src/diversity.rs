@@ -57,7 +57,7 @@ pub(crate) fn diversify(
     incumbent: &mut Incumbent,
 ) -> i64 {
     let premium = if wanted.premium.is_finite() { wanted.premium.clamp(0.0, 1e6) } else { 0.0 };
-    let mut purse = (incumbent.cost(model) as f64 * premium) as i64;
+    let mut purse = (incumbent.cost(model, stock) as f64 * premium) as i64;
     if purse <= 0 {
         return 0;
     }
@@ -74,7 +74,7 @@ pub(crate) fn diversify(
         let new: Vec<Bins> = new.collect();
         let mut after = budget.clone();
         after.take(model, &model.kinds.kinds[bins.kind as usize], -i64::from(copies));
-        let bought = Incumbent { bins: new, left: Vec::new() };
+        let bought = Incumbent { bins: new, ..Incumbent::default() };
         if let Some(after) = after.after(model, &bought).filter(|_| copies > 0) {
             *budget = after;
             purse -= change.extra * i64::from(copies);

@@ -6,9 +6,10 @@ use crate::alternatives::Alternatives;
 use crate::arrangement::{Arrangement, Pods};
 use crate::explain::reasons;
 use crate::model::Model;
+use crate::money::Price;
 use crate::pack::Budget;
 use crate::problem::{NodeId, PodId};
-use crate::solution::{NewNode, Placement, Solution, Unplaced};
+use crate::solution::{Alternative, NewNode, Placement, Routed, Solution, Unplaced};
 use crate::topology::Dealt;
 
 /// Names the pods of an arrangement, and its nodes.
@@ -68,6 +69,14 @@ pub(crate) fn hand_out(
             });
         }
     }
+    for (class, count) in &arrangement.routed {
+        let mut pods = Vec::new();
+        take(*class, *count, &mut pods);
+        let price = Price::from_micros(model.routes[*class as usize].unwrap_or(0));
+        let node = cheapest_alone(model, *class as usize);
+        solution.routed.extend(pods.into_iter().map(|pod| Routed { pod, price, node }));
+    }
+    solution.routed.sort_by(|a, b| problem.pods[a.pod.index()].name.cmp(&problem.pods[b.pod.index()].name));
     let place = |node: &NewNode| {
         let of_type = &problem.types[node.instance_type.index()];
         let offering = &of_type.offerings[node.offering];
@@ -92,4 +101,12 @@ pub(crate) fn hand_out(
     }
     unplaced.sort_by(|a, b| problem.pods[a.pod.index()].name.cmp(&problem.pods[b.pod.index()].name));
     solution.unplaced = unplaced;
+}
+
+/// The cheapest node that would hold one pod of a class alone, and what it costs as weighed.
+fn cheapest_alone(model: &Model<'_>, class: usize) -> Option<(Alternative, Price)> {
+    let fits = model.feasible(class);
+    let kind = fits.ones().map(|at| &model.kinds.kinds[at]).min_by_key(|kind| kind.price)?;
+    let node = Alternative { instance_type: kind.instance_type, offering: kind.offering };
+    Some((node, Price::from_micros(kind.price)))
 }

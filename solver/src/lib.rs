@@ -59,6 +59,7 @@ mod money;
 mod pack;
 mod preference;
 mod problem;
+mod route;
 mod search;
 mod solution;
 pub mod stage;
@@ -72,8 +73,9 @@ pub use explain::{explain, explain_pod};
 pub use memory::Memory;
 pub use money::Price;
 pub use problem::*;
+pub use route::closed_routes;
 pub use solution::{
-    Alternative, NewNode, Obstacle, Placement, Preferences, Reason, Relaxed, Solution, Stats, Status,
+    Alternative, NewNode, Obstacle, Placement, Preferences, Reason, Relaxed, Routed, Solution, Stats, Status,
     Unplaced,
 };
 pub use verify::{Violation, verify};
@@ -156,6 +158,7 @@ fn solve_plain(
     progress: Progress<'_>,
 ) -> Result<Solution, Vec<Violation>> {
     let mut solution = ladder::climb(problem, options, memory, cancel, &mut *progress);
+    route::compare(problem, &mut solution, options, cancel);
     solution.instance_bound = fixed_cost::instance_bound(problem, &solution, options, cancel);
     progress(stage::CHECKING, 0, problem.pods.len() as u64);
     let violations = verify(problem, &solution);

@@ -110,7 +110,7 @@ fn lot_keys(model: &Model<'_>, stock: &Stock) -> Vec<u64> {
         for gate in &model.gate_specs[lot.gate as usize] {
             (&gate.node, &gate.tolerations, &gate.host_ports).hash(&mut hasher);
         }
-        (&lot.domain, lot.priority).hash(&mut hasher);
+        (&lot.domain, lot.priority, lot.route).hash(&mut hasher);
         let class = lot.items.first().map(|item| stock.items[*item as usize].class as usize);
         class.map(|class| model.scattered[class].len()).hash(&mut hasher);
         hasher.finish()

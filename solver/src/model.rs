@@ -12,6 +12,7 @@ use crate::class::{Class, Classes};
 use crate::host_rule::HostRules;
 use crate::kind::{Kinds, untolerated};
 use crate::problem::{Labels, Node, NodeConstraint, PodSpec, Problem, ResourceId, Resources};
+use crate::route;
 use crate::variety::Variety;
 
 /// Index into [`Model::gates`].
@@ -36,6 +37,8 @@ pub(crate) struct Model<'p> {
     /// Teams of pods that must share a node, packed as classes of their own: they follow the classes wherever something is
     /// by class here. By team: how many pods of which class.
     pub(crate) teams: Vec<Pods>,
+    /// By class: what its route costs, in micro-dollars an hour, where rules between pods leave it open.
+    pub(crate) routes: Vec<Option<i64>>,
     /// Requests of each class, by dimension.
     pub(crate) requests: Vec<Vec<i64>>,
     /// How wide the choice of what to launch a node as must be.
@@ -91,6 +94,7 @@ impl<'p> Model<'p> {
         let scattered = (0..classes.classes.len())
             .map(|class| weighty.iter().copied().filter(|rule| rules.scatters(class, *rule)).collect())
             .collect();
+        let routes = route::open(problem, &classes);
         let mut this = Self {
             problem,
             classes,
@@ -102,6 +106,7 @@ impl<'p> Model<'p> {
             weighty,
             scattered,
             teams: Vec::new(),
+            routes,
             requests,
             variety,
             node_room,
@@ -144,6 +149,7 @@ impl<'p> Model<'p> {
         let gates = self.gates.len() - self.teams.len();
         self.teams.clear();
         self.requests.truncate(classes);
+        self.routes.truncate(classes);
         self.scattered.truncate(classes);
         self.rules.of_class.truncate(classes);
         self.gate_of.truncate(classes);
@@ -156,6 +162,7 @@ impl<'p> Model<'p> {
     pub(crate) fn enlist(&mut self, members: Pods) -> u32 {
         let id = self.gate_of.len() as u32;
         self.requests.push(self.load(members.iter().copied()));
+        self.routes.push(None);
         self.rules.of_class.push(self.rules.parts_of_team(&members));
         let scatters = |rule: &u32| self.rules.scatters(id as usize, *rule);
         self.scattered.push(self.weighty.iter().copied().filter(scatters).collect());

@@ -33,7 +33,10 @@ use std::sync::atomic::AtomicBool;
 use crate::kind::Kinds;
 use crate::memory::Memory;
 use crate::model::{admits, holds};
-use crate::problem::{Labels, NodeConstraint, PodId, PodSpec, Preference, Problem, ResourceId, SpecId};
+use crate::problem::{
+    Labels, NodeConstraint, PodId, PodSpec, PodTerm, Preference, Problem, ResourceId, SpecId, Spread,
+    TopologyKey,
+};
 use crate::solution::{NewNode, Preferences, Solution};
 use crate::{Effort, Options, Progress, Violation, fixed_cost, ladder, solve_plain, verify};
 
@@ -267,6 +270,20 @@ impl<'p> Standing<'p> {
                 out.push((PodId::of(pod), lost));
             }
         }
+        for pod in solution.routed.iter().map(|routed| routed.pod) {
+            // A machine of its own is no preferred node, has no company, and is nobody knows where.
+            let lost = |preference: &Preference| match preference {
+                Preference::Node(_) | Preference::Near(_) => true,
+                Preference::Untainted(_) => false,
+                Preference::Away(PodTerm { key, .. }) | Preference::Spread(Spread { key, .. }) => {
+                    matches!(key, TopologyKey::Label(_))
+                }
+            };
+            let wishes = &self.problem.specs[self.problem.pods[pod.index()].spec.index()].preferences;
+            let lost: Vec<usize> = (0..wishes.len()).filter(|at| lost(&wishes[*at])).collect();
+            out.extend((!lost.is_empty()).then_some((pod, lost)));
+        }
+        out.sort_unstable();
         out
     }
 }
@@ -350,6 +367,10 @@ fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec
     for (at, wish) in untainted.chain(nodes) {
         out.node.push(NodeConstraint { of_volume: true, ..wish.clone() });
         if prospects.any(&out) {
+            // Nor is a machine of its own a preferred node.
+            if matches!(spec.preferences[at], Preference::Node(_)) {
+                out.route = None;
+            }
             held.insert(at);
         } else {
             out.node.pop();

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Pod ──▶ PodSpec ─── must fit ───▶ Node (already paid for)
-//!  │                          └───▶ NodePool × InstanceType × Offering (a bin kind, bought by the hour)
+//!  │            │             └───▶ NodePool × InstanceType × Offering (a bin kind, bought by the hour)
+//!  │            └─ or a route ────▶ a machine of its own beside the nodes, at a price
 //!  └────▶ labels: what other pods' selectors look at
 //! ```
 //!
@@ -322,6 +323,17 @@ pub enum Preference {
     Spread(Spread),
 }
 
+/// A way to run a pod beside all nodes, on a machine that holds it alone, at a price: what Fargate sells. As many pods as
+/// like may take it, and where it is nobody knows: so it is closed to pods that a rule over domains concerns, their own or
+/// that of others (see [`crate::solve`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Route {
+    /// What an hour costs.
+    pub price: Price,
+    /// What machine it is: an index into a list of whoever made the problem.
+    pub shape: u32,
+}
+
 /// Everything about a pod that decides where it may run, shared by all pods that have it in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PodSpec {
@@ -351,6 +363,9 @@ pub struct PodSpec {
     pub priority: i32,
     /// Why the pod can run nowhere, whatever the nodes ("claim data-0 does not exist").
     pub blocked: Option<String>,
+    /// The machine of its own that it may run on instead of a node.
+    #[serde(default)]
+    pub route: Option<Route>,
 }
 
 /// A pending pod.
@@ -517,7 +532,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Whether every id points somewhere and no fixed cost is negative: to be asked of a problem that was read from outside before it is solved.
+    /// Whether every id points somewhere and no fixed cost or price of a route is negative: to be asked of a problem that was read from outside before it is solved.
     ///
     /// # Errors
     /// Names the first object of which that is not so.
@@ -576,6 +591,11 @@ impl Problem {
         for of_type in &self.types {
             amounts(&format!("type {}", of_type.name), &of_type.capacity.plus(&of_type.allocatable))?;
         }
-        self.specs.iter().enumerate().try_for_each(|(at, s)| amounts(&format!("spec {at}"), &s.requests))
+        self.specs.iter().enumerate().try_for_each(|(at, s)| {
+            if s.route.is_some_and(|route| route.price < Price::ZERO) {
+                return Err(format!("spec {at}: the price of its route is below zero"));
+            }
+            amounts(&format!("spec {at}"), &s.requests)
+        })
     }
 }

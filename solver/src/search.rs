@@ -14,9 +14,9 @@ use crate::pack::columns::Columns;
 use crate::pack::construct::{Thrift, construct, correct, first_values};
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
-use crate::pack::improve::{classes, downsize, load, repack_worst};
+use crate::pack::improve::{classes, downsize, load, plug, repack_worst};
 use crate::pack::useful::{Asking, Menu, Useful, thinned, useful};
-use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to, route};
 use crate::stock::{Domain, Lot, Stock};
 use crate::topology::Dealt;
 use crate::{Effort, Options, Progress, stage};
@@ -75,6 +75,8 @@ pub(crate) struct Search<'a> {
     cancel: &'a AtomicBool,
     stages: Stages,
     budget: Budget,
+    /// Whether pods that find no room on nodes are routed, where they may be.
+    settling: bool,
     filler: Filler,
     placed: Vec<(usize, Pattern)>,
     incumbent: Incumbent,
@@ -100,9 +102,10 @@ impl<'a> Search<'a> {
             cancel,
             stages: Stages::of(model, &dealt.stock),
             budget: Budget::of(model),
+            settling: true,
             filler: Filler::default(),
             placed: Vec::new(),
-            incumbent: Incumbent { bins: Vec::new(), left: dealt.stock.counts() },
+            incumbent: Incumbent { left: dealt.stock.counts(), ..Incumbent::default() },
             bound: 0,
             relaxed: None,
         }
@@ -125,12 +128,26 @@ impl<'a> Search<'a> {
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
         self.stage(&first, &start, values, progress);
+        route::settle(self.stock, &mut self.incumbent);
         let misplaced =
             |this: &Self| this.incumbent.left != hopeless(this.stock, &this.incumbent.left, &this.stages);
         if whole.binds() && misplaced(&self) {
-            self.budget = whole;
-            self.incumbent = Incumbent { bins: Vec::new(), left };
+            self.budget = whole.clone();
+            self.incumbent = Incumbent { left: left.clone(), ..Incumbent::default() };
             self.by_priority(progress);
+            if misplaced(&self) && self.stock.lots.iter().any(|lot| lot.route.is_some()) {
+                self.make_way(whole, left, progress);
+            }
+        } else if whole.binds() && self.incumbent.routed.iter().any(|(item, _)| self.has_lighter(*item)) {
+            // Where a limit has sent pods to routes, lighter NodePools may be cheaper.
+            let other = Incumbent { left: left.clone(), ..Incumbent::default() };
+            let (incumbent, budget) = (std::mem::replace(&mut self.incumbent, other), self.budget.clone());
+            self.budget = whole;
+            self.by_priority(progress);
+            let key = |i: &Incumbent| (i.unpacked(), i.cost(self.model, self.stock));
+            if key(&incumbent) <= key(&self.incumbent) {
+                (self.incumbent, self.budget) = (incumbent, budget);
+            }
         }
         if misplaced(&self) {
             let left = &self.incumbent.left;
@@ -148,6 +165,11 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether an item may use `NodePools` of several weights.
+    fn has_lighter(&self, item: u32) -> bool {
+        self.stages.tiers[self.stock.items[item as usize].lot as usize].len() > 1
+    }
+
     /// Where limits bind, higher priorities go first, and what a tier has no room for falls to the next.
     fn by_priority(&mut self, progress: Progress<'_>) {
         let rounds = self.stages.tiers.iter().map(Vec::len).max().unwrap_or(0);
@@ -156,12 +178,29 @@ impl<'a> Search<'a> {
         priorities.dedup();
         for priority in priorities {
             for round in 0..rounds {
+                // A lighter NodePool may be cheaper than a route.
+                self.settling = round + 1 == rounds;
                 let allowed = self.allowed(round, Some(priority));
                 let useful = self.useful(&allowed);
                 let values = first_values(self.model, self.stock, &useful);
                 self.top_up(&allowed);
                 self.stage(&allowed, &useful, values, &mut *progress);
             }
+        }
+        self.settling = true;
+        route::settle(self.stock, &mut self.incumbent);
+    }
+
+    /// Plans again with all pods on routes that have one, so that they take no room that limits leave from those that have
+    /// none; and keeps that plan where it holds more.
+    fn make_way(&mut self, whole: Budget, left: Vec<u32>, progress: Progress<'_>) {
+        let way = Incumbent { left, ..Incumbent::default() };
+        let (incumbent, budget) = (std::mem::replace(&mut self.incumbent, way), self.budget.clone());
+        route::settle(self.stock, &mut self.incumbent);
+        self.budget = whole;
+        self.by_priority(progress);
+        if self.incumbent.unpacked() >= incumbent.unpacked() {
+            (self.incumbent, self.budget) = (incumbent, budget);
         }
     }
 
@@ -208,26 +247,35 @@ impl<'a> Search<'a> {
         for (value, known) in values.iter_mut().zip(worth) {
             *value = known.unwrap_or(*value);
         }
+        route::cap(self.stock, &mut values);
         let passes = if known.is_empty() { PASSES } else { PASSES_REMEMBERED };
         let mut columns = Columns::default();
         for column in known {
             columns.add(column);
+        }
+        // Where a limit may bind, pods on routes make way for those that have none.
+        if self.budget.binds() {
+            self.begin_beside(&wanted, menu, &values, &mut columns, &mut best);
         }
         for pass in 0..passes {
             progress(stage::PACKING, u64::from(pass), u64::from(passes));
             // Pods left over mean that a limit binds: from then on, spend the limit well instead of the money.
             let short = best.as_ref().is_some_and(|(b, _)| b.unpacked() > 0);
             let thrift = if short && pass % 2 == 1 { Thrift::Limits } else { Thrift::Money };
-            let begun = Incumbent { bins: Vec::new(), left: wanted.clone() };
+            let begun = Incumbent { left: wanted.clone(), ..Incumbent::default() };
             let budget = self.budget.clone();
             let found = self.complete(begun, budget, menu, &values, thrift);
             correct(self.model, self.stock, &found.0, &mut values);
+            route::cap(self.stock, &mut values);
             columns.learn(self.stock, &found.0);
             self.keep(&mut best, found);
             let hurried = self.options.effort == Effort::Quick && self.filler.steps >= QUICK_STEPS;
             if hurried || self.stopped() || self.good_enough(best.as_ref()) {
                 break;
             }
+        }
+        if !self.budget.binds() && !self.stopped() && !self.good_enough(best.as_ref()) {
+            self.begin_beside(&wanted, menu, &values, &mut columns, &mut best);
         }
         let all_packed = best.as_ref().is_some_and(|(b, _)| b.unpacked() == 0);
         if all_packed && self.options.effort > Effort::Quick {
@@ -236,12 +284,33 @@ impl<'a> Search<'a> {
         self.memory.keep(self.model, self.stock, columns.used(), &values);
         if let Some((mut found, budget)) = best {
             self.incumbent.bins.append(&mut found.bins);
+            for (item, count) in found.routed {
+                add_to(&mut self.incumbent.routed, item, count);
+            }
             for ((left, wanted), still) in self.incumbent.left.iter_mut().zip(&wanted).zip(&found.left) {
                 *left -= wanted - still;
             }
             self.budget = budget;
         }
         self.incumbent.tidy();
+    }
+
+    /// A packing that begins with all pods on routes that have one: what then finds room, finds it for nothing.
+    fn begin_beside(
+        &mut self,
+        wanted: &[u32],
+        menu: Menu<'_>,
+        values: &[f64],
+        columns: &mut Columns,
+        best: &mut Option<(Incumbent, Budget)>,
+    ) {
+        let mut beside = Incumbent { left: wanted.to_vec(), ..Incumbent::default() };
+        route::settle(self.stock, &mut beside);
+        if !beside.routed.is_empty() {
+            let found = self.complete(beside, self.budget.clone(), menu, values, Thrift::Money);
+            columns.learn(self.stock, &found.0);
+            self.keep(best, found);
+        }
     }
 
     /// Improves on the best by column generation and rounding.
@@ -263,7 +332,7 @@ impl<'a> Search<'a> {
             }
             let mut tell = |stage| progress(stage, u64::from(number), u64::from(ROUNDS));
             tell(stage::MASTER);
-            let Some(prices) = columns.solve(self.model, &demand) else { return };
+            let Some(prices) = columns.solve(self.model, self.stock, &demand) else { return };
             *values = prices;
             tell(stage::PRICING);
             let mut more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
@@ -395,19 +464,39 @@ impl<'a> Search<'a> {
         begun.bins.append(&mut rest.bins);
         begun.left = rest.left;
         downsize(model, stock, menu.whole, &mut budget, &mut begun);
+        route::trim(model, stock, menu.whole, &mut budget, &mut begun, &mut self.filler.steps);
+        if !begun.routed.is_empty() {
+            let before = route::recall(&mut begun);
+            plug(model, stock, menu.whole, &mut begun);
+            route::restore(before, &mut begun);
+        }
+        if self.settling {
+            route::settle(stock, &mut begun);
+        }
         begun.tidy();
         for share in SHARES {
             if begun.bins.is_empty() || self.stopped() {
                 break;
             }
-            repack_worst(model, stock, menu, values, &mut budget, &mut begun, share, &mut self.filler);
+            let settling = self.settling;
+            repack_worst(
+                model,
+                stock,
+                menu,
+                values,
+                &mut budget,
+                &mut begun,
+                share,
+                settling,
+                &mut self.filler,
+            );
         }
         (begun, budget)
     }
 
     /// Keeps the better one: fewer pods left over, then cheaper.
     fn keep(&self, best: &mut Option<(Incumbent, Budget)>, found: (Incumbent, Budget)) {
-        let key = |i: &Incumbent| (i.unpacked(), i.cost(self.model));
+        let key = |i: &Incumbent| (i.unpacked(), i.cost(self.model, self.stock));
         if best.as_ref().is_none_or(|(b, _)| key(&found.0) < key(b)) {
             *best = Some(found);
         }
@@ -422,7 +511,7 @@ impl<'a> Search<'a> {
     /// The relative gap of the best so far; without end where it leaves pods over.
     fn gap(&self, best: Option<&(Incumbent, Budget)>) -> f64 {
         let Some((found, _)) = best.filter(|(found, _)| found.unpacked() == 0) else { return f64::INFINITY };
-        let cost = (found.cost(self.model) + self.incumbent.cost(self.model)) as f64;
+        let cost = (found.cost(self.model, self.stock) + self.incumbent.cost(self.model, self.stock)) as f64;
         if cost <= self.bound as f64 { 0.0 } else { cost / (self.bound as f64).max(1e-9) - 1.0 }
     }
 
@@ -482,9 +571,10 @@ fn tiers(model: &Model<'_>, lot: &Lot) -> Vec<(i32, Rc<FixedBitSet>)> {
     tiers.map(|(weight, (_, set))| (weight, Rc::new(set))).collect()
 }
 
-/// By item: the pods of `left` that no kind could ever hold.
+/// By item: the pods of `left` that no kind could ever hold, and that have no route.
 fn hopeless(stock: &Stock, left: &[u32], stages: &Stages) -> Vec<u32> {
-    let hopeless = |lot: u32| stages.tiers[lot as usize].is_empty();
+    let hopeless =
+        |lot: u32| stages.tiers[lot as usize].is_empty() && stock.lots[lot as usize].route.is_none();
     stock.items.iter().zip(left).map(|(item, left)| if hopeless(item.lot) { *left } else { 0 }).collect()
 }
 

@@ -108,6 +108,17 @@ pub struct Placement {
     pub pods: Vec<PodId>,
 }
 
+/// A pod on a machine of its own: its [`crate::Route`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// The pod.
+    pub pod: PodId,
+    /// What that costs.
+    pub price: Price,
+    /// The cheapest node that would hold the pod alone, weighed with its fixed cost; `None` where no `NodePool` sells one.
+    pub node: Option<(Alternative, Price)>,
+}
+
 /// The first constraint that leaves a pod nothing in one `NodePool`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Obstacle {
@@ -177,16 +188,22 @@ pub struct Solution {
     pub new_nodes: Vec<NewNode>,
     /// Pods placed on existing nodes, by node.
     pub placements: Vec<Placement>,
+    /// Pods that run beside all nodes, by pod.
+    pub routed: Vec<Routed>,
     /// Pods that fit nowhere, by pod.
     pub unplaced: Vec<Unplaced>,
-    /// What the new nodes cost, as weighed: prices of instances and fixed costs of nodes. Without fixed costs this is
-    /// the bill for the instances.
+    /// What the new nodes and the routed pods cost, as weighed: prices of instances and routes, and fixed costs of nodes.
+    /// Without fixed costs this is the bill for instances and routes.
     pub cost: Price,
-    /// No set of new nodes that holds the same pods costs less, weighed likewise, whether or not it honours preferences.
+    /// No set of new nodes and routes that holds the same pods costs less, weighed likewise, whether or not it honours
+    /// preferences.
     pub bound: Price,
     /// No set of new nodes that holds the same pods has a lower bill for its instances alone. Without fixed costs this
     /// is `bound`; with them it is found with quick effort, and not what the plan aimed for.
     pub instance_bound: Price,
+    /// What a plan costs, weighed likewise, that holds the same pods and routes none, found with quick effort; `None` where
+    /// that leaves other pods over, or none is routed.
+    pub without_routes: Option<Price>,
     /// What of the cost is paid for [`crate::Diversity`]; below zero where looking for it happened to save money.
     pub premium: Price,
     /// What became of preferences; `None` where no pod has any.
@@ -243,9 +260,14 @@ impl Solution {
         distance(self.cost, self.kept_bound())
     }
 
-    /// What the instances of the new nodes cost, fixed costs aside: the sum of their prices.
+    /// What the instances of the new nodes and the routed pods cost, fixed costs aside: the sum of their prices.
     pub fn instance_cost(&self) -> Price {
-        self.new_nodes.iter().map(|node| node.price).sum()
+        self.new_nodes.iter().map(|node| node.price).chain([self.route_cost()]).sum()
+    }
+
+    /// What the routed pods cost.
+    pub fn route_cost(&self) -> Price {
+        self.routed.iter().map(|routed| routed.price).sum()
     }
 
     /// What the new nodes cost beside their instances.

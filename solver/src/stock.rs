@@ -34,6 +34,8 @@ pub(crate) struct Lot {
     pub(crate) size: Vec<f64>,
     pub(crate) gate: GateId,
     pub(crate) priority: i32,
+    /// What one of its pods costs on a machine of its own, in micro-dollars an hour, where it may run on one.
+    pub(crate) route: Option<i64>,
     /// The domain that it is tied to; empty for none.
     pub(crate) domain: Domain,
     /// Kinds that it may use, before room is looked at.
@@ -53,11 +55,14 @@ pub(crate) struct Stock {
 /// Pods of a class as they were dealt to a domain: class, count, domain, the kinds there.
 pub(crate) type Dealing = (u32, u32, Domain, Rc<FixedBitSet>);
 
+/// What the items of a lot have in common: need, rules that scatter them, gate, priority, what ties them, route, domain.
+type LotKey<'k> = (&'k [i64], &'k [u32], GateId, i32, u32, Option<i64>, Domain);
+
 impl Stock {
     pub(crate) fn of(model: &Model<'_>, mut dealings: Vec<Dealing>) -> Self {
         dealings.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
         let empty = HostState::default();
-        let mut ids = HashMap::<(&[i64], &[u32], GateId, i32, u32, Domain), u32>::new();
+        let mut ids = HashMap::<LotKey<'_>, u32>::new();
         let mut this = Self::default();
         for (class, count, domain, kinds) in dealings {
             let need = model.requests[class as usize].as_slice();
@@ -66,11 +71,13 @@ impl Stock {
             let rules = model.scattered[class as usize].as_slice();
             // A team is a lot of its own where it matters: nobody else has its gate.
             let tie = model.variety.tie_of(class as usize);
+            let route = model.routes[class as usize];
             let next = this.lots.len() as u32;
-            let lot = *ids.entry((need, rules, gate, priority, tie, Rc::clone(&domain))).or_insert(next);
+            let lot =
+                *ids.entry((need, rules, gate, priority, tie, route, Rc::clone(&domain))).or_insert(next);
             if lot == next {
                 let (need, size) = (need.to_vec(), need.iter().map(|n| *n as f64).collect());
-                this.lots.push(Lot { need, size, gate, priority, domain, kinds, items: Vec::new() });
+                this.lots.push(Lot { need, size, gate, priority, route, domain, kinds, items: Vec::new() });
             }
             this.lots[lot as usize].items.push(this.items.len() as u32);
             this.items.push(Item { class, count, lot });
@@ -98,6 +105,16 @@ impl Stock {
     /// What one pod of an item needs, by dimension.
     pub(crate) fn need(&self, item: u32) -> &[i64] {
         &self.lot(item).need
+    }
+
+    /// What an item's pods cost on machines of their own, each, in micro-dollars an hour; `None` where they may not run on one.
+    pub(crate) fn route(&self, item: u32) -> Option<i64> {
+        self.lot(item).route
+    }
+
+    /// What items cost on machines of their own, in micro-dollars an hour.
+    pub(crate) fn routed(&self, items: &[(u32, u32)]) -> i64 {
+        items.iter().map(|(item, count)| self.route(*item).unwrap_or(0) * i64::from(*count)).sum()
     }
 
     /// What a pattern of items is worth, by the values of lots.

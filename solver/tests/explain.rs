@@ -251,6 +251,7 @@ proptest! {
         let plan = plan(&problem);
         let prices = told(&problem, &plan, 0).prices;
         let parts = prices.resources.iter().map(|p| p.value).chain(prices.host_rules.iter().map(|r| r.value));
+        let parts = parts.chain([prices.routes]);
         let (sum, count) = (parts.clone().sum::<Price>(), parts.count() as u64);
         prop_assert!(sum.micros().abs_diff(prices.gross.micros()) <= count, "{:?}", prices);
         let net = (prices.gross - prices.existing).max(Price::ZERO);

@@ -29,6 +29,12 @@ fn named(problem: &Problem, solution: &Solution) -> Vec<String> {
     for placement in &solution.placements {
         out.push(format!("{}: {}", problem.nodes[placement.node.index()].name, pods(&placement.pods)));
     }
+    out.extend(
+        solution
+            .routed
+            .iter()
+            .map(|r| format!("{} {:?}: {}", r.price, r.node.map(|n| n.1), problem.pods[r.pod.index()].name)),
+    );
     out.extend(solution.unplaced.iter().map(|u| format!("nowhere: {}", problem.pods[u.pod.index()].name)));
     out
 }
@@ -76,6 +82,9 @@ proptest! {
         }
         for pool in &mut dear.pools {
             pool.node_cost = pool.node_cost * 4;
+        }
+        for route in dear.specs.iter_mut().filter_map(|spec| spec.route.as_mut()) {
+            route.price = route.price * 4;
         }
         let (one, four) = (plan(&problem), plan(&dear));
         // Four, because floats scale exactly by powers of two: ties break the same way.
@@ -183,6 +192,16 @@ fn the_generator_reaches_every_rule() {
                 pool.node_limit.is_some_and(|limit| bought as u32 == limit)
             }),
         );
+        note("pods routed and nodes bought", !solution.routed.is_empty() && !solution.new_nodes.is_empty());
+        note("pods routed that no node holds", solution.routed.iter().any(|r| r.node.is_none()));
+        note(
+            "nodes bought for pods that might be routed",
+            solution
+                .new_nodes
+                .iter()
+                .flat_map(|n| &n.pods)
+                .any(|p| problem.specs[problem.pods[p.index()].spec.index()].route.is_some()),
+        );
         note("fixed costs paid", solution.fixed_cost() > Price::ZERO);
         note(
             "existing nodes filled and new ones bought",
@@ -237,6 +256,9 @@ fn the_generator_reaches_every_rule() {
         "gpus",
         "pods with and without gpus on one node",
         "a cap on nodes reached",
+        "pods routed and nodes bought",
+        "pods routed that no node holds",
+        "nodes bought for pods that might be routed",
         "fixed costs paid",
         "chosen labels",
         "limits bind",

@@ -13,15 +13,26 @@ use common::random::{Draft, draft};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use stowage_solver::{
-    DaemonId, NewNode, NodeId, PodId, PoolId, Price, Problem, Reason, Solution, Status, TypeId, Unplaced,
-    verify,
+    DaemonId, NewNode, NodeId, PodId, PoolId, Price, Problem, Reason, Routed, Solution, Status, TypeId,
+    Unplaced, verify,
 };
 
-/// Something pods can be put on: an existing node, or a new one of some kind.
+/// Something pods can be put on: an existing node, a new one of some kind, or a machine for one of them.
 #[derive(Clone)]
 enum Place {
     Existing(NodeId),
     New(NewNode),
+    Route(Price),
+}
+
+impl Place {
+    fn cost(&self) -> Price {
+        match self {
+            Self::Existing(_) => Price::ZERO,
+            Self::New(node) => node.price + node.fixed_cost,
+            Self::Route(price) => *price,
+        }
+    }
 }
 
 /// The cheapest cost of holding `pods`, or `None` if nothing holds them all.
@@ -41,10 +52,7 @@ fn place_next(
     places: &mut Vec<(Place, Vec<PodId>)>,
     best: &mut Option<Price>,
 ) {
-    let cost: Price = places
-        .iter()
-        .map(|(p, _)| if let Place::New(n) = p { n.price + n.fixed_cost } else { Price::ZERO })
-        .sum();
+    let cost: Price = places.iter().map(|(p, _)| p.cost()).sum();
     if best.is_some_and(|best| cost >= best) {
         return;
     }
@@ -54,7 +62,15 @@ fn place_next(
         }
         return;
     };
+    if let Some(route) = problem.specs[problem.pods[pod.index()].spec.index()].route {
+        places.push((Place::Route(route.price), vec![*pod]));
+        place_next(problem, kinds, rest, places, best);
+        places.pop();
+    }
     for at in 0..places.len() {
+        if matches!(places[at].0, Place::Route(_)) {
+            continue;
+        }
         places[at].1.push(*pod);
         place_next(problem, kinds, rest, places, best);
         places[at].1.pop();
@@ -74,6 +90,9 @@ fn arrangement(problem: &Problem, places: &[(Place, Vec<PodId>)], cost: Price) -
             Place::New(node) => solution.new_nodes.push(NewNode { pods: pods.clone(), ..node.clone() }),
             Place::Existing(node) if !pods.is_empty() => {
                 solution.placements.push(stowage_solver::Placement { node: *node, pods: pods.clone() });
+            }
+            Place::Route(price) => {
+                solution.routed.push(Routed { pod: pods[0], price: *price, node: None });
             }
             Place::Existing(_) => {}
         }
@@ -142,7 +161,7 @@ fn tiny(mut draft: Draft) -> World {
 fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
     let mut runner = TestRunner::deterministic();
     let (mut gaps, mut bounds) = (Vec::new(), Vec::new());
-    let mut bare_bounds = 0;
+    let (mut bare_bounds, mut routed) = (0, 0);
     let (mut leaving, mut needlessly) = (0, 0);
     for _ in 0..400 {
         let draft = draft().new_tree(&mut runner).unwrap().current();
@@ -154,6 +173,7 @@ fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
         let optimum = cheapest(&problem, &held)
             .unwrap_or_else(|| panic!("the oracle cannot hold {held:?}:\n{problem:#?}"));
         assert!(solution.bound <= optimum, "bound {} above optimum {optimum}:\n{problem:#?}", solution.bound);
+        routed += usize::from(!solution.routed.is_empty());
         assert!(solution.cost >= optimum, "plan {} below optimum {optimum}:\n{problem:#?}", solution.cost);
         if solution.instance_bound != solution.bound {
             let mut bare = problem.clone();
@@ -175,6 +195,7 @@ fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
         }
     }
     assert!(gaps.len() > 200, "too few clusters buy anything: {}", gaps.len());
+    assert!(routed > 50, "too few clusters route pods: {routed}");
     assert!(bare_bounds > 50, "too few clusters have fixed costs: {bare_bounds}");
     gaps.sort_by(f64::total_cmp);
     bounds.sort_by(f64::total_cmp);

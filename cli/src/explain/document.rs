@@ -95,6 +95,8 @@ struct Shadow<'a> {
     lower_bound: f64,
     all_pods: f64,
     existing_nodes: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fargate: Option<f64>,
     resources: Vec<Priced<'a>>,
     host_rules: Vec<HostRule>,
 }
@@ -175,6 +177,8 @@ pub(super) struct OnePod<'a> {
     node_pools: Vec<Pool<'a>>,
     existing_nodes: Vec<Existing<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fargate: Option<Fargate<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cheapest: Option<Alone<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
@@ -234,6 +238,23 @@ struct Alone<'a> {
 struct Remedied {
     without: String,
     pods: u32,
+}
+
+/// Whether a pod may run on Fargate.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fargate<'a> {
+    eligible: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vcpu: Option<f64>,
+    #[serde(rename = "memoryGiB", skip_serializing_if = "Option::is_none")]
+    memory_gib: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
 }
 
 const SCHEMA: &str = "stowage.dev/explain/v1";
@@ -339,6 +360,7 @@ fn shadow<'a>(told: &'a Told<'a>, prices: &'a Prices) -> Shadow<'a> {
         lower_bound: prices.best_bound.dollars(),
         all_pods: prices.gross.dollars(),
         existing_nodes: prices.existing.dollars(),
+        fargate: (prices.routes > Price::ZERO).then(|| prices.routes.dollars()),
         resources: prices
             .resources
             .iter()
@@ -411,6 +433,7 @@ pub(super) fn pod<'a>(told: &'a Told<'a>, story: &'a PodStory) -> OnePod<'a> {
             share: None,
             of: None,
         },
+        Place::Routed(_) => Where { on: "fargate", node: None, share: None, of: None },
         Place::Nowhere(why) => {
             reasons = why.iter().map(|r| sentence(problem, r)).collect();
             hints = why.iter().filter_map(|r| hint(problem, r)).collect();
@@ -446,6 +469,7 @@ pub(super) fn pod<'a>(told: &'a Told<'a>, story: &'a PodStory) -> OnePod<'a> {
                 example: &problem.nodes[n.example.index()].name,
             })
             .collect(),
+        fargate: fargate(told, story.pod),
         cheapest: story.cheapest.map(|c| alone(told, c.pool, c.instance_type, c.offering, c.price)),
         reasons,
         hints,
@@ -455,6 +479,29 @@ pub(super) fn pod<'a>(told: &'a Told<'a>, story: &'a PodStory) -> OnePod<'a> {
             .map(|r| Remedied { without: words::rule(problem, &r.rule), pods: r.pods })
             .collect(),
     }
+}
+
+fn fargate<'a>(told: &'a Told<'a>, pod: stowage_solver::PodId) -> Option<Fargate<'a>> {
+    let verdict = told.answer.fargate.verdict(pod.index())?;
+    let route = told.problem().specs[told.answer.pod(pod).spec.index()].route;
+    Some(match verdict {
+        Ok(fit) => Fargate {
+            eligible: true,
+            profile: Some(&fit.profile),
+            vcpu: Some(f64::from(fit.shape.cpu_millis) / 1e3),
+            memory_gib: Some(f64::from(fit.shape.memory_mib) / 1024.0),
+            price: route.map(|route| route.price.dollars()),
+            reasons: Vec::new(),
+        },
+        Err(why) => Fargate {
+            eligible: false,
+            profile: None,
+            vcpu: None,
+            memory_gib: None,
+            price: None,
+            reasons: why.iter().map(ToString::to_string).collect(),
+        },
+    })
 }
 
 fn alone<'a>(told: &'a Told<'a>, pool: PoolId, of_type: TypeId, offering: u32, price: Price) -> Alone<'a> {

@@ -14,7 +14,7 @@ mod words;
 use std::time::Instant;
 
 use serde::Serialize;
-use stowage_solver::explain::{ExplainOptions, explain, explain_nodes, explain_pod};
+use stowage_solver::explain::{ExplainOptions, Place, PodStory, explain, explain_nodes, explain_pod};
 use stowage_solver::{PodId, Problem};
 
 use crate::answer::Answer;
@@ -26,6 +26,7 @@ use crate::plan::{Planned, planned};
 use crate::progress::Progress;
 use crate::render::look::Look;
 use crate::terminal::{self, ColorChoice};
+use crate::{money, render};
 
 /// Steps for each rule that is asked for: enough that `--rules` decides, not these.
 const STEPS_PER_RULE: u64 = 4_000_000;
@@ -124,6 +125,30 @@ impl Told<'_> {
 
     fn pod(&self, pod: PodId) -> &str {
         &self.answer.pod(pod).name
+    }
+
+    /// Whether a pod could run on Fargate: on what and for how much, or why not. Nothing where that is not planned with.
+    fn on_fargate(&self, story: &PodStory) -> Vec<String> {
+        let Some(verdict) = self.answer.fargate.verdict(story.pod.index()) else { return Vec::new() };
+        match verdict {
+            Err(why) => why.iter().map(|reason| format!("not on Fargate: {reason}")).collect(),
+            Ok(fit) => {
+                let spec = self.answer.pod(story.pod).spec;
+                let route = self.problem().specs[spec.index()].route;
+                let price = route.map(|route| format!(" for {} an hour", money::each(route.price)));
+                let could = if matches!(story.place, Place::Routed(_)) {
+                    "it runs there"
+                } else {
+                    "it could run on Fargate"
+                };
+                vec![format!(
+                    "{could} on {}{}, by profile {}",
+                    render::shape_words(fit.shape),
+                    price.unwrap_or_default(),
+                    fit.profile
+                )]
+            }
+        }
     }
 }
 

@@ -195,6 +195,11 @@ fn prices(told: &Told<'_>, prices: &Prices, look: &Look, out: &mut String) {
         hourly(prices.bound),
         hourly(prices.best_bound)
     );
+    if prices.routes > Price::ZERO {
+        let (value, part) = (bill(prices.routes, prices.gross), share(prices.routes, prices.gross));
+        let pods = format!("pods worth what Fargate asks for them: {value} ({part})");
+        wrap(out, &pods, look.width, "  ", "    ");
+    }
     if prices.existing > Price::ZERO {
         line = format!("{line}, after {} for room on existing nodes", hourly(prices.existing));
     }
@@ -340,6 +345,10 @@ pub(super) fn pod(told: &Told<'_>, story: &PodStory, look: &Look) -> String {
             let node = &problem.nodes[node.index()].name;
             bold(&format!("{name} goes to existing node {node}, which costs nothing more"), look, &mut out);
         }
+        Place::Routed(price) => {
+            let line = format!("{name} goes to Fargate, for {} an hour", each(*price));
+            bold(&line, look, &mut out);
+        }
         Place::Nowhere(reasons) => {
             bold(&format!("{name} has no place"), look, &mut out);
             for reason in reasons {
@@ -358,6 +367,9 @@ pub(super) fn pod(told: &Told<'_>, story: &PodStory, look: &Look) -> String {
             each(c.price),
             pool_name(problem, c.pool)
         );
+        wrap(&mut out, &safe(&line), look.width, "", "  ");
+    }
+    for line in told.on_fargate(story) {
         wrap(&mut out, &safe(&line), look.width, "", "  ");
     }
     if !story.pools.is_empty() {

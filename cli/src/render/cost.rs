@@ -29,7 +29,11 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
     };
     let fixed = solution.fixed_cost();
     if fixed > Price::ZERO {
-        grid.row(bill("instances", solution.instance_cost(), Style::Plain));
+        grid.row(bill(
+            if solution.routed.is_empty() { "instances" } else { "instances and Fargate" },
+            solution.instance_cost(),
+            Style::Plain,
+        ));
         grid.row(bill("fixed costs of nodes", fixed, Style::Plain));
     }
     grid.row(bill(plan, solution.cost, Style::Bold));

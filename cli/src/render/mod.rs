@@ -8,6 +8,7 @@ pub(crate) mod look;
 mod alternatives;
 mod cost;
 mod existing;
+mod fargate;
 mod fill;
 mod groups;
 mod pods;
@@ -20,6 +21,7 @@ use stowage_solver::Price;
 use crate::answer::Answer;
 use crate::text::{self, count};
 use crate::{money, reason};
+pub(crate) use fargate::words as shape_words;
 use look::{Look, Style};
 
 /// What to show beyond the usual.
@@ -49,7 +51,11 @@ pub(crate) fn report(answer: &Answer, show: Show, look: &Look) -> String {
         section("Existing nodes that receive pods", Style::Bold, look, &mut out);
         existing::render(answer, show, look, form, &mut out);
     }
-    if !answer.solution.new_nodes.is_empty() {
+    if !answer.solution.routed.is_empty() {
+        section("Fargate", Style::Bold, look, &mut out);
+        fargate::render(answer, look, &mut out);
+    }
+    if !answer.solution.new_nodes.is_empty() || !answer.solution.routed.is_empty() {
         section("Cost", Style::Bold, look, &mut out);
         cost::render(answer, look, &mut out);
     }
@@ -113,6 +119,9 @@ fn where_to(answer: &Answer) -> String {
             thousands(on_existing),
             count(solution.placements.len(), "existing node")
         ));
+    }
+    if !solution.routed.is_empty() {
+        parts.push(format!("{} on Fargate", thousands(solution.routed.len())));
     }
     if !solution.unplaced.is_empty() {
         parts.push(format!("{} unschedulable", thousands(solution.unplaced.len())));

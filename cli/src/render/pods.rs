@@ -39,6 +39,11 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
         title(&answer.existing(placement).name, "existing", look, out);
         list(answer, &placement.pods, out);
     }
+    if !answer.solution.routed.is_empty() {
+        let pods: Vec<PodId> = answer.solution.routed.iter().map(|routed| routed.pod).collect();
+        title("Fargate", "a machine for each pod", look, out);
+        list(answer, &pods, out);
+    }
 }
 
 fn title(name: &str, what: &str, look: &Look, out: &mut String) {

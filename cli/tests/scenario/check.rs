@@ -27,6 +27,7 @@ pub(super) fn plan(expect: &Expect, plan: &Plan, objects: &[Value]) -> Vec<Strin
         check.on(pattern, on);
     }
     check.groups(expect);
+    check.fargate(expect);
     check.money(expect);
     check.beside(expect);
     check.mismatches
@@ -55,7 +56,8 @@ impl<'p> Check<'p> {
     fn always(&mut self) {
         let summary = &self.plan.summary;
         let listed = self.places.len() + self.plan.unschedulable.len();
-        let cost: f64 = self.plan.new_nodes.iter().map(|n| n.price).sum();
+        let nodes = self.plan.new_nodes.iter().map(|n| n.price);
+        let cost: f64 = nodes.chain(self.plan.fargate.iter().map(|f| f.price)).sum();
         if listed != summary.pending_pods {
             self.wrong(format!("{listed} pods are in the lists, {} are pending", summary.pending_pods));
         }
@@ -64,7 +66,7 @@ impl<'p> Check<'p> {
         }
         if (cost - summary.hourly_cost).abs() > CENT_OF_A_CENT {
             self.wrong(format!(
-                "the new nodes cost {cost} together, the summary says {}",
+                "new nodes and Fargate cost {cost} together, the summary says {}",
                 summary.hourly_cost
             ));
         }
@@ -248,6 +250,30 @@ impl<'p> Check<'p> {
                     self.wrong(format!(
                         "alternatives of the node of {pod}: {found:?}, expected {expected:?}"
                     ));
+                }
+            }
+        }
+    }
+
+    /// Pods on Fargate: what is provisioned for them, what that costs, and a node.
+    fn fargate(&mut self, expect: &Expect) {
+        for (pattern, expected) in &expect.fargate {
+            for (pod, place) in self.placed(pattern) {
+                let Some(found) = place.fargate else {
+                    self.wrong(format!("{pod}: on {}, expected on Fargate", place.node));
+                    continue;
+                };
+                for (what, found, expected) in [
+                    ("vCPUs", Some(found.vcpu), expected.vcpu),
+                    ("GiB", Some(found.memory_gib), expected.memory_gib),
+                    ("price", Some(found.price), expected.price),
+                    ("cost of a node", found.ec2_cost, expected.node),
+                ] {
+                    if let Some(expected) = expected
+                        && found.is_none_or(|found| (found - expected).abs() > CENT_OF_A_CENT)
+                    {
+                        self.wrong(format!("{pod} on Fargate: {what} {found:?}, expected {expected}"));
+                    }
                 }
             }
         }

@@ -51,8 +51,21 @@ pub(super) struct Expect {
     pub(super) alternatives: BTreeMap<Pattern, Vec<String>>,
     /// Values that the plan chose for labels of the new nodes of these pods.
     pub(super) labels: BTreeMap<Pattern, BTreeMap<String, String>>,
+    /// Pods that go to Fargate.
+    pub(super) fargate: BTreeMap<Pattern, Fargate>,
     /// Fields of the summary of spot nodes.
     pub(super) spot: BTreeMap<String, Value>,
+}
+
+/// What Fargate provisions, what that costs, and what a node would.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Fargate {
+    pub(super) vcpu: Option<f64>,
+    #[serde(rename = "memoryGiB")]
+    pub(super) memory_gib: Option<f64>,
+    pub(super) price: Option<f64>,
+    pub(super) node: Option<f64>,
 }
 
 impl Expect {

@@ -11,6 +11,7 @@ pub(super) struct Plan {
     pub(super) summary: Summary,
     pub(super) new_nodes: Vec<NewNode>,
     existing_nodes: Vec<ExistingNode>,
+    pub(super) fargate: Vec<OnFargate>,
     pub(super) unschedulable: Vec<Unschedulable>,
     #[serde(default)]
     pub(super) notes: Vec<String>,
@@ -58,6 +59,18 @@ struct ExistingNode {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OnFargate {
+    pod: String,
+    profile: String,
+    pub(super) vcpu: f64,
+    #[serde(rename = "memoryGiB")]
+    pub(super) memory_gib: f64,
+    pub(super) price: f64,
+    pub(super) ec2_cost: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Unschedulable {
     pub(super) pod: String,
     pub(super) reasons: Vec<String>,
@@ -73,6 +86,8 @@ pub(super) struct Place<'p> {
     pub(super) capacity_type: &'p str,
     /// Where it is yet to be bought.
     pub(super) new: Option<&'p NewNode>,
+    /// Where it is none at all.
+    pub(super) fargate: Option<&'p OnFargate>,
 }
 
 impl Plan {
@@ -95,6 +110,7 @@ impl Plan {
                 pool: &node.node_pool,
                 capacity_type: &node.capacity_type,
                 new: Some(node),
+                fargate: None,
             };
             put(&node.pods, &place);
         }
@@ -110,8 +126,19 @@ impl Plan {
                 pool: label("karpenter.sh/nodepool"),
                 capacity_type: label("karpenter.sh/capacity-type"),
                 new: None,
+                fargate: None,
             };
             put(&node.pods, &place);
+        }
+        for on in &self.fargate {
+            let place = Place {
+                node: "fargate",
+                pool: &on.profile,
+                capacity_type: "fargate",
+                fargate: Some(on),
+                ..Place::default()
+            };
+            put(std::slice::from_ref(&on.pod), &place);
         }
         let waiting = self.unschedulable.iter().filter(|u| places.contains_key(u.pod.as_str()));
         let both: Vec<String> = waiting.map(|u| format!("{} is placed and waits", u.pod)).collect();

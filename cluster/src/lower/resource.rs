@@ -26,7 +26,7 @@ pub(super) fn asked_for<'a>(
         names.extend(
             pod_requests(spec).unwrap_or_default().into_iter().filter(|(_, n)| *n > 0).map(|(name, _)| name),
         );
-        if !spec.volumes.is_empty() {
+        if spec.volumes.iter().any(crate::object::Volume::is_claim) {
             names.insert(well_known::EBS_SLOTS);
         }
     }

@@ -94,6 +94,11 @@ impl<'a> Specs<'a> {
         (known.id, Arc::clone(&known.rules))
     }
 
+    /// A spec with a route.
+    pub(super) fn routed(&mut self, id: SpecId, route: solver::Route) -> SpecId {
+        self.intern(PodSpec { route: Some(route), ..self.all[id.index()].clone() })
+    }
+
     /// The spec of a pod, and the EBS disks that it attaches.
     pub(super) fn of_bound(&mut self, pod: &'a Pod) -> (SpecId, Arc<BTreeSet<String>>) {
         let known = self.known(pod, true);
@@ -158,6 +163,7 @@ impl<'a> Specs<'a> {
             unbound_claims: volumes.unbound.into_iter().collect(),
             priority: spec.priority.unwrap_or_else(|| self.world.priority(&spec.priority_class_name)),
             blocked: volumes.blocked,
+            route: None,
         };
         if let Some(number) = self.devices.number(pod) {
             let claims = self.devices.kind(number);

@@ -46,6 +46,7 @@ pub(super) fn rules(volumes: &[Volume], namespace: &str, pod: &str, world: &Worl
                     world,
                 );
             }
+            Volume::HostPath | Volume::Ebs | Volume::Other => {}
         }
     }
     out

@@ -49,6 +49,50 @@ pub struct PodTemplateMeta {
     pub labels: BTreeMap<String, String>,
 }
 
+/// A `Job`: pods that run to an end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Job {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: JobSpec,
+}
+
+/// Specification of a `Job`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct JobSpec {
+    /// How long it stays once it is done; for ever where it does not say.
+    pub ttl_seconds_after_finished: Option<i64>,
+}
+
+/// A `Service`: how pods are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: ServiceSpec,
+}
+
+/// Specification of a `Service`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ServiceSpec {
+    /// `ClusterIP`, `NodePort`, `LoadBalancer`, `ExternalName`.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    /// Labels of its pods.
+    #[serde(deserialize_with = "null_is_default")]
+    pub selector: BTreeMap<String, String>,
+}
+
 /// A namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]

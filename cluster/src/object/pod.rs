@@ -105,12 +105,18 @@ pub struct PodSpec {
     /// Topology spread.
     #[serde(deserialize_with = "short_list")]
     pub topology_spread_constraints: Vec<SpreadConstraint>,
-    /// Volumes that are claims; all others are left out.
-    #[serde(deserialize_with = "claim_volumes")]
+    /// Volumes that are claims, or of a node or a server; what Kubernetes itself fills is left out.
+    #[serde(deserialize_with = "outside_volumes")]
     pub volumes: Vec<Volume>,
     /// Whether it shares its node's network, and so takes ports of it.
     #[serde(deserialize_with = "null_is_default")]
     pub host_network: bool,
+    /// Whether it sees its node's processes.
+    #[serde(rename = "hostPID", deserialize_with = "null_is_default")]
+    pub host_pid: bool,
+    /// Whether it shares its node's inter-process communication.
+    #[serde(rename = "hostIPC", deserialize_with = "null_is_default")]
+    pub host_ipc: bool,
     /// Priority, where admission has resolved it.
     pub priority: Option<i32>,
     /// Name of its priority class.
@@ -159,6 +165,18 @@ pub struct Container {
     /// Of an init container, whether it keeps running beside the others (`restartPolicy: Always`).
     #[serde(rename = "restartPolicy", deserialize_with = "is_always")]
     pub sidecar: bool,
+    /// What it may do on its node.
+    #[serde(deserialize_with = "null_is_default")]
+    pub security_context: SecurityContext,
+}
+
+/// What a container may do on its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(default)]
+pub struct SecurityContext {
+    /// Everything.
+    #[serde(deserialize_with = "null_is_default")]
+    pub privileged: bool,
 }
 
 /// Requests and limits.
@@ -386,7 +404,7 @@ pub enum TolerationEffect {
     NoExecute,
 }
 
-/// A volume that is a claim.
+/// A volume that is not Kubernetes' own to fill.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Volume {
     /// An existing claim, by name.
@@ -398,6 +416,19 @@ pub enum Volume {
         /// The storage class of the claim's template.
         storage_class: Option<String>,
     },
+    /// A folder of the node.
+    HostPath,
+    /// An EBS volume, named in the pod.
+    Ebs,
+    /// Any other that comes from elsewhere.
+    Other,
+}
+
+impl Volume {
+    /// Whether it is a claim.
+    pub fn is_claim(&self) -> bool {
+        matches!(self, Self::Claim(_) | Self::Ephemeral { .. })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -407,6 +438,24 @@ struct VolumeWire {
     name: String,
     persistent_volume_claim: Option<ClaimWire>,
     ephemeral: Option<EphemeralWire>,
+    host_path: Option<IgnoredAny>,
+    aws_elastic_block_store: Option<IgnoredAny>,
+    // What Kubernetes fills by itself.
+    config_map: Option<IgnoredAny>,
+    #[serde(rename = "downwardAPI")]
+    downward_api: Option<IgnoredAny>,
+    empty_dir: Option<IgnoredAny>,
+    image: Option<IgnoredAny>,
+    projected: Option<IgnoredAny>,
+    secret: Option<IgnoredAny>,
+}
+
+impl VolumeWire {
+    fn is_filled(&self) -> bool {
+        let fillings = [&self.config_map, &self.downward_api, &self.empty_dir];
+        let fillings = fillings.into_iter().chain([&self.image, &self.projected, &self.secret]);
+        fillings.into_iter().any(Option::is_some)
+    }
 }
 
 #[derive(Deserialize)]
@@ -429,17 +478,28 @@ struct TemplateWire {
     spec: super::storage::ClaimSpec,
 }
 
-fn claim_volumes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
+fn outside_volumes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
     let written: Vec<VolumeWire> = short_list(deserializer)?;
-    let kept = written.into_iter().filter_map(|v| match (v.persistent_volume_claim, v.ephemeral) {
-        (Some(claim), _) => Some(Volume::Claim(claim.claim_name)),
-        (None, Some(ephemeral)) => {
-            let storage_class = ephemeral.volume_claim_template.spec.storage_class_name;
-            Some(Volume::Ephemeral { volume: v.name, storage_class })
+    let mut kept = Vec::<Volume>::new();
+    for volume in written {
+        let filled = volume.is_filled();
+        let read = match (volume.persistent_volume_claim, volume.ephemeral) {
+            (Some(claim), _) => Volume::Claim(claim.claim_name),
+            (None, Some(ephemeral)) => {
+                let storage_class = ephemeral.volume_claim_template.spec.storage_class_name;
+                Volume::Ephemeral { volume: volume.name, storage_class }
+            }
+            _ if volume.host_path.is_some() => Volume::HostPath,
+            _ if volume.aws_elastic_block_store.is_some() => Volume::Ebs,
+            _ if filled => continue,
+            _ => Volume::Other,
+        };
+        // Two folders of the node are no more than one.
+        if read.is_claim() || !kept.contains(&read) {
+            kept.push(read);
         }
-        (None, None) => None,
-    });
-    Ok(kept.collect())
+    }
+    Ok(kept)
 }
 
 fn is_always<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

@@ -45,6 +45,8 @@ pub struct PodTraits {
     pub privileged: bool,
     /// It uses the node's network.
     pub host_network: bool,
+    /// It shares the node's processes or inter-process communication.
+    pub host_namespaces: bool,
     /// A container has a port of the node.
     pub host_port: bool,
     /// Names of resources that it asks for beside CPU, memory and disk: `nvidia.com/gpu`.
@@ -55,6 +57,8 @@ pub struct PodTraits {
     pub refuses_linux: bool,
     /// It runs on spot only.
     pub refuses_on_demand: bool,
+    /// Keys of other node labels that it needs and Fargate's nodes do not have.
+    pub missing_labels: BTreeSet<String>,
     /// The zones that it may run in, where it says; empty where it does not.
     pub zones: BTreeSet<String>,
     /// It must be spread.
@@ -82,6 +86,8 @@ pub enum Ineligible {
     Privileged,
     /// It uses the node's network.
     HostNetwork,
+    /// It shares namespaces of the node.
+    HostNamespaces,
     /// It uses a port of the node.
     HostPort,
     /// It asks for a resource that Fargate has none of.
@@ -92,6 +98,8 @@ pub enum Ineligible {
     OperatingSystem,
     /// It needs spot.
     Spot,
+    /// It needs a node label.
+    Label(String),
     /// It has a volume that Fargate cannot mount.
     Volume(VolumeSource),
     /// It must be spread.
@@ -111,6 +119,8 @@ pub enum Ineligible {
     FinishedJob,
     /// Load balancers reach Fargate pods by address only.
     InstanceTargets,
+    /// Rules of other pods ask where it is.
+    Concerned,
 }
 
 impl fmt::Display for Ineligible {
@@ -120,11 +130,18 @@ impl fmt::Display for Ineligible {
             Self::DaemonSet => f.write_str("Fargate runs no DaemonSets"),
             Self::Privileged => f.write_str("Fargate runs no privileged containers"),
             Self::HostNetwork => f.write_str("Fargate has no host network"),
+            Self::HostNamespaces => f.write_str("Fargate shares no processes of the host"),
             Self::HostPort => f.write_str("Fargate has no host ports"),
             Self::Resource(name) => write!(f, "Fargate has no {}", name.chars().take(80).collect::<String>()),
             Self::Architecture => f.write_str("Fargate on EKS has no arm64"),
             Self::OperatingSystem => f.write_str("Fargate on EKS has no Windows"),
             Self::Spot => f.write_str("Fargate on EKS has no spot"),
+            Self::Label(key) => {
+                write!(f, "Fargate's nodes have no label {}", key.chars().take(80).collect::<String>())
+            }
+            Self::Concerned => {
+                f.write_str("rules of other pods ask where it is, and on Fargate nobody knows")
+            }
             Self::Volume(VolumeSource::Dynamic) => {
                 f.write_str("a claim is not bound to an EFS file system that was there before")
             }
@@ -188,6 +205,7 @@ pub fn eligible(pod: &PodTraits, profiles: &[Profile], subnets: &[Subnet]) -> Re
         (pod.of_daemon_set, Ineligible::DaemonSet),
         (pod.privileged, Ineligible::Privileged),
         (pod.host_network, Ineligible::HostNetwork),
+        (pod.host_namespaces, Ineligible::HostNamespaces),
         (pod.host_port, Ineligible::HostPort),
         (pod.refuses_amd64, Ineligible::Architecture),
         (pod.refuses_linux, Ineligible::OperatingSystem),
@@ -202,6 +220,7 @@ pub fn eligible(pod: &PodTraits, profiles: &[Profile], subnets: &[Subnet]) -> Re
     .filter(|(is, _)| *is)
     .map(|(_, reason)| reason)
     .collect();
+    why.extend(pod.missing_labels.iter().cloned().map(Ineligible::Label));
     why.extend(pod.extended_resources.iter().cloned().map(Ineligible::Resource));
     let mountable = [VolumeSource::Kubernetes, VolumeSource::StaticEfs];
     why.extend(pod.volumes.iter().filter(|v| !mountable.contains(v)).copied().map(Ineligible::Volume));
@@ -272,6 +291,8 @@ mod tests {
             (PodTraits { privileged: true, ..plain() }, "Fargate runs no privileged containers"),
             (PodTraits { host_network: true, ..plain() }, "Fargate has no host network"),
             (PodTraits { host_port: true, ..plain() }, "Fargate has no host ports"),
+            (PodTraits { host_namespaces: true, ..plain() }, "Fargate shares no processes of the host"),
+            (PodTraits { missing_labels: zones(&["disk"]), ..plain() }, "Fargate's nodes have no label disk"),
             (
                 PodTraits { extended_resources: zones(&["nvidia.com/gpu"]), ..plain() },
                 "Fargate has no nvidia.com/gpu",

@@ -18,4 +18,4 @@ pub use eligibility::{Fit, Ineligible, PodTraits, VolumeSource, eligible};
 pub use profile::{
     MAX_LABELS, MAX_SELECTORS, PROFILE_LABEL, Profile, ProfileSelector, choose_profile, parse_profiles,
 };
-pub use shape::{MAX_DISK_GIB, PodRequest, Shape, TooLarge, hourly_price, price_of_run};
+pub use shape::{MAX_DISK_GIB, PodRequest, Shape, TooLarge, embedded_rates, hourly_price, price_of_run};

@@ -41,8 +41,10 @@ pub(crate) struct Proof {
 /// The bound that prices of the parts, `values` (micro-dollars an hour) give; of interest only above `known`.
 pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64], known: i64) -> Proof {
     let mut proof = Proof { bound: 0, missed: Vec::new(), steps: 0 };
-    let exact: Vec<i128> = values.iter().map(|v| fixed(*v)).collect();
     let parts = &relaxed.parts;
+    // A route is a bin that holds one: worth no more than it costs, whatever the nodes say.
+    let capped = |value: i128, part: &Part| part.route.map_or(value, |r| value.min(i128::from(r) * SCALE));
+    let exact: Vec<i128> = values.iter().zip(parts).map(|(v, part)| capped(fixed(*v), part)).collect();
     let caps: Vec<u32> = parts.iter().map(|p| p.count.min(p.together)).collect();
     let things = |values: &[i128], inside: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
         let all = inside.map(|part| {
@@ -108,9 +110,12 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
             limit = HOPELESS_NODES;
         }
     }
-    // A part that no kind takes is on existing nodes only: worth nothing here.
-    let lowered: Vec<i128> =
-        exact.iter().zip(&shares).map(|(y, share)| scaled(*y, share.unwrap_or(0))).collect();
+    // A part that no kind takes is on existing nodes only, and worth nothing here, or on its route.
+    let alone = |part: &Part| if part.route.is_some() { SCALE } else { 0 };
+    let lowered = exact.iter().zip(parts).zip(&shares);
+    let lowered: Vec<i128> = lowered
+        .map(|((y, part), share)| capped(scaled(*y, share.unwrap_or_else(|| alone(part))), part))
+        .collect();
     let mut sum: i128 = lowered.iter().zip(parts).map(|(y, p)| y * i128::from(p.count)).sum();
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = relaxed.node_room(model, at);

@@ -5,6 +5,8 @@
 //! - [`resource`]: pods cut up and poured into bins. Quick, and close where pods are small beside bins.
 //! - [`farley`]: whole pods in patterns, from the dual prices of column generation. Close where pods are big.
 //!
+//! In both a pod that may run on a machine of its own is worth no more than that costs.
+//!
 //! Both take floats from an LP only as a *proposal*: what is printed is recomputed in exact integers from it, rounding
 //! against the bound, so a wrong proposal makes a bound loose, never false.
 //!
@@ -46,6 +48,8 @@ pub(crate) struct Part {
     need: Vec<i64>,
     /// At most so many share a node, by the rules of each class alone.
     together: u32,
+    /// What each costs on a machine of its own, in micro-dollars an hour, where it may run on one: it is worth no more.
+    route: Option<i64>,
 }
 
 impl Part {
@@ -138,13 +142,15 @@ impl Relaxation {
 
     /// The least sum of prices that is not below `bound`: prices are whole numbers, often of cents.
     pub(crate) fn round_up(&self, model: &Model<'_>, bound: i64) -> i64 {
-        let divisor = self.kinds.iter().fold(0, |known, open| {
-            let (mut a, mut b) = (known, kind(model, open.kind).price);
-            while b != 0 {
-                (a, b) = (b, a % b);
-            }
-            a
-        });
+        let prices = self.kinds.iter().map(|open| kind(model, open.kind).price);
+        let divisor =
+            prices.chain(self.parts.iter().filter_map(|part| part.route)).fold(0, |known, price| {
+                let (mut a, mut b) = (known, price);
+                while b != 0 {
+                    (a, b) = (b, a % b);
+                }
+                a
+            });
         if divisor <= 1 { bound } else { bound.saturating_add(divisor - 1) / divisor * divisor }
     }
 
@@ -170,7 +176,7 @@ fn lightest(model: &Model<'_>, dealt: &Dealt, stages: &Stages) -> Vec<Option<i32
 
 /// Classes folded into parts.
 fn parts(model: &Model<'_>, dealt: &Dealt, held: &[u32], lightest: &[Option<i32>]) -> Vec<Part> {
-    type Key = (Vec<i64>, GateId, Option<i32>, Option<(u32, String, String)>);
+    type Key = (Vec<i64>, GateId, Option<i32>, Option<i64>, Option<(u32, String, String)>);
     let empty = HostState::default();
     let mut ids = HashMap::<Key, usize>::new();
     let mut parts: Vec<Part> = Vec::new();
@@ -182,10 +188,11 @@ fn parts(model: &Model<'_>, dealt: &Dealt, held: &[u32], lightest: &[Option<i32>
         let mut add = |count: u32, domain: Option<(String, String)>| {
             // A spread's domains are its own class's.
             let own = domain.clone().map(|(key, value)| (class, key, value));
-            let key = (need.clone(), model.gate_of[class as usize], lightest[class as usize], own);
+            let route = model.routes[class as usize];
+            let key = (need.clone(), model.gate_of[class as usize], lightest[class as usize], route, own);
             let at = *ids.entry(key).or_insert_with(|| {
                 let need = need.clone();
-                parts.push(Part { classes: Vec::new(), count: 0, domain, need, together: 0 });
+                parts.push(Part { classes: Vec::new(), count: 0, domain, need, together: 0, route });
                 parts.len() - 1
             });
             parts[at].classes.push(class);

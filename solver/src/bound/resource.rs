@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! λ_g · room_k ≤ price_k          for every kind k of group g
-//! y_c = min λ_g · request_c       over the groups g that take class c
+//! y_c = min λ_g · request_c       over the groups g that take class c, and at most its route's price
 //! bound = Σ count_c · y_c − Σ_nodes (the most that pods on that existing node can be worth)
 //! ```
 
@@ -39,7 +39,10 @@ pub(crate) struct ResourcePrices {
     /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
     pub(crate) bound: i64,
     /// By part: what each dimension of its need is priced at, in 2⁻⁴⁰ micro-dollars.
+    /// Zero where it is its route's price that counts.
     pub(crate) of_parts: Vec<Vec<i128>>,
+    /// By part: what one is worth by its route's price, likewise; zero where it is worth less on nodes, or has no route.
+    pub(crate) of_routes: Vec<i128>,
     /// What pods on existing nodes are worth at most, likewise.
     pub(crate) existing: i128,
 }
@@ -51,7 +54,7 @@ pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
 
 /// The same, with the prices that prove it.
 pub(crate) fn resource_prices(model: &Model<'_>, relaxed: &Relaxation) -> ResourcePrices {
-    if relaxed.kinds.is_empty() {
+    if relaxed.kinds.is_empty() && relaxed.parts.iter().all(|part| part.route.is_none()) {
         return ResourcePrices::default();
     }
     let mut groups = groups(model, relaxed);
@@ -114,6 +117,9 @@ fn alike(a: &[Ware<'_>], b: &[Ware<'_>]) -> bool {
 
 /// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
 fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize) -> Option<Vec<Vec<f64>>> {
+    if groups.is_empty() {
+        return Some(Vec::new());
+    }
     // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
     let unit: Vec<f64> = (0..dims)
         .map(|d| {
@@ -148,6 +154,10 @@ fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize)
     let taken: BTreeSet<u32> = groups.iter().flat_map(|g| g.parts.iter().copied()).collect();
     for (_, y) in worth.iter().enumerate().filter(|(at, _)| !taken.contains(&(*at as u32))) {
         lp.add_constraint(constraint!(*y <= 0.0));
+    }
+    let routes = parts.iter().zip(&worth).filter_map(|(part, y)| Some((part.route?, *y)));
+    for (route, y) in routes {
+        lp.add_constraint(constraint!(y <= route as f64 / top));
     }
     let solved = lp.solve().ok()?;
     let value = |v| {
@@ -192,7 +202,7 @@ fn total(
     let parts = &relaxed.parts;
     // By part: its value, and the group where it is that.
     let mut value: Vec<Option<(i128, usize)>> = vec![None; parts.len()];
-    let mut highest = vec![0i128; exact.first().map_or(0, Vec::len)];
+    let mut highest = vec![0i128; model.kinds.dims.len() + relaxed.allowed.len()];
     for (at, (group, prices)) in groups.iter().zip(exact).enumerate() {
         for part in &group.parts {
             let y = worth(prices, &parts[*part as usize].need);
@@ -203,24 +213,43 @@ fn total(
             *highest = (*highest).max(*price);
         }
     }
-    // A part that no group takes is on existing nodes only: it is worth nothing here.
     let dims = highest.len();
-    let of_parts =
-        value.iter().map(|v| v.map_or_else(|| vec![0; dims], |(_, group)| exact[group].clone())).collect();
-    let value: Vec<i128> = value.into_iter().map(|v| v.map_or(0, |(y, _)| y)).collect();
+    // What one is worth on its route, where that is less than on nodes.
+    let by_route = |(part, value): (&Part, &Option<(i128, usize)>)| {
+        let route = part.route.map(|route| i128::from(route) * SCALE);
+        route.filter(|route| value.is_none_or(|(y, _)| *route < y))
+    };
+    let by_route: Vec<Option<i128>> = parts.iter().zip(&value).map(by_route).collect();
+    let unpriced: Vec<bool> = value.iter().map(Option::is_none).collect();
+    // A part that no group takes is on existing nodes only, or on its route: on nodes it is worth nothing here.
+    let of_node = |(v, route): (&Option<(i128, usize)>, &Option<i128>)| match (v, route) {
+        (Some((_, group)), None) => exact[*group].clone(),
+        _ => vec![0; dims],
+    };
+    let of_parts = value.iter().zip(&by_route).map(of_node).collect();
+    let value: Vec<i128> = value
+        .into_iter()
+        .zip(&by_route)
+        .map(|(v, route)| route.unwrap_or_else(|| v.map_or(0, |(y, _)| y)))
+        .collect();
+    let of_routes = by_route.into_iter().map(Option::unwrap_or_default).collect();
     let sum: i128 = parts.iter().zip(&value).map(|(p, y)| i128::from(p.count).saturating_mul(*y)).sum();
     let mut existing = 0i128;
     for (at, node) in model.problem.nodes.iter().enumerate() {
         let room = relaxed.node_room(model, at);
-        let mut alone = 0i128;
-        for (part, value) in parts.iter().zip(&value).filter(|(_, value)| **value > 0) {
+        // Of parts that have prices of resources, and of those that have none, by which no room is worth anything.
+        let mut alone = [0i128; 2];
+        for ((part, value), unpriced) in
+            parts.iter().zip(&value).zip(&unpriced).filter(|((_, value), _)| **value > 0)
+        {
             if takes(model, node, part) {
                 let most = copies(&part.need, &room).min(part.count);
-                alone = alone.saturating_add(i128::from(most).saturating_mul(*value));
+                let alone = &mut alone[usize::from(*unpriced)];
+                *alone = alone.saturating_add(i128::from(most).saturating_mul(*value));
             }
         }
-        existing += alone.min(worth(&highest, &room));
+        existing = existing.saturating_add(alone[0].min(worth(&highest, &room)).saturating_add(alone[1]));
     }
     let bound = i64::try_from(((sum - existing) / SCALE).max(0)).unwrap_or(i64::MAX);
-    ResourcePrices { bound, of_parts, existing }
+    ResourcePrices { bound, of_parts, of_routes, existing }
 }

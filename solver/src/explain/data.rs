@@ -210,7 +210,7 @@ pub struct Tally {
     pub kinds: u32,
 }
 
-/// Shadow prices: what the bound says each resource is worth. The values add up: `resources` and `host_rules` together
+/// Shadow prices: what the bound says each resource is worth. The values add up: `resources`, `host_rules` and `routes` together
 /// are `gross`, and `gross` less `existing` is `bound`, but for less than a micro-dollar each.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prices {
@@ -226,6 +226,10 @@ pub struct Prices {
     pub resources: Vec<ResourcePrice>,
     /// What rules that let few pods share a node are worth (host spread, host anti-affinity, host ports).
     pub host_rules: Vec<HostRulePrice>,
+    /// What pods are worth that cost no more on machines of their own than the resources that they ask for: the prices of
+    /// their routes.
+    #[serde(default)]
+    pub routes: Price,
 }
 
 /// What a resource is worth, on average over the pods that ask for it.
@@ -378,6 +382,8 @@ pub enum Place {
     },
     /// To an existing node.
     Existing(NodeId),
+    /// To a machine of its own, at this price.
+    Routed(Price),
     /// Nowhere.
     Nowhere(Vec<Reason>),
 }

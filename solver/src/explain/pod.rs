@@ -52,6 +52,9 @@ fn place(problem: &Problem, solution: &Solution, pod: PodId) -> Option<Place> {
     if let Some(placement) = solution.placements.iter().find(|p| p.pods.contains(&pod)) {
         return Some(Place::Existing(placement.node));
     }
+    if let Some(routed) = solution.routed.iter().find(|routed| routed.pod == pod) {
+        return Some(Place::Routed(routed.price));
+    }
     let unplaced = solution.unplaced.iter().find(|u| u.pod == pod)?;
     Some(Place::Nowhere(unplaced.reasons.clone()))
 }

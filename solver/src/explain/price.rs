@@ -29,7 +29,8 @@ pub(super) fn prices(problem: &Problem, solution: &Solution) -> Prices {
     }
     let mut held = vec![0u32; model.classes.classes.len()];
     let placed = solution.placements.iter().flat_map(|p| &p.pods);
-    for pod in solution.new_nodes.iter().flat_map(|n| &n.pods).chain(placed) {
+    let routed = solution.routed.iter().map(|routed| &routed.pod);
+    for pod in solution.new_nodes.iter().flat_map(|n| &n.pods).chain(placed).chain(routed) {
         held[class_of[pod.index()]] += 1;
     }
     // Pods that wait for others may have come late, and then to lighter NodePools than packing looked at.
@@ -64,7 +65,10 @@ pub(super) fn prices(problem: &Problem, solution: &Solution) -> Prices {
         b.value.cmp(&a.value).then_with(|| names[a.resource.index()].cmp(&names[b.resource.index()]))
     });
     result.host_rules = host_rules(&model, &sums[dims..], &held);
-    result.gross = micros(sums.iter().map(|sum| sum.value).sum());
+    let parts = relaxed.parts.iter().zip(&known.of_routes);
+    let routes: i128 = parts.map(|(part, each)| i128::from(part.count) * each).sum();
+    result.routes = micros(routes);
+    result.gross = micros(sums.iter().map(|sum| sum.value).sum::<i128>() + routes);
     result.existing = micros(known.existing);
     result
 }

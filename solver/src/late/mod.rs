@@ -70,7 +70,10 @@ pub(crate) fn admit(
             }
         }
     }
-    any.then(|| (late.yard.settle(late.left), budget))
+    any.then(|| {
+        let routed = packed.routed.clone();
+        (Arrangement { routed, ..late.yard.settle(late.left) }, budget)
+    })
 }
 
 impl Late<'_> {

@@ -1,8 +1,10 @@
 //! Column generation: the linear relaxation over patterns, and a packing rounded from it.
 //!
 //! ```text
-//! min Σ price_p · x_p   such that   Σ_p pods of lot l in p · x_p ≥ demand_l,  x ≥ 0
+//! min Σ price_p · x_p + Σ route_l · r_l   such that   Σ_p pods of lot l in p · x_p + r_l ≥ demand_l,  x, r ≥ 0
 //! ```
+//!
+//! `r` are the pods of a lot on machines of their own, where it has a route.
 //!
 //! The master LP holds the patterns found so far and says what one more pod of each lot would cost (its dual price).
 //! Pricing fills every useful kind for the most value at those prices; patterns worth more than their kind costs join.
@@ -33,6 +35,8 @@ pub(crate) struct Columns {
     known: BTreeSet<Column>,
     /// How often each column is used, in whole and part bins.
     usage: Vec<f64>,
+    /// By lot: how many of its pods are routed.
+    routed: Vec<f64>,
 }
 
 /// A pattern joins when it is worth this much more than it costs.
@@ -73,9 +77,10 @@ impl Columns {
     }
 
     /// Solves the master; the dual price of each lot, or `None` where the LP solver gives up.
-    pub(crate) fn solve(&mut self, model: &Model<'_>, demand: &[u32]) -> Option<Vec<f64>> {
+    pub(crate) fn solve(&mut self, model: &Model<'_>, stock: &Stock, demand: &[u32]) -> Option<Vec<f64>> {
         let price = |kind: u32| model.kinds.kinds[kind as usize].price as f64;
-        let top = self.columns.iter().map(|(k, _)| price(*k)).fold(1.0, f64::max);
+        let routes = stock.lots.iter().filter_map(|lot| lot.route).map(|route| route as f64);
+        let top = self.columns.iter().map(|(k, _)| price(*k)).chain(routes).fold(1.0, f64::max);
         let mut rows: Vec<Expression> = vec![Expression::default(); demand.len()];
         variables! { vars: }
         let uses: Vec<_> = self.columns.iter().map(|_| vars.add(variable().min(0))).collect();
@@ -84,6 +89,15 @@ impl Columns {
             cost += *x * (price(*kind) / top);
             for (lot, count) in pattern {
                 rows[*lot as usize] += *x * f64::from(*count);
+            }
+        }
+        let mut routed = vec![None; demand.len()];
+        for (at, lot) in stock.lots.iter().enumerate().filter(|(at, _)| demand[*at] > 0) {
+            if let Some(route) = lot.route {
+                let r = vars.add(variable().min(0));
+                cost += r * (route as f64 / top);
+                rows[at] += r;
+                routed[at] = Some(r);
             }
         }
         let mut lp = vars.minimise(cost).using(clarabel);
@@ -98,6 +112,7 @@ impl Columns {
             .collect();
         let mut solved = lp.solve().ok()?;
         self.usage = uses.iter().map(|x| solved.value(*x).max(0.0)).collect();
+        self.routed = routed.iter().map(|r| r.map_or(0.0, |r| solved.value(r).max(0.0))).collect();
         let duals = solved.compute_dual();
         let prices =
             references.iter().map(|r| r.as_ref().map_or(0.0, |r| duals.dual(r.clone()).max(0.0) * top));
@@ -146,8 +161,10 @@ impl Columns {
         // Those that the LP uses cover the demand; all the others would take the search minutes.
         let used = self.columns.iter().zip(&self.usage).filter(|(_, x)| **x > 1e-7);
         let columns: Vec<Column> = used.map(|(column, _)| column.clone()).collect();
-        let usage = super::whole::cover(model, &columns, demand)?;
-        let whole = Self { columns, known: BTreeSet::new(), usage };
+        let routed: Vec<f64> = self.routed.iter().map(|r| r.round()).collect();
+        let demand: Vec<u32> = demand.iter().zip(&routed).map(|(d, r)| d.saturating_sub(*r as u32)).collect();
+        let usage = super::whole::cover(model, &columns, &demand)?;
+        let whole = Self { columns, known: BTreeSet::new(), usage, routed };
         Some(whole.round(model, stock, wanted, 1.0))
     }
 
@@ -175,6 +192,16 @@ impl Columns {
     ) -> Incumbent {
         let mut shelf = Shelf::new(stock, wanted.to_vec());
         let mut bins = Vec::new();
+        let mut routed = Pattern::new();
+        for (lot, number) in self.routed.iter().enumerate() {
+            let mut number = (number + 1e-6).floor() as u32;
+            while let Some(&item) = shelf.of_lot(lot as u32).first().filter(|_| number > 0) {
+                let count = number.min(shelf.left[item as usize]);
+                shelf.take(stock, item, count);
+                add_to(&mut routed, item, count);
+                number -= count;
+            }
+        }
         let mut order: Vec<usize> = (0..self.columns.len().min(self.usage.len())).collect();
         // The surest columns first: the largest fraction, then by column.
         let fraction = |at: usize| self.usage[at] - (self.usage[at] + 1e-6).floor();
@@ -201,7 +228,7 @@ impl Columns {
         for at in order.iter().filter(|at| fraction(**at) > threshold) {
             buy(*at, 1);
         }
-        Incumbent { bins, left: shelf.left }
+        Incumbent { bins, routed, left: shelf.left }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::pack::fill::{Bin, Filled, Filler};
 use crate::pack::useful::Useful;
 use crate::pack::{Bins, Budget, Incumbent, Shelf};
-use crate::stock::Stock;
+use crate::stock::{Lot, Stock};
 
 /// A kind in the queue, by the value for money it gave when it was last filled.
 struct Entry {
@@ -121,12 +121,14 @@ pub(crate) fn construct(
         version += 1;
         heap.push(entry);
     }
-    Incumbent { bins: bought, left: shelf.left }
+    Incumbent { bins: bought, routed: Vec::new(), left: shelf.left }
 }
 
-/// What one pod of each lot costs in the bin that suits it best, its dominant share taken: micro-dollars an hour.
+/// What one pod of each lot costs in the bin that suits it best, its dominant share taken, or on its route: micro-dollars an
+/// hour.
 pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) -> Vec<f64> {
-    let mut values = vec![f64::INFINITY; stock.lots.len()];
+    let route = |lot: &Lot| lot.route.map_or(f64::INFINITY, |route| route as f64);
+    let mut values: Vec<f64> = stock.lots.iter().map(route).collect();
     for useful in useful {
         let kind = &model.kinds.kinds[useful.kind as usize];
         let room = &model.kinds.shapes[kind.shape as usize].room;

@@ -7,7 +7,7 @@ use crate::model::{Model, copies};
 use crate::pack::construct::{Thrift, construct};
 use crate::pack::fill::Filler;
 use crate::pack::useful::{Menu, Useful};
-use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to, route};
 use crate::stock::Stock;
 use crate::variety::Kept;
 
@@ -41,7 +41,7 @@ pub(crate) fn downsize(
 }
 
 /// Takes the worst bins apart, fills the holes of the others with their pods, and packs the rest anew. Keeps the
-/// outcome if it is cheaper and says so.
+/// outcome if it is cheaper and says so. `settling` routes what is left over.
 #[expect(clippy::too_many_arguments, reason = "see construct")]
 pub(crate) fn repack_worst(
     model: &Model<'_>,
@@ -51,6 +51,7 @@ pub(crate) fn repack_worst(
     budget: &mut Budget,
     incumbent: &mut Incumbent,
     share: f64,
+    settling: bool,
     filler: &mut Filler,
 ) -> bool {
     let worth = |bins: &Bins| {
@@ -74,8 +75,10 @@ pub(crate) fn repack_worst(
     }
     kept.retain(|b| b.copies > 0);
     let mut trial_budget = budget.clone();
-    let mut trial = Incumbent { bins: kept, left: incumbent.left.clone() };
-    let mut freed = 0;
+    // Pods on routes come along for holes; those that find none go back.
+    let mut trial = Incumbent { bins: kept, routed: incumbent.routed.clone(), left: incumbent.left.clone() };
+    let routed_before = route::recall(&mut trial);
+    let mut freed = stock.routed(&routed_before);
     for bins in &apart {
         let kind = &model.kinds.kinds[bins.kind as usize];
         trial_budget.take(model, kind, -i64::from(bins.copies));
@@ -85,17 +88,23 @@ pub(crate) fn repack_worst(
         }
     }
     plug(model, stock, menu.whole, &mut trial);
+    route::restore(routed_before, &mut trial);
     let left = std::mem::take(&mut trial.left);
     let mut rest = construct(model, stock, menu.thin, left, values, Thrift::Money, &mut trial_budget, filler);
+    rest.routed = std::mem::take(&mut trial.routed);
     downsize(model, stock, menu.whole, &mut trial_budget, &mut rest);
+    route::trim(model, stock, menu.whole, &mut trial_budget, &mut rest, &mut filler.steps);
+    if settling {
+        route::settle(stock, &mut rest);
+    }
     if rest.unpacked() > incumbent.unpacked()
-        || rest.unpacked() == incumbent.unpacked() && rest.cost(model) >= freed
+        || rest.unpacked() == incumbent.unpacked() && rest.cost(model, stock) >= freed
     {
         incumbent.bins = before;
         return false;
     }
     trial.bins.append(&mut rest.bins);
-    trial.left = rest.left;
+    (trial.routed, trial.left) = (rest.routed, rest.left);
     trial.tidy();
     *incumbent = trial;
     *budget = trial_budget;
@@ -103,7 +112,7 @@ pub(crate) fn repack_worst(
 }
 
 /// Fills holes of bins with what is left, biggest pods first.
-fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbent) {
+pub(crate) fn plug(model: &Model<'_>, stock: &Stock, useful: &[Useful], trial: &mut Incumbent) {
     let mut shelf = Shelf::new(stock, std::mem::take(&mut trial.left));
     let mut order: Vec<u32> = (0..stock.lots.len() as u32).filter(|lot| shelf.total(*lot) > 0).collect();
     let size = |lot: u32| stock.lots[lot as usize].need.iter().fold(0.0, |s, n| s + (*n as f64).ln_1p());

@@ -1,16 +1,17 @@
 //! Packing: from items and bin kinds to bins.
 //!
 //! ```text
-//! items ─▶ existing (free room first) ─▶ useful (kinds worth a look) ─▶ construct (patterns) ─▶ improve
+//! items ─▶ existing (free room first) ─▶ useful (kinds worth a look) ─▶ construct (patterns) ─▶ improve, route
 //! ```
 //!
-//! Everything here works on an [`Incumbent`]: a set of bins, and what is left unpacked.
+//! Everything here works on an [`Incumbent`]: a set of bins, what goes beside them, and what is left unpacked.
 
 pub(crate) mod columns;
 pub(crate) mod construct;
 pub(crate) mod existing;
 pub(crate) mod fill;
 pub(crate) mod improve;
+pub(crate) mod route;
 pub(crate) mod shelf;
 pub(crate) mod useful;
 #[cfg(feature = "highs")]
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use crate::kind::Kind;
 use crate::model::Model;
 use crate::problem::{PoolId, ResourceId};
+use crate::stock::Stock;
 
 pub(crate) use shelf::Shelf;
 
@@ -39,14 +41,17 @@ pub(crate) struct Bins {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Incumbent {
     pub(crate) bins: Vec<Bins>,
+    /// Pods on machines of their own.
+    pub(crate) routed: Pattern,
     /// By item: pods not packed.
     pub(crate) left: Vec<u32>,
 }
 
 impl Incumbent {
     /// Micro-dollars an hour.
-    pub(crate) fn cost(&self, model: &Model<'_>) -> i64 {
-        self.bins.iter().map(|b| model.kinds.kinds[b.kind as usize].price * i64::from(b.copies)).sum()
+    pub(crate) fn cost(&self, model: &Model<'_>, stock: &Stock) -> i64 {
+        let bins = self.bins.iter().map(|b| model.kinds.kinds[b.kind as usize].price * i64::from(b.copies));
+        bins.chain([stock.routed(&self.routed)]).sum()
     }
 
     /// Pods not packed.

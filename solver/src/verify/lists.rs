@@ -13,6 +13,7 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
     };
     solution.new_nodes.iter().flat_map(|n| &n.pods).for_each(|p| count(*p));
     solution.placements.iter().flat_map(|n| &n.pods).for_each(|p| count(*p));
+    solution.routed.iter().for_each(|r| count(r.pod));
     solution.unplaced.iter().for_each(|u| count(u.pod));
     for (pod, times) in problem.pods.iter().zip(&seen).filter(|(_, times)| **times != 1) {
         violation(found, format!("pod {} is in {times} lists instead of one", pod.name));
@@ -65,14 +66,18 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
             violation(found, format!("new node {at}: no such DaemonSet"));
         }
     }
-    let cost: Price = solution.new_nodes.iter().map(|n| n.price + n.fixed_cost).sum();
+    let routes: Price = solution.routed.iter().map(|r| r.price).sum();
+    let cost = solution.new_nodes.iter().map(|n| n.price + n.fixed_cost).sum::<Price>() + routes;
     if cost != solution.cost {
-        violation(found, format!("the cost is stated as {}, the nodes add up to {cost}", solution.cost));
+        violation(
+            found,
+            format!("the cost is stated as {}, nodes and routes add up to {cost}", solution.cost),
+        );
     }
     if solution.bound > solution.cost {
         violation(found, format!("the lower bound {} is above the cost {}", solution.bound, solution.cost));
     }
-    let instances: Price = solution.new_nodes.iter().map(|n| n.price).sum();
+    let instances = solution.new_nodes.iter().map(|n| n.price).sum::<Price>() + routes;
     if solution.instance_bound > instances {
         let bound = solution.instance_bound;
         violation(

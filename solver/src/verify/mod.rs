@@ -13,6 +13,7 @@ mod alternatives;
 mod cluster;
 mod lists;
 mod node;
+mod route;
 mod topology;
 
 use crate::problem::Problem;
@@ -40,6 +41,7 @@ pub fn verify(problem: &Problem, solution: &Solution) -> Vec<Violation> {
     }
     let cluster = cluster::Cluster::after(problem, solution);
     node::check(&cluster, solution, &mut found);
+    route::check(&cluster, solution, &mut found);
     topology::check(&cluster, &mut found);
     affinity::check(&cluster, &mut found);
     alternatives::check(&cluster, solution, &mut found);

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use stowage_solver::{
     Daemon, Effect, HostPort, InstanceType, LabelSetId, Labels, Node, NodeConstraint, NodePool, Offering,
     Operator, Options, Pod, PodSelector, PodSpec, PodTerm, Price, Problem, Protocol, Requirement, ResourceId,
-    Resources, RunningPod, Solution, SpecId, Spread, Taint, Toleration, TopologyKey, solve,
+    Resources, Route, RunningPod, Solution, SpecId, Spread, Taint, Toleration, TopologyKey, solve,
 };
 
 pub const ZONE: &str = "topology.kubernetes.io/zone";
@@ -76,6 +76,11 @@ pub fn tolerate(key: &str) -> Toleration {
 
 pub fn port(port: u16) -> HostPort {
     HostPort { ip: None, protocol: Protocol::Tcp, port }
+}
+
+/// A machine for one pod, at so many thousandths of a dollar.
+pub fn route(mills: i64) -> Route {
+    Route { price: Price::from_micros(mills * 1000), shape: 0 }
 }
 
 /// A pod spec of the namespace `default` asking for this much.

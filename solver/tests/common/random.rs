@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use stowage_solver::{MinValues, OpenLabel, PodSpec, Price, ResourceId, TopologyKey};
 
 use super::{
-    World, ZONE, amounts, away_from, near_to, node_selector, one_of, port, spec, spread, taint, tolerate,
-    zone_spread,
+    World, ZONE, amounts, away_from, near_to, node_selector, one_of, port, route, spec, spread, taint,
+    tolerate, zone_spread,
 };
 
 /// What one application looks like, in small numbers.
@@ -101,6 +101,10 @@ impl Draft {
         if has(12) {
             let near = if app.target.is_multiple_of(2) { &other } else { &name };
             spec.affinity.push(near_to(TopologyKey::Host, near));
+        }
+        if has(13) || has(14) {
+            // Two cents for a quarter of a CPU, and up to four times as much.
+            spec.route = Some(route(app.cpu / 250 * 10 * (1 + app.target as i64)));
         }
         if has(10) {
             spec.priority = app.target as i32;

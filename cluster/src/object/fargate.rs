@@ -1,0 +1,32 @@
+//! Fargate profiles, as the EKS controller of AWS Controllers for Kubernetes has them.
+
+use serde::Deserialize;
+use stowage_api::{ObjectMeta, null_is_default, short_list};
+use stowage_pricing::fargate::ProfileSelector;
+
+/// A Fargate profile: which pods EKS runs on Fargate, and in which subnets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FargateProfile {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: FargateProfileSpec,
+}
+
+/// Specification of a Fargate profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FargateProfileSpec {
+    /// Its name in EKS; that of the object where it states none.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    /// The pods that it takes: those that one of these selects.
+    #[serde(deserialize_with = "short_list")]
+    pub selectors: Vec<ProfileSelector>,
+    /// The subnets that they run in, by id.
+    #[serde(deserialize_with = "short_list")]
+    pub subnets: Vec<String>,
+}
