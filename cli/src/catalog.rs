@@ -28,7 +28,10 @@ use self::filter::resource;
 use self::import::ImportArgs;
 use crate::failure::{Exit, Failure};
 use crate::input;
+use crate::live::{self, MaxAge};
+use crate::progress::Progress;
 use crate::terminal::{self, ColorChoice};
+use crate::text::safe;
 
 /// Region whose types are used where nobody says.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -37,14 +40,38 @@ const PRICES: &str = "Instance types and prices";
 
 /// Where instance types and prices come from.
 #[derive(Debug, Default, clap::Args)]
+#[cfg_attr(
+    not(feature = "live"),
+    allow(dead_code, reason = "what is for --live is read where that is compiled in")
+)]
 pub(crate) struct Source {
-    /// AWS region whose embedded instance types and prices are used [default: us-east-1]
+    /// AWS region whose instance types and prices are used [default: us-east-1; with --live, as AWS is configured]
     #[arg(long, value_name = "REGION", help_heading = PRICES, conflicts_with = "catalog")]
     pub(crate) region: Option<String>,
 
     /// File of instance types and prices to use instead of the embedded ones
     #[arg(long, value_name = "FILE", help_heading = PRICES)]
     pub(crate) catalog: Option<PathBuf>,
+
+    /// Ask AWS for instance types, zones and prices, or use its answers that are still fresh
+    ///
+    /// Credentials, profile, endpoint and retries are those of AWS's own configuration. Answers are kept on disk: types,
+    /// zones and list prices are asked for once a day, spot prices and what the account has once an hour. Where AWS cannot
+    /// be asked, the last answers are used, and the output says how old they are.
+    #[arg(long, help_heading = PRICES, conflicts_with = "catalog")]
+    pub(crate) live: bool,
+
+    /// With --live, use answers only up to this age: 90s, 10m, 2h, 1d; 0 asks for everything anew
+    #[arg(long, value_name = "AGE", help_heading = PRICES, requires = "live")]
+    pub(crate) max_age: Option<MaxAge>,
+
+    /// With --live, ask nothing, and use the last answers, however old
+    #[arg(long, help_heading = PRICES, requires = "live", conflicts_with = "max_age")]
+    pub(crate) offline: bool,
+
+    /// With --live, folder of answers [default: stowage in the user's cache folder]
+    #[arg(long, value_name = "FOLDER", env = "STOWAGE_CACHE", hide_env_values = true, help_heading = PRICES)]
+    pub(crate) cache: Option<PathBuf>,
 
     /// Share of memory that the hypervisor and kernel keep of what EC2 advertises [default: 7.5%]
     #[arg(long, value_name = "SHARE", help_heading = PRICES, conflicts_with = "catalog")]
@@ -55,22 +82,46 @@ pub(crate) struct Source {
     pub(crate) spot_price_share: Option<Share>,
 }
 
+/// A catalogue, and what its reader must know of it.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) catalog: Catalog,
+    /// What was read and what was not, how old it is, what is left out.
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Loaded {
+    /// The catalogue; remarks go to standard error.
+    pub(crate) fn and_remark(self) -> Catalog {
+        for remark in &self.remarks {
+            terminal::complain(&format!("note: {}\n", safe(remark)));
+        }
+        self.catalog
+    }
+}
+
 impl Source {
-    /// Reads the file, or computes the embedded catalogue of the region.
+    /// Reads the file, asks AWS, or computes the embedded catalogue of the region.
     ///
     /// # Errors
-    /// Where the file cannot be used, or nothing is embedded for the region.
-    pub(crate) fn load(&self) -> Result<Catalog, Failure> {
-        if let Some(path) = &self.catalog {
-            let file = input::read(path)?;
-            return Catalog::parse(&file.bytes, &file.name).map_err(Failure::new);
-        }
+    /// Where the file cannot be used, or nothing is known of the region.
+    pub(crate) fn load(&self, progress: &Progress) -> Result<Loaded, Failure> {
         let standard = Settings::default();
         let mut nodes = standard.nodes;
         nodes.vm_memory_overhead = self.vm_memory_overhead_percent.unwrap_or(nodes.vm_memory_overhead);
         let settings =
             Settings { nodes, spot_price_share: self.spot_price_share.unwrap_or(standard.spot_price_share) };
-        Catalog::embedded(self.region.as_deref().unwrap_or(DEFAULT_REGION), &settings).map_err(Failure::new)
+        if self.live {
+            return live::load(self, &settings, now(), progress);
+        }
+        let catalog = match &self.catalog {
+            Some(path) => {
+                let file = input::read(path)?;
+                Catalog::parse(&file.bytes, &file.name)
+            }
+            None => Catalog::embedded(self.region.as_deref().unwrap_or(DEFAULT_REGION), &settings),
+        };
+        Ok(Loaded { catalog: catalog.map_err(Failure::new)?, remarks: Vec::new() })
     }
 }
 
@@ -83,6 +134,7 @@ Examples:
   stowage catalog --type 'm7*' --min-cpu 8 --sort price --limit 10
   stowage catalog --gpu h100
   stowage catalog --region us-east-1 --capacity-type on-demand -o json > catalog.json   # edit, then give to --catalog
+  stowage catalog --live --region eu-west-1
   stowage catalog diff catalog.json embedded"
 )]
 pub(crate) struct CatalogArgs {
@@ -154,7 +206,10 @@ pub(crate) fn run(args: &CatalogArgs, color: ColorChoice) -> Result<Exit, Failur
         Some(CatalogCommand::Import(import)) => return import::run(import, now()),
         None => {}
     }
-    let catalog = args.source.load()?;
+    let progress = Progress::start();
+    let loaded = args.source.load(&progress)?;
+    drop(progress);
+    let catalog = loaded.and_remark();
     let chosen = select(&catalog, args);
     let text = match args.output {
         Form::Table => table::table(&catalog, &chosen, &terminal::stdout_look(color)),

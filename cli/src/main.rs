@@ -19,6 +19,7 @@ mod fargate_args;
 mod fixture;
 mod input;
 mod interrupt;
+mod live;
 mod money;
 mod node_args;
 mod plan;

@@ -11,6 +11,7 @@ use stowage_solver::{Options, Solution, TypeId, solve};
 
 use crate::answer::{Answer, Quantities};
 use crate::args::{Effort, Form, MinValuesPolicy, PlanArgs, Planning, PreferencePolicy, Shown};
+use crate::catalog::Loaded;
 use crate::document;
 use crate::failure::{Exit, Failure};
 use crate::input::{self, Input};
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
     let progress = Progress::start();
     progress.tell("reading", 0, 0);
-    let catalog = args.source.load()?;
+    let Loaded { catalog, remarks } = args.source.load(&progress)?;
     let snapshot = capture(args)?;
     progress.tell("preparing", 0, 0);
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
@@ -112,7 +113,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         solve_seconds,
     };
     answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
-    answer.notes.extend(of_fargate);
+    answer.notes.extend(remarks);
     Ok(Planned { answer, interrupted })
 }
 
@@ -152,6 +153,9 @@ fn prices(catalog: &Catalog) -> String {
     match &catalog.source {
         CatalogSource::Embedded { region, price_date, .. } => {
             format!("on-demand prices of {region}, {price_date}")
+        }
+        CatalogSource::Answers { region, as_of, .. } => {
+            format!("prices of {region} as AWS told them at {as_of}")
         }
         CatalogSource::File { name } => format!("prices of {name}"),
     }
@@ -210,7 +214,8 @@ fn notes(
 
 fn estimates(answer: &Answer, catalog: &Catalog) -> String {
     let how = match &catalog.source {
-        CatalogSource::Embedded { spot_price_share, .. } => {
+        CatalogSource::Embedded { spot_price_share, .. }
+        | CatalogSource::Answers { spot_price_share, .. } => {
             format!("spot prices are estimated at {spot_price_share} of on-demand (--spot-price-share)")
         }
         CatalogSource::File { .. } => "some prices of the catalogue are estimated".to_owned(),

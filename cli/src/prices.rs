@@ -15,6 +15,7 @@ use stowage_solver::Price;
 use crate::catalog::{Filters, Source, accelerators, memory, summary, vcpus};
 use crate::failure::{Exit, Failure};
 use crate::money;
+use crate::progress::Progress;
 use crate::render::grid::{Align, Cell, Grid};
 use crate::render::look::{Look, Style};
 use crate::terminal::{self, ColorChoice};
@@ -101,7 +102,10 @@ struct Line {
 /// # Errors
 /// Where the catalogue cannot be used or output cannot be written.
 pub(crate) fn run(args: &PricesArgs, color: ColorChoice) -> Result<Exit, Failure> {
-    let catalog = args.source.load()?;
+    let progress = Progress::start();
+    let loaded = args.source.load(&progress)?;
+    drop(progress);
+    let catalog = loaded.and_remark();
     let text = match args.output {
         Form::Table => table(&catalog, args, &terminal::stdout_look(color)),
         Form::Json => format!("{:#}\n", document(&lines(&catalog, args))),
@@ -236,7 +240,8 @@ mod tests {
     use super::*;
     use crate::text::width;
 
-    static EMBEDDED: LazyLock<Catalog> = LazyLock::new(|| Source::default().load().unwrap());
+    static EMBEDDED: LazyLock<Catalog> =
+        LazyLock::new(|| Source::default().load(&Progress::start()).unwrap().catalog);
 
     fn args(types: &[&str], sort: Order) -> PricesArgs {
         PricesArgs { types: types.iter().map(|t| (*t).to_owned()).collect(), sort, ..PricesArgs::default() }

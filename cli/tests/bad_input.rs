@@ -123,3 +123,16 @@ fn bad_usage_is_exit_code_2_too() {
         assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{args:?}");
     }
 }
+
+/// Builds with the feature `live` are tried in `e2e/`.
+#[cfg(not(feature = "live"))]
+#[test]
+fn a_build_that_cannot_ask_aws_says_how_to_make_one_that_can() {
+    for command in [&["catalog", "--live"][..], &["plan", "examples/web-shop.yaml", "--live"]] {
+        let ran = run(command);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
+        let expected = "error: this build of stowage cannot ask AWS: --live is not compiled in\n\
+                        hint: build one that can: cargo build --release --features live\n";
+        assert_eq!(ran.stderr, expected);
+    }
+}

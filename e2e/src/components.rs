@@ -60,7 +60,7 @@ impl Components {
     }
 }
 
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(folder) = env::var_os("STOWAGE_CI_CACHE") {
         return Ok(folder.into());
     }

@@ -291,7 +291,7 @@ fn is_ready(certificate: &Path, port: u16, path: &str) -> bool {
 const FOLDER: &str = "stowage-e2e-";
 
 /// A new folder of our own among the temporary ones. Those of processes that were killed go.
-fn folder() -> Result<PathBuf> {
+pub(crate) fn folder() -> Result<PathBuf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -315,7 +315,7 @@ fn folder() -> Result<PathBuf> {
 
 /// Ports of loopback that are free and differ. Another program may take one before it is used: then the component ends,
 /// and says why.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
@@ -341,7 +341,7 @@ fn kubeconfig_of(server: &str, certificate: &Path, token: &str) -> Value {
 }
 
 /// The end of a log.
-fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")

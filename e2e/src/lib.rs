@@ -1,4 +1,4 @@
-//! The real control plane, and what is tried on it.
+//! The real control plane, and what is tried on it; an AWS on loopback.
 //!
 //! ```text
 //! components ─▶ process ─▶ control_plane ─▶ client ─▶ the suites
@@ -6,6 +6,7 @@
 //!               us          scheduler, controllers
 //! ```
 
+pub mod aws;
 mod case;
 mod client;
 mod components;

@@ -21,7 +21,7 @@ use crate::aws::capacity_reservations::CapacityReservation;
 use crate::aws::offerings::{Locations, Subnet};
 use crate::catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 use crate::facts::TypeFacts;
-use crate::quote::PriceBook;
+use crate::quote::{Part, PriceBook};
 use crate::time::Timestamp;
 
 /// What is known of a region.
@@ -153,7 +153,18 @@ impl Region<'_> {
             .into_iter()
             .map(|(why, types)| LeftOut { why, types: types.into_iter().collect() })
             .collect();
-        let source = CatalogSource::File { name: format!("AWS's answers on {}", self.book.region()) };
+        let mut described = self.types.to_vec();
+        described.sort_by(|a, b| a.name.cmp(&b.name));
+        let good = |part: Part| self.book.refreshes(part).and_then(|r| r.last_good);
+        let source = CatalogSource::Answers {
+            region: self.book.region().to_owned(),
+            // The older of both, so that neither looks newer than it is.
+            as_of: good(Part::OnDemand).into_iter().chain(good(Part::Spot)).min().unwrap_or(self.now),
+            spot_price_share: self.settings.spot_price_share,
+            types: described.into(),
+            nodes: Box::new(self.settings.nodes.clone()),
+            suited: false,
+        };
         Assembled { catalog: Catalog { types, source }, left_out }
     }
 

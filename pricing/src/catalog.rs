@@ -7,6 +7,7 @@
 //! - Every price is finite and at least zero.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
 use stowage_api::{DeviceTemplate, Operator, Quantity};
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::facts::{self, TypeFacts};
 use crate::node_config::{Misfit, NodeConfig};
 use crate::share::Share;
+use crate::time::Timestamp;
 use crate::{labels, overhead, stated};
 
 /// The instance types that a plan may use.
@@ -43,6 +45,21 @@ pub enum CatalogSource {
         /// Whether that is as somebody's `EC2NodeClass` says.
         suited: bool,
     },
+    /// AWS's answers about a region.
+    Answers {
+        /// AWS region.
+        region: String,
+        /// When the prices were asked for.
+        as_of: Timestamp,
+        /// What share of the on-demand price spot offerings were estimated at, where no history tells.
+        spot_price_share: Share,
+        /// What types are made of, by name.
+        types: Arc<[TypeFacts]>,
+        /// How nodes are set up.
+        nodes: Box<NodeConfig>,
+        /// Whether that is as somebody's `EC2NodeClass` says.
+        suited: bool,
+    },
     /// Read from a file.
     File {
         /// Its name, for people.
@@ -54,7 +71,7 @@ impl CatalogSource {
     /// How nodes are set up; a file does not say.
     pub fn nodes(&self) -> Option<&NodeConfig> {
         match self {
-            Self::Embedded { nodes, .. } => Some(nodes),
+            Self::Embedded { nodes, .. } | Self::Answers { nodes, .. } => Some(nodes),
             Self::File { .. } => None,
         }
     }
@@ -152,13 +169,26 @@ impl Catalog {
     pub fn suited_to(&self, config: &NodeConfig) -> Result<(Self, Vec<(String, Misfit)>), Error> {
         let mut suited = self.clone();
         let mut unsuited = Vec::new();
-        let CatalogSource::Embedded { nodes, suited: of_class, .. } = &mut suited.source else {
-            suited.types.iter_mut().for_each(|of| stated::set_up(of, config));
-            return Ok((suited, unsuited));
+        let (same, own) = match &mut suited.source {
+            CatalogSource::Embedded { nodes, suited: of_class, .. } => {
+                let same = **nodes == *config;
+                (**nodes, *of_class) = (config.clone(), true);
+                (same, None)
+            }
+            CatalogSource::Answers { nodes, suited: of_class, types, .. } => {
+                let same = **nodes == *config;
+                (**nodes, *of_class) = (config.clone(), true);
+                (same, Some(Arc::clone(types)))
+            }
+            CatalogSource::File { .. } => {
+                suited.types.iter_mut().for_each(|of| stated::set_up(of, config));
+                return Ok((suited, unsuited));
+            }
         };
-        let same = **nodes == *config;
-        (**nodes, *of_class) = (config.clone(), true);
-        let known = facts::embedded()?;
+        let known = match &own {
+            Some(types) => types,
+            None => facts::embedded()?,
+        };
         suited.types.retain_mut(|of| {
             let Ok(at) = known.binary_search_by(|facts| facts.name.cmp(&of.name)) else { return true };
             if let Err(misfit) = config.runs_on(&known[at]) {

@@ -148,6 +148,11 @@ pub(crate) fn summary(catalog: &Catalog, chosen: &[InstanceType]) -> String {
             let spot = if estimates { &spot } else { "" };
             format!("{shown} in {region}; on-demand prices of {price_date}{spot}.")
         }
+        CatalogSource::Answers { region, as_of, spot_price_share, .. } => {
+            let spot = format!("; ~ spot prices are estimated at {spot_price_share} of on-demand");
+            let spot = if estimates { &spot } else { "" };
+            format!("{shown} in {region}; prices as AWS told them at {as_of}{spot}.")
+        }
         CatalogSource::File { name } => {
             let note = if estimates { "; ~ estimated" } else { "" };
             format!("{shown} in {}{note}.", safe(name))

@@ -6,7 +6,8 @@ use super::*;
 use crate::render::look::Look;
 use crate::text::width;
 
-static EMBEDDED: LazyLock<Catalog> = LazyLock::new(|| Source::default().load().unwrap());
+static EMBEDDED: LazyLock<Catalog> =
+    LazyLock::new(|| Source::default().load(&Progress::start()).unwrap().catalog);
 
 fn few() -> CatalogArgs {
     let globs = ["m7i.large", "c7g.xlarge", "p5.48xlarge", "inf2.48xlarge", "t2.nano"];

@@ -75,6 +75,14 @@ pub enum AnswerError {
         /// AWS's words; may be empty.
         message: String,
     },
+    /// None came.
+    #[error("AWS gave no answer to {call}: {problem}")]
+    NoAnswer {
+        /// The call.
+        call: &'static str,
+        /// Why not.
+        problem: String,
+    },
 }
 
 fn said(message: &str) -> String {

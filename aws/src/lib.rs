@@ -1,0 +1,28 @@
+//! AWS at the edge: what EC2 and the Price List answer now, kept on disk, and used for as long as it is fresh.
+//!
+//! ```text
+//! store: fresh ───────────────────────────────┐
+//! session ─▶ ask ─▶ every page ─▶ row: JSON ──┼─▶ Readings ─▶ pricing's parsers ─▶ Region
+//! store: old, where asking failed ────────────┘      └─▶ remarks: what is old, and why
+//! ```
+//!
+//! The SDK's types end in [`row`]: from there on an answer is the JSON that `aws … --output json` prints, which the pricing
+//! crate reads whether it comes from here or from a file.
+//!
+//! # Invariants
+//! - An answer counts once its last page is there; until then, and where it is empty, the last good one stays.
+//! - Whatever could not be asked anew is named, with the age of what is used instead.
+//! - No clock is read: the moment is handed in.
+
+mod ask;
+mod call;
+mod read;
+mod region;
+mod row;
+mod session;
+mod store;
+
+pub use call::Call;
+pub use read::{Reading, Readings, Trouble, Wish, read};
+pub use region::Live;
+pub use store::Store;

@@ -1,0 +1,252 @@
+//! The server that Stowage asks: it answers itself or asks moto, page by page, and can be told to fail.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::http::{Request, Response, forward, serve};
+use super::moto::Moto;
+use super::stock::Stock;
+
+/// Elements of a page: fewer than were asked for, as AWS may give, and so few that every answer has several.
+const PAGE: usize = 20;
+
+/// What goes wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// Nothing.
+    None,
+    /// It came too soon after others.
+    Throttle,
+    /// The account may not ask this.
+    Refuse,
+    /// The service has broken down.
+    Break,
+    /// The connection ends without an answer.
+    Cut,
+}
+
+/// An AWS on loopback.
+#[derive(Debug)]
+pub struct Front {
+    url: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    stock: Stock,
+    moto: u16,
+    /// What happens to the next requests of a call.
+    next: BTreeMap<String, VecDeque<Mishap>>,
+    /// What happens to all further ones; `*` is every call.
+    always: BTreeMap<String, Mishap>,
+    seen: BTreeMap<String, usize>,
+}
+
+impl Front {
+    /// Starts to serve.
+    ///
+    /// # Errors
+    /// Where moto does not start.
+    pub fn start(stock: Stock) -> Result<Self> {
+        let state = State {
+            stock,
+            moto: Moto::shared()?.port(),
+            next: BTreeMap::new(),
+            always: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        };
+        let state = Arc::new(Mutex::new(state));
+        let served = Arc::clone(&state);
+        let address = serve(move |request| answer(&served, request))?;
+        Ok(Self { url: format!("http://{address}"), state })
+    }
+
+    /// For `AWS_ENDPOINT_URL`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What happens to the next requests of a call.
+    pub fn next(&self, call: &str, mishaps: &[Mishap]) {
+        self.state().next.insert(call.to_owned(), mishaps.iter().copied().collect());
+    }
+
+    /// What happens to all requests of a call from now on; `*` is every call.
+    pub fn always(&self, call: &str, mishap: Mishap) {
+        self.state().always.insert(call.to_owned(), mishap);
+    }
+
+    /// How many requests of a call have come; `*` counts all.
+    pub fn seen(&self, call: &str) -> usize {
+        let state = self.state();
+        let wanted = state.seen.iter().filter(|(name, _)| call == "*" || *name == call);
+        wanted.map(|(_, count)| count).sum()
+    }
+
+    /// Changes what is sold.
+    pub fn change(&self, change: impl FnOnce(&mut Stock)) {
+        change(&mut self.state().stock);
+    }
+}
+
+fn answer(state: &Mutex<State>, request: &Request) -> Response {
+    let target = request.header("x-amz-target").and_then(|target| target.split_once('.'));
+    let call = match target {
+        Some((_, call)) => call.to_owned(),
+        None => form(&request.body, "Action").unwrap_or_else(|| request.path.trim_matches('/').to_owned()),
+    };
+    let (mishap, stock, moto) = {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state.seen.entry(call.clone()).or_default() += 1;
+        let next = state.next.get_mut(&call).and_then(VecDeque::pop_front);
+        let always = state.always.get(&call).or_else(|| state.always.get("*")).copied();
+        (next.or(always).unwrap_or(Mishap::None), state.stock.clone(), state.moto)
+    };
+    let is_json = request.header("content-type").is_some_and(|kind| kind.contains("json"));
+    let failure = |status: u16, code: &str| {
+        let (kind, body) = if is_json {
+            ("application/x-amz-json-1.1", json!({"__type": code, "message": "made up"}).to_string())
+        } else {
+            let error = format!("<Error><Code>{code}</Code><Message>made up</Message></Error>");
+            ("text/xml", format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
+        };
+        Response::Whole(status, kind, body)
+    };
+    match mishap {
+        Mishap::Throttle if is_json => return failure(400, "ThrottlingException"),
+        Mishap::Throttle => return failure(503, "RequestLimitExceeded"),
+        Mishap::Refuse if is_json => return failure(400, "AccessDeniedException"),
+        Mishap::Refuse => return failure(403, "UnauthorizedOperation"),
+        Mishap::Break => return failure(500, "InternalFailure"),
+        Mishap::Cut => return Response::Nothing,
+        Mishap::None => {}
+    }
+    let xml = |body| Response::Whole(200, "text/xml", body);
+    match call.as_str() {
+        "DescribeInstanceTypes" => types(request, &stock, moto).map_or_else(|_| failure(500, "Moto"), xml),
+        "DescribeInstanceTypeOfferings" => {
+            offerings(request, &stock, moto).map_or_else(|_| failure(500, "Moto"), xml)
+        }
+        "DescribeSubnets" => forward(request, &request.body, moto).map_or_else(|_| failure(500, "Moto"), xml),
+        "DescribeSpotPriceHistory" => xml(spot(request, &stock)),
+        "DescribeCapacityReservations" => xml(reservations(&stock)),
+        "DescribeReservedInstances" => xml(
+            "<DescribeReservedInstancesResponse><reservedInstancesSet/></DescribeReservedInstancesResponse>"
+                .to_owned(),
+        ),
+        "GetProducts" => products(request, &stock),
+        "DescribeSavingsPlans" => {
+            Response::Whole(200, "application/json", json!({"savingsPlans": []}).to_string())
+        }
+        _ => failure(400, "InvalidAction"),
+    }
+}
+
+/// A field of a form; the values that are asked for here need no decoding.
+fn form(body: &str, name: &str) -> Option<String> {
+    body.split('&').find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+}
+
+/// The elements of a page, and the token of the next one. A token is where the next page begins.
+fn page<T>(all: &[T], token: Option<String>) -> (&[T], Option<String>) {
+    let from = token.and_then(|token| token.parse().ok()).unwrap_or(0).min(all.len());
+    let to = (from + PAGE).min(all.len());
+    (&all[from..to], (to < all.len()).then(|| to.to_string()))
+}
+
+fn next_token(token: Option<String>) -> String {
+    token.map_or_else(String::new, |token| format!("<nextToken>{token}</nextToken>"))
+}
+
+/// What moto says of the types of one page. It has no pages of its own.
+fn types(request: &Request, stock: &Stock, moto: u16) -> Result<String> {
+    let (names, token) = page(&stock.types, form(&request.body, "NextToken"));
+    let mut body = "Action=DescribeInstanceTypes&Version=2016-11-15".to_owned();
+    for (at, name) in names.iter().enumerate() {
+        let _ = write!(body, "&InstanceType.{}={name}", at + 1);
+    }
+    let mut answer = forward(request, &body, moto)?;
+    if token.is_none() {
+        let more: String = stock.unheard_of.iter().map(|(_, _, xml)| xml.as_str()).collect();
+        answer = answer.replacen("</instanceTypeSet>", &format!("{more}</instanceTypeSet>"), 1);
+    }
+    let end = "</DescribeInstanceTypesResponse>";
+    Ok(answer.replacen(end, &format!("{}{end}", next_token(token)), 1))
+}
+
+fn offerings(request: &Request, stock: &Stock, moto: u16) -> Result<String> {
+    let mut body = "Action=DescribeInstanceTypeOfferings&Version=2016-11-15&LocationType=availability-zone\
+                    &Filter.1.Name=instance-type"
+        .to_owned();
+    for (at, name) in stock.types.iter().enumerate() {
+        let _ = write!(body, "&Filter.1.Value.{}={name}", at + 1);
+    }
+    let more = stock.unheard_of.iter().map(|(name, zone, _)| {
+        format!(
+            "<item><instanceType>{name}</instanceType><locationType>availability-zone</locationType>\
+             <location>{zone}</location></item>"
+        )
+    });
+    let more: String = more.collect();
+    let answer = forward(request, &body, moto)?;
+    Ok(answer.replacen("</instanceTypeOfferingSet>", &format!("{more}</instanceTypeOfferingSet>"), 1))
+}
+
+fn spot(request: &Request, stock: &Stock) -> String {
+    let all: Vec<_> = stock.spot.iter().collect();
+    let (some, token) = page(&all, form(&request.body, "NextToken"));
+    let item = |((name, zone), price): &(&(String, String), &String)| {
+        format!(
+            "<item><instanceType>{name}</instanceType><productDescription>Linux/UNIX</productDescription>\
+             <spotPrice>{price}</spotPrice><timestamp>2026-07-20T11:20:00.000Z</timestamp>\
+             <availabilityZone>{zone}</availabilityZone></item>"
+        )
+    };
+    let items: String = some.iter().map(item).collect();
+    format!(
+        "<DescribeSpotPriceHistoryResponse><spotPriceHistorySet>{items}</spotPriceHistorySet>{}\
+         </DescribeSpotPriceHistoryResponse>",
+        next_token(token)
+    )
+}
+
+/// Two machines of one type are held in the first zone.
+fn reservations(stock: &Stock) -> String {
+    format!(
+        "<DescribeCapacityReservationsResponse><capacityReservationSet><item>\
+         <capacityReservationId>cr-1</capacityReservationId><instanceType>m7i.large</instanceType>\
+         <instancePlatform>Linux/UNIX</instancePlatform><availabilityZone>{}a</availabilityZone>\
+         <tenancy>default</tenancy><totalInstanceCount>3</totalInstanceCount>\
+         <availableInstanceCount>2</availableInstanceCount><state>active</state></item>\
+         </capacityReservationSet></DescribeCapacityReservationsResponse>",
+        stock.region
+    )
+}
+
+fn products(request: &Request, stock: &Stock) -> Response {
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    let term = |field: &str| {
+        let filters = body["Filters"].as_array().into_iter().flatten();
+        filters.filter(|f| f["Field"] == field).find_map(|f| f["Value"].as_str()).unwrap_or_default()
+    };
+    let all = if term("regionCode") == stock.region {
+        stock.products(body["ServiceCode"].as_str().unwrap_or_default(), term("productFamily"))
+    } else {
+        Vec::new()
+    };
+    let (some, token) = page(&all, body["NextToken"].as_str().map(str::to_owned));
+    let mut answer = json!({"FormatVersion": "aws_v1", "PriceList": some});
+    if let Some(token) = token {
+        answer["NextToken"] = json!(token);
+    }
+    Response::Whole(200, "application/x-amz-json-1.1", answer.to_string())
+}

@@ -1,0 +1,18 @@
+//! An AWS on loopback: moto for what it has, and in front of it a thin server of our own for what it has not, which can be
+//! told to throttle, to refuse and to break.
+//!
+//! ```text
+//! stowage --live ─▶ Front ─┬─▶ moto: types, zones, subnets
+//!                          └─▶ stock: Price List, spot history, reservations, plans
+//! ```
+
+mod binary;
+mod front;
+mod http;
+mod moto;
+mod stock;
+
+pub use binary::stowage;
+pub use front::{Front, Mishap};
+pub use moto::Moto;
+pub use stock::Stock;
