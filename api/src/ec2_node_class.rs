@@ -183,7 +183,7 @@ pub struct CpuOptions {
 
 /// Status of an `EC2NodeClass`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Ec2NodeClassStatus {
     /// The subnets that nodes are launched into.
     #[serde(deserialize_with = "null_is_default")]
@@ -191,6 +191,18 @@ pub struct Ec2NodeClassStatus {
     /// The images that were found.
     #[serde(deserialize_with = "null_is_default")]
     pub amis: Vec<Ami>,
+    /// The capacity reservations that were found. How many machines of them are free is not said.
+    #[serde(deserialize_with = "null_is_default")]
+    pub capacity_reservations: Vec<SelectedReservation>,
+}
+
+/// A resolved capacity reservation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct SelectedReservation {
+    /// `cr-0123456789abcdef0`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub id: String,
 }
 
 /// A resolved subnet.

@@ -25,7 +25,7 @@ pub mod well_known;
 pub use device::{BasicDevice, Device, DeviceAttribute, DeviceCapacity, DeviceTaint, DeviceTemplate};
 pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
-    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, Subnet,
+    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, SelectedReservation, Subnet,
 };
 pub use meta::{ObjectMeta, OwnerReference, null_is_default, short_list};
 pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus};

@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::well_known::SPOT;
-use stowage_cluster::OnFargate;
+use stowage_cluster::{Commitment, OnFargate};
 use stowage_pricing::fargate::{Fit, Shape};
 use stowage_solver::{
-    InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Price, Problem, ResourceId, Resources,
+    InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Price, Problem, QuotaId, ResourceId, Resources,
     Solution,
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) notes: Vec<String>,
     /// Where the prices come from.
     pub(crate) prices: String,
+    /// Commitments that new nodes may use.
+    pub(crate) commitments: Vec<Commitment>,
     /// The gap that was asked for.
     pub(crate) asked_gap: f64,
     /// As how many instance types each spot node should be launchable.
@@ -106,6 +108,18 @@ impl Answer {
     /// The existing node of a placement.
     pub(crate) fn existing(&self, placement: &stowage_solver::Placement) -> &Node {
         &self.problem.nodes[placement.node.index()]
+    }
+
+    /// What a new node is bought with, by name: a commitment, a capacity reservation.
+    pub(crate) fn drawn(&self, node: &NewNode) -> Option<&str> {
+        let (quota, _) = self.offering(node).draws.first()?;
+        Some(&self.problem.quotas[quota.index()].name)
+    }
+
+    /// Units that the new nodes together draw on a quota.
+    pub(crate) fn units_drawn(&self, quota: QuotaId) -> i64 {
+        let draws = self.solution.new_nodes.iter().flat_map(|node| &self.offering(node).draws);
+        draws.filter(|(id, _)| *id == quota).map(|(_, units)| units).sum()
     }
 
     /// The id of a resource, where the problem has it.

@@ -101,6 +101,12 @@ pub(crate) struct Planning {
     #[command(flatten)]
     pub(crate) fargate: FargateArgs,
 
+    /// Reserved instances and savings plans, which are paid for already: nodes that run use them first, then new ones
+    ///
+    /// JSON; docs/pricing.md has the form.
+    #[arg(long, value_name = "FILE", help_heading = crate::catalog::PRICES)]
+    pub(crate) commitments: Option<PathBuf>,
+
     /// What becomes of preferences: preferred affinity, soft spread, soft taints
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     pub(crate) preference_policy: PreferencePolicy,

@@ -36,7 +36,7 @@ use crate::text::safe;
 /// Region whose types are used where nobody says.
 const DEFAULT_REGION: &str = "us-east-1";
 
-const PRICES: &str = "Instance types and prices";
+pub(crate) const PRICES: &str = "Instance types and prices";
 
 /// Where instance types and prices come from.
 #[derive(Debug, Default, clap::Args)]
@@ -220,7 +220,7 @@ pub(crate) fn run(args: &CatalogArgs, color: ColorChoice) -> Result<Exit, Failur
 }
 
 /// The clock, for what ends at some moment.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -1,13 +1,15 @@
 //! The plan as a document, `stowage.dev/plan/v1`: what `-o json` and `-o yaml` print.
 //!
 //! Other programs read it, so names, order and meaning of the fields are stable; see `docs/plan.md`. Some fields
-//! exist only where there is something to say: `weighed`, `preferences` and `spot` in the summary, `fixedCost` and `estimated` on a node, and `notes`
-//! at the end.
+//! exist only where there is something to say: `weighed`, `commitments`, `preferences` and `spot` in the summary, `fixedCost`,
+//! `commitment`, `covered` and `estimated` on a node, and `notes` at the end.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use serde::Serialize;
+use stowage_cluster::Commitment;
+use stowage_pricing::CoverUnit;
 use stowage_solver::{Alternative, NewNode, Price, Resources, Routed, Status};
 
 use crate::answer::{Answer, Quantities};
@@ -19,7 +21,7 @@ use crate::{amount, reason, text};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Document<'a> {
     schema_version: &'static str,
-    summary: Summary,
+    summary: Summary<'a>,
     new_nodes: Vec<New<'a>>,
     existing_nodes: Vec<Existing<'a>>,
     fargate: Vec<OnFargate<'a>>,
@@ -30,7 +32,7 @@ pub(crate) struct Document<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Summary {
+struct Summary<'a> {
     pending_pods: usize,
     new_nodes: usize,
     hourly_cost: f64,
@@ -38,6 +40,8 @@ struct Summary {
     gap: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weighed: Option<Weighed>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    commitments: Vec<Committed<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     preferences: Option<Preferences>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,13 +52,24 @@ struct Summary {
     solve_seconds: f64,
 }
 
-/// The bill with the fixed costs of nodes in it: what was planned for.
+/// The bill with the fixed costs of nodes in it, and without what commitments cover: what was planned for.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Weighed {
     hourly_cost: f64,
     lower_bound: f64,
     gap: Option<f64>,
+}
+
+/// What is left of a commitment beside the nodes that run, and what of that new nodes use.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Committed<'a> {
+    name: &'a str,
+    unit: &'static str,
+    free: f64,
+    used: f64,
+    unused: f64,
 }
 
 /// What became of preferences. Sums are with the fixed costs of nodes.
@@ -104,6 +119,10 @@ struct New<'a> {
     price: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fixed_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commitment: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covered: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     estimated: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -178,6 +197,8 @@ pub(crate) fn of(answer: &Answer, show: Show) -> Document<'_> {
             capacity_type: &offering.capacity_type,
             price: node.price.dollars(),
             fixed_cost: (node.fixed_cost > Price::ZERO).then(|| node.fixed_cost.dollars()),
+            commitment: answer.drawn(node),
+            covered: (node.rebate > Price::ZERO).then(|| node.rebate.dollars()),
             estimated: offering.estimated,
             labels: node.chosen_labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             min_values_relaxed: node
@@ -263,6 +284,25 @@ fn launch_options<'a>(answer: &'a Answer, node: &NewNode) -> Vec<LaunchOption<'a
     options
 }
 
+fn committed<'a>(answer: &'a Answer, of: &Commitment) -> Committed<'a> {
+    let quota = &answer.problem.quotas[of.quota.index()];
+    let (unit, each) = match of.unit {
+        CoverUnit::Node => ("node", 1.0),
+        // AWS counts a `large` as four.
+        CoverUnit::QuarterSize => ("normalized unit", 4.0),
+        CoverUnit::NanoDollar => ("dollar an hour", 1e9),
+    };
+    let used = answer.units_drawn(of.quota);
+    let shown = |units: i64| units as f64 / each;
+    Committed {
+        name: &quota.name,
+        unit,
+        free: shown(quota.units),
+        used: shown(used),
+        unused: shown(quota.units.saturating_sub(used)),
+    }
+}
+
 fn spot(answer: &Answer) -> Option<Spot> {
     let nodes = answer.spot_nodes();
     let least_types = nodes.iter().map(|(_, types)| *types).min()?;
@@ -276,10 +316,10 @@ fn spot(answer: &Answer) -> Option<Spot> {
     })
 }
 
-fn summary(answer: &Answer) -> Summary {
+fn summary(answer: &Answer) -> Summary<'_> {
     let solution = &answer.solution;
     let shown = |gap: f64| gap.is_finite().then(|| (gap * 1e6).round() / 1e6);
-    let weighed = (solution.fixed_cost() > Price::ZERO).then(|| Weighed {
+    let weighed = (solution.fixed_cost() > Price::ZERO || solution.rebate() > Price::ZERO).then(|| Weighed {
         hourly_cost: solution.cost.dollars(),
         lower_bound: solution.bound.dollars(),
         gap: shown(solution.gap()),
@@ -291,6 +331,7 @@ fn summary(answer: &Answer) -> Summary {
         lower_bound: solution.instance_bound.dollars(),
         gap: shown(solution.instance_gap()),
         weighed,
+        commitments: answer.commitments.iter().map(|of| committed(answer, of)).collect(),
         preferences: solution.preferences.as_ref().map(|p| Preferences {
             pods: p.pods,
             given_up: p.given_up.len(),

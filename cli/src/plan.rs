@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use stowage_api::Quantity;
 use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read};
-use stowage_pricing::{Catalog, CatalogSource};
+use stowage_pricing::{Catalog, CatalogSource, Commitments};
 use stowage_solver::{Options, Solution, TypeId, solve};
 
 use crate::answer::{Answer, Quantities};
 use crate::args::{Effort, Form, MinValuesPolicy, PlanArgs, Planning, PreferencePolicy, Shown};
-use crate::catalog::Loaded;
+use crate::catalog::{Loaded, now};
 use crate::document;
 use crate::failure::{Exit, Failure};
 use crate::input::{self, Input};
@@ -75,6 +75,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
+        commitments: commitments(args, &catalog)?,
         ..LowerOptions::default()
     };
     let mut lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
@@ -108,6 +109,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         fargate: lowered.fargate,
         notes: Vec::new(),
         prices: prices(&catalog),
+        commitments: lowered.commitments,
         asked_gap: args.gap.as_f64(),
         wanted_types: usize::from(args.nodes.spot_diversity),
         solve_seconds,
@@ -136,6 +138,15 @@ fn capture(args: &Planning) -> Result<Snapshot, Failure> {
     let sources: Vec<_> = inputs.iter().map(|i| Source { name: &i.name, bytes: &i.bytes }).collect();
     read(&sources, &ReadOptions { skip_invalid: args.skip_invalid, ..ReadOptions::default() })
         .map_err(Failure::new)
+}
+
+/// What is paid for already, as far as it is in force now and for the catalogue's region.
+fn commitments(args: &Planning, catalog: &Catalog) -> Result<Commitments, Failure> {
+    let Some(path) = &args.commitments else { return Ok(Commitments::default()) };
+    let file = input::read(path)?;
+    let all = Commitments::parse(&file.bytes, &file.name).map_err(Failure::new)?;
+    let region = catalog.types.iter().flat_map(|of| &of.offerings).find_map(|o| o.region());
+    Ok(all.in_force(now(), region.unwrap_or_default()))
 }
 
 /// What pods may use of the types that the plan buys, in the catalogue's own quantities.

@@ -68,6 +68,9 @@ fn clause(problem: &Problem, obstacle: &Obstacle) -> String {
             let (limit, used) = (amount::phrase(name, *limit), amount::human(name, *used));
             format!("its limit of {limit} leaves no room ({used} in use or planned)")
         }
+        Obstacle::Spent { quota } => {
+            format!("what it may launch for the pod draws on {quota}, which is spent")
+        }
         Obstacle::Topology(rule) => rule.clone(),
     }
 }
@@ -113,6 +116,9 @@ pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
         }
         Obstacle::Constraint { wanted, .. } => {
             Some(format!("add a NodePool, or widen one, so that its nodes can have {wanted}"))
+        }
+        Obstacle::Spent { .. } => {
+            Some(format!("let NodePool {pool} launch on demand too, where capacity is not reserved"))
         }
         Obstacle::Combination | Obstacle::NoTypeHolds | Obstacle::Topology(_) => None,
     }

@@ -60,7 +60,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         thousands(solution.new_nodes.len() as u64),
         thousands(solution.unplaced.len() as u64),
         hourly(solution.cost),
-        if solution.fixed_cost() > Price::ZERO { " with the fixed costs of nodes" } else { "" },
+        match (solution.fixed_cost() > Price::ZERO, solution.rebate() > Price::ZERO) {
+            (true, true) => " with the fixed costs of nodes and what is paid for already",
+            (true, false) => " with the fixed costs of nodes",
+            (false, true) => " beside what is paid for already",
+            (false, false) => "",
+        },
         hourly(solution.bound),
         solution.gap() * 100.0,
         thousands(solution.stats.classes as u64),

@@ -22,11 +22,12 @@ pub(crate) enum Kind {
     ResourceSlice,
     FargateProfile,
     Job,
+    NodeOverlay,
     Service,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, &'static str); 20] = [
+    const ALL: [(Self, &'static str, &'static str); 21] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -47,6 +48,7 @@ impl Kind {
         (Self::FargateProfile, "FargateProfile", "eks.services.k8s.aws"),
         (Self::Job, "Job", "batch"),
         (Self::Service, "Service", ""),
+        (Self::NodeOverlay, "NodeOverlay", "karpenter.sh"),
     ];
 
     /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.

@@ -26,7 +26,7 @@ mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
 pub use lower::{
-    FargateOptions, LowerError, LowerOptions, Lowered, MinValuesPolicy, Nominated, OnFargate,
+    Commitment, FargateOptions, LowerError, LowerOptions, Lowered, MinValuesPolicy, Nominated, OnFargate,
     PreferencePolicy, UNLIMITED, list_nominated, lower, stands_for_devices,
 };
 pub use note::{Note, Rule};

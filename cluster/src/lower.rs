@@ -23,9 +23,11 @@ mod node;
 mod nominated;
 mod notes;
 mod offer;
+mod overlay;
 mod pool;
 mod preemption;
 mod preference;
+mod quota;
 mod resource;
 mod selector;
 mod size;
@@ -38,7 +40,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use stowage_api::{NodeSettings, Quantity, well_known};
-use stowage_pricing::{Catalog, Error};
+use stowage_pricing::{Catalog, Commitments, Error};
 use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
 use self::attached::Attached;
@@ -46,8 +48,10 @@ use self::device::Devices;
 pub use self::device::stands_for_devices;
 pub use self::fargate::{FargateOptions, OnFargate};
 pub use self::nominated::{Nominated, list_nominated};
+pub use self::quota::Commitment;
 
 use self::notes::Notes;
+use self::quota::Quotas;
 use self::resource::ResourceIds;
 use self::spec::Specs;
 use self::view::Views;
@@ -99,6 +103,8 @@ pub struct LowerOptions {
     pub default_spread: Vec<SpreadConstraint>,
     /// Whether and how pods may run on Fargate.
     pub fargate: FargateOptions,
+    /// What is paid for already. Those in force only: see [`Commitments::in_force`].
+    pub commitments: Commitments,
 }
 
 /// A problem, and what to know about it.
@@ -115,6 +121,8 @@ pub struct Lowered {
     pub nominated: Vec<Nominated>,
     /// Who may run on Fargate; empty where that is not planned with.
     pub fargate: OnFargate,
+    /// Commitments that new nodes may use, each a quota of the problem.
+    pub commitments: Vec<Commitment>,
 }
 
 /// Why a snapshot cannot be lowered.
@@ -191,13 +199,18 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let mut nodes =
         node::lower(snapshot, options, &resources, &daemons, &mut specs, &mut label_sets, &mut remarks);
     let stated = pools;
+    let selected = quota::selected(snapshot, catalog, &stated, &mut remarks);
+    let mut quotas = Quotas::of(snapshot, catalog, &options.commitments, &mut remarks);
     let mut pools = pool::lower(snapshot, &views, &stated, &resources, options.min_values, &mut remarks);
-    let (mut types, allocatable) = offer::types(&views, &resources, &devices, &world, &pools);
+    for (pool, required) in pools.iter_mut().zip(selected) {
+        pool.requirements.extend(required);
+    }
+    let (mut types, allocatable) =
+        offer::types(&views, &resources, &devices, &world, &pools, &mut quotas);
     size::apply(&stated, options, &views, &mut pools, &mut types, &mut remarks);
     views.keep_apart(&stated, &mut pools);
     preference::mark(&mut nodes, &mut pools);
     remarks.of_prices(catalog, &pools);
-    remarks.of_limited(catalog);
 
     let slot = resources.get(well_known::EBS_SLOTS);
     let attached = Attached::of(snapshot, &pending, &mut specs);
@@ -205,6 +218,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     exclusive::keep(snapshot, &pending, &mut pods, &mut specs, &world);
     let nominated = nominated::of(snapshot, &nodes);
     preemption::preempt(&pending, &mut pods, &mut nodes, &mut specs, &world, slot, &nominated);
+    let (quotas, commitments) = quotas.into_all();
     let mut problem = Problem {
         resources: resources.into_names(),
         zone_key: well_known::ZONE.to_owned(),
@@ -215,13 +229,14 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         pools,
         types,
         daemons,
+        quotas,
     };
     if let Some(slot) = slot {
         attached.count_once(&mut problem, slot);
     }
     loose::loosen(&mut problem);
     fargate::conclude(&mut on_fargate, &problem.pods, &stowage_solver::closed_routes(&problem), &mut remarks);
-    Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated, fargate: on_fargate })
+    Ok(Lowered { problem, notes: remarks.finish(), allocatable, nominated, fargate: on_fargate, commitments })
 }
 
 /// Distinct label sets of pods.

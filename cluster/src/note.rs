@@ -68,6 +68,25 @@ pub enum Note {
         /// Whether it is being deleted; otherwise it is static.
         deleting: bool,
     },
+    /// Commitments, which nodes that run use first.
+    Commitments {
+        /// How many commitments.
+        count: usize,
+        /// Nodes on demand that run or are being launched.
+        nodes: usize,
+    },
+    /// Capacity reservations that a node class has selected, and nobody says how many machines of them are free.
+    UnknownReservation {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+    /// A `NodeOverlay` that is not applied.
+    Overlay {
+        /// Which, why, and what to do.
+        problem: String,
+    },
     /// A fixed cost of nodes, which prices are weighed with.
     NodeCost {
         /// The `NodePool`.
@@ -187,8 +206,6 @@ pub enum Rule {
     ConsumableCapacity,
     /// `ResourceSlices`: devices that are on no single node.
     SharedDevices,
-    /// Instance types: offerings of which there are only so many.
-    LimitedOfferings,
 }
 
 impl Rule {
@@ -208,7 +225,6 @@ impl Rule {
             }
             Self::NumericTolerations => "tolerations with Lt or Gt: taken to tolerate nothing",
             Self::UnknownLimit => "NodePool limits on a resource that no instance type has",
-            Self::LimitedOfferings => "offerings with a ReservationCapacity: none is bought",
         }
     }
 
@@ -216,7 +232,6 @@ impl Rule {
     const fn of(self) -> &'static str {
         match self {
             Self::UnknownLimit => "NodePool",
-            Self::LimitedOfferings => "instance type",
             Self::DaemonSetClaims => "DaemonSet",
             Self::PartitionableDevices | Self::ConsumableCapacity => "slice",
             Self::SharedDevices => "ResourceSlice",
@@ -263,6 +278,19 @@ impl fmt::Display for Note {
                 let why = if *deleting { "being deleted" } else { "static (it has replicas)" };
                 write!(f, "NodePool {name} launches nothing for pods: it is {why}")
             }
+            Self::Commitments { count, nodes } => {
+                let (commitments, nodes) = (Counted(*count, "commitment"), Counted(*nodes, "node"));
+                write!(f, "{commitments}: used by the {nodes} on demand that run before new ones use them")
+            }
+            Self::UnknownReservation { count, example } => {
+                let reservations = Counted(*count, "capacity reservation");
+                write!(
+                    f,
+                    "left out: {reservations} of EC2NodeClasses, as the catalogue does not say how many machines are free \
+                     ({example}): `stowage catalog import --reservations` makes one that does"
+                )
+            }
+            Self::Overlay { problem } => write!(f, "not applied: {problem}"),
             Self::NodeCost { pool, dollars } => {
                 write!(f, "a node of NodePool {pool} costs ${dollars} an hour beside its instance")
             }

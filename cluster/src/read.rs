@@ -279,6 +279,7 @@ impl<'o> Reader<'o> {
             }
             Kind::Job => self.keep(kind, raw, position, |s| &mut s.jobs, |o| &o.metadata)?,
             Kind::Service => self.keep(kind, raw, position, |s| &mut s.services, |o| &o.metadata)?,
+            Kind::NodeOverlay => self.keep(kind, raw, position, |s| &mut s.node_overlays, |o| &o.metadata)?,
             Kind::ResourceClaim => {
                 self.keep(kind, raw, position, |s| &mut s.resource_claims, |o| &o.metadata)?;
             }

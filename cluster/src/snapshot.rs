@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, ObjectMeta};
+use stowage_api::{Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, ObjectMeta};
 
 use crate::error::ObjectError;
 use crate::object::{
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub node_claims: Vec<NodeClaim>,
     /// `EC2NodeClasses`.
     pub node_classes: Vec<Ec2NodeClass>,
+    /// `NodeOverlays`.
+    pub node_overlays: Vec<NodeOverlay>,
     /// Claims of devices.
     pub resource_claims: Vec<ResourceClaim>,
     /// What claims of devices are made from for single pods.

@@ -132,6 +132,71 @@ pub struct Budget {
     plans: Vec<u64>,
 }
 
+/// What is left of commitments that cover the same nodes alike: those of several purchases count as one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cover {
+    /// Ids of the commitments, joined by `+`.
+    pub name: String,
+    /// What of it is free.
+    pub free: u64,
+    /// What units are.
+    pub unit: CoverUnit,
+    what: Covered,
+}
+
+/// What a unit of a [`Cover`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CoverUnit {
+    /// A node.
+    Node,
+    /// A quarter of AWS's normalisation factor: a `large` has 16.
+    QuarterSize,
+    /// A nano-dollar an hour.
+    NanoDollar,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Covered {
+    Instances(ReservedInstances),
+    Plan(SavingsPlan),
+}
+
+impl Covered {
+    fn alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Instances(a), Self::Instances(b)) if a.is_flexible() && b.is_flexible() => {
+                family_and_size(&a.instance_type).0 == family_and_size(&b.instance_type).0
+            }
+            (Self::Instances(a), Self::Instances(b)) => {
+                (a.is_flexible(), &a.instance_type, &a.zone) == (b.is_flexible(), &b.instance_type, &b.zone)
+            }
+            (Self::Plan(a), Self::Plan(b)) => (&a.kind, &a.rates) == (&b.kind, &b.rates),
+            _ => false,
+        }
+    }
+}
+
+impl Cover {
+    /// What a node on demand takes of it; `None` where it is not covered, or where nothing would be saved.
+    ///
+    /// ```
+    /// use stowage_pricing::Commitments;
+    ///
+    /// let four = br#"{"reservedInstances": [{"id": "ri-1", "instanceType": "m7i.large", "count": 4, "hourly": 0.06}]}"#;
+    /// let covers = Commitments::parse(four, "ri.json")?.budget().covers();
+    /// // Of a family sizes can be exchanged: four large ones are two xlarge.
+    /// assert_eq!((covers[0].free, covers[0].takes("m7i.xlarge", "us-east-1a", 0.2)), (64, Some(32)));
+    /// assert_eq!(covers[0].takes("m6i.large", "us-east-1a", 0.1), None);
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn takes(&self, instance_type: &str, zone: &str, on_demand: f64) -> Option<u64> {
+        match &self.what {
+            Covered::Instances(of) => of.units_for(instance_type, zone),
+            Covered::Plan(of) => of.rate_for(instance_type).filter(|rate| *rate < nanos(on_demand)),
+        }
+    }
+}
+
 /// How a commitment covers a node of some type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CommittedOffer {
@@ -410,6 +475,38 @@ impl Budget {
     pub fn after(mut self, nodes: &[Nodes]) -> Self {
         self.spend(nodes);
         self
+    }
+
+    /// What is left, those together that cover alike; in the order in which AWS uses them.
+    pub fn covers(&self) -> Vec<Cover> {
+        let of = &self.commitments;
+        let instances = |zonal: bool| {
+            let all = of.reserved_instances.iter().zip(&self.reserved);
+            all.filter(move |(r, _)| r.zone.is_some() == zonal).map(|(r, free)| {
+                let unit = if r.is_flexible() { CoverUnit::QuarterSize } else { CoverUnit::Node };
+                Cover { name: r.id.clone(), free: *free, unit, what: Covered::Instances(r.clone()) }
+            })
+        };
+        let plans = |compute: bool| {
+            let all = of.savings_plans.iter().zip(&self.plans);
+            all.filter(move |(p, _)| matches!(p.kind, PlanKind::Compute) == compute).map(|(p, free)| Cover {
+                name: p.id.clone(),
+                free: *free,
+                unit: CoverUnit::NanoDollar,
+                what: Covered::Plan(p.clone()),
+            })
+        };
+        let mut covers: Vec<Cover> = Vec::new();
+        for cover in instances(true).chain(instances(false)).chain(plans(false)).chain(plans(true)) {
+            match covers.iter_mut().find(|known| known.what.alike(&cover.what)) {
+                Some(known) => {
+                    known.free = known.free.saturating_add(cover.free);
+                    known.name = format!("{}+{}", known.name, cover.name);
+                }
+                None => covers.push(cover),
+            }
+        }
+        covers
     }
 
     /// What nodes of a type in a zone cost, as far as commitments cover them: one offer for each commitment that does,

@@ -52,7 +52,8 @@ pub use ami_family::{AmiFamily, WindowsYear};
 pub use assemble::{Assembled, LeftOut, Region, Why};
 pub use catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 pub use commitment::{
-    Bill, Budget, Commitments, CommittedOffer, Nodes, PlanKind, ReservedInstances, SavingsPlan, size_units,
+    Bill, Budget, Commitments, CommittedOffer, Cover, CoverUnit, Nodes, PlanKind, ReservedInstances,
+    SavingsPlan, size_units,
 };
 pub use diff::{CatalogDiff, LabelMove, OfferedIn, PriceMove, ResourceMove};
 pub use embedded::{

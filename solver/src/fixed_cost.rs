@@ -1,12 +1,13 @@
-//! Fixed costs of nodes, beside the prices of their instances.
+//! The bill for the instances alone, where plans weigh something else: fixed costs of nodes, or rebates.
 //!
 //! What a node costs however big it is (root volume, public address, an agent's licence) is one number for each
 //! `NodePool`. Every kind's price is *weighed* with it, so packing, both bounds and the gap are about the weighed cost:
-//! bigger nodes become more attractive by exactly what they save.
+//! bigger nodes become more attractive by exactly what they save. What is paid for already (reserved instances, savings
+//! plans) is taken off in the same way.
 //!
 //! The bill for the instances alone is what a reader of prices expects to add up, and nothing above is a bound of it: a
-//! plan may well buy dearer instances to save nodes. So it gets a bound of its own, from the same problem without fixed
-//! costs.
+//! plan may well buy dearer instances to save nodes or to use what is paid for. So it gets a bound of its own, from the
+//! same problem without fixed costs and rebates.
 
 use std::sync::atomic::AtomicBool;
 
@@ -23,12 +24,18 @@ pub(crate) fn instance_bound(
     options: &Options,
     cancel: &AtomicBool,
 ) -> Price {
-    if problem.pools.iter().all(|pool| pool.node_cost == Price::ZERO) {
+    let offerings = || problem.types.iter().flat_map(|of_type| &of_type.offerings);
+    if problem.pools.iter().all(|pool| pool.node_cost == Price::ZERO)
+        && offerings().all(|offering| offering.rebate == Price::ZERO)
+    {
         return solution.bound;
     }
     let mut bare = problem.clone();
     for pool in &mut bare.pools {
         pool.node_cost = Price::ZERO;
+    }
+    for offering in bare.types.iter_mut().flat_map(|of_type| &mut of_type.offerings) {
+        offering.rebate = Price::ZERO;
     }
     let quick = Options { effort: Effort::Quick, diversity: None, ..options.clone() };
     let other = ladder::climb(&bare, &quick, &mut Memory::default(), cancel, &mut |_, _, _| {});

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::alternatives::Alternatives;
+use crate::alternatives::{Alternatives, offering};
 use crate::arrangement::{Arrangement, Pods};
 use crate::explain::reasons;
+use crate::kind::drawn;
 use crate::model::Model;
 use crate::money::Price;
 use crate::pack::Budget;
@@ -60,7 +61,8 @@ pub(crate) fn hand_out(
                     .clone()
                     .into_iter()
                     .collect(),
-                price: problem.types[kind.instance_type.index()].offerings[kind.offering as usize].price,
+                price: offering(model, kind).price,
+                rebate: offering(model, kind).price - offering(model, kind).due(),
                 fixed_cost: problem.pools[kind.pool.index()].node_cost,
                 pods,
                 daemons: model.kinds.shapes[kind.shape as usize].daemons.clone(),
@@ -80,7 +82,8 @@ pub(crate) fn hand_out(
     let place = |node: &NewNode| {
         let of_type = &problem.types[node.instance_type.index()];
         let offering = &of_type.offerings[node.offering];
-        (of_type.name.as_str(), offering.zone.as_str(), offering.capacity_type.as_str())
+        let place = (of_type.name.as_str(), offering.zone.as_str(), offering.capacity_type.as_str());
+        (place, node.rebate, drawn(problem, offering))
     };
     let pool_name = |node: &NewNode| problem.pools[node.pool.index()].name.as_str();
     let first = |node: &NewNode| node.pods.first().map_or("", |p| problem.pods[p.index()].name.as_str());

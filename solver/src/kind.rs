@@ -7,14 +7,14 @@
 //!
 //! A kind knows its price and its room: the type's allocatable less the `DaemonSets` that would run there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use fixedbitset::FixedBitSet;
 
 use crate::model::met;
 use crate::problem::{
-    DaemonId, Effect, HostPort, NodeConstraint, OpenLabel, Operator, PodSpec, PoolId, Problem, Requirement,
-    ResourceId, Term, Toleration, TopologyKey, TypeId,
+    DaemonId, Effect, HostPort, NodeConstraint, Offering, OpenLabel, Operator, PodSpec, PoolId, Problem,
+    Requirement, ResourceId, Term, Toleration, TopologyKey, TypeId,
 };
 
 /// A `NodePool` with values chosen for its open labels.
@@ -31,8 +31,12 @@ pub(crate) struct Kind {
     pub(crate) pool: PoolId,
     pub(crate) instance_type: TypeId,
     pub(crate) offering: u32,
-    /// Micro-dollars an hour, as weighed: the offering's price and the pool's fixed cost of a node.
+    /// Micro-dollars an hour, as weighed: what is due for the offering, and the pool's fixed cost of a node.
     pub(crate) price: i64,
+    /// What one takes of quotas, by their position.
+    pub(crate) draws: Vec<(u32, i64)>,
+    /// Whether it draws on quotas, and nothing alike can be had without: once they are spent, so is the kind.
+    pub(crate) rationed: bool,
     /// Index into [`Kinds::shapes`].
     pub(crate) shape: u32,
 }
@@ -83,6 +87,7 @@ impl<'p> Kinds<'p> {
             constraints: HashMap::new(),
         };
         this.enumerate();
+        this.ration();
         this.shape();
         this
     }
@@ -232,8 +237,9 @@ impl<'p> Kinds<'p> {
             let mut order: Vec<usize> = (0..offerings.len()).collect();
             order.sort_by(|a, b| {
                 let key =
-                    |i: &usize| (offerings[*i].price, &offerings[*i].zone, &offerings[*i].capacity_type);
-                key(a).cmp(&key(b)).then_with(|| offerings[*a].labels.cmp(&offerings[*b].labels))
+                    |i: &usize| (offerings[*i].due(), &offerings[*i].zone, &offerings[*i].capacity_type);
+                let rest = |i: &usize| (&offerings[*i].labels, drawn(problem, &offerings[*i]));
+                key(a).cmp(&key(b)).then_with(|| rest(a).cmp(&rest(b)))
             });
             orders.push(order);
         }
@@ -264,12 +270,32 @@ impl<'p> Kinds<'p> {
                             pool: variant.pool,
                             instance_type: TypeId::of(at),
                             offering: offering as u32,
-                            price: (of_type.offerings[offering].price + pool.node_cost).micros(),
+                            price: (of_type.offerings[offering].due() + pool.node_cost).micros(),
+                            draws: of_type.offerings[offering]
+                                .draws
+                                .iter()
+                                .map(|(quota, units)| (quota.0, *units))
+                                .collect(),
+                            rationed: false,
                             shape: 0,
                         });
                     }
                 }
             }
+        }
+    }
+
+    /// Finds the kinds that draw on quotas and have no like that does not.
+    fn ration(&mut self) {
+        let place = |kind: &Kind| {
+            let offering = &self.problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
+            (kind.variant, kind.instance_type, &offering.labels)
+        };
+        let endless: HashSet<_> = self.kinds.iter().filter(|k| k.draws.is_empty()).map(place).collect();
+        let rationed = |kind: &Kind| !kind.draws.is_empty() && !endless.contains(&place(kind));
+        let rationed: Vec<bool> = self.kinds.iter().map(rationed).collect();
+        for (kind, rationed) in self.kinds.iter_mut().zip(rationed) {
+            kind.rationed = rationed;
         }
     }
 
@@ -311,6 +337,17 @@ impl<'p> Kinds<'p> {
             self.kinds[at].shape = id;
         }
     }
+}
+
+/// What an offering draws on, by name.
+pub(crate) fn drawn<'p>(problem: &'p Problem, offering: &Offering) -> Vec<(&'p str, i64)> {
+    let mut drawn: Vec<(&str, i64)> = offering
+        .draws
+        .iter()
+        .map(|(quota, units)| (problem.quotas[quota.index()].name.as_str(), *units))
+        .collect();
+    drawn.sort_unstable();
+    drawn
 }
 
 /// The first taint that keeps a pod with these tolerations away.

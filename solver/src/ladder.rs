@@ -116,9 +116,10 @@ fn learn(model: &Model<'_>, caps: &mut Caps, dealt: &Dealt, left: &[u32], final_
     !short.is_empty()
 }
 
-/// Whether any pool of this weight has a limit.
+/// Whether any pool of this weight has a limit, or kinds that quotas may use up.
 pub(crate) fn tier_is_limited(model: &Model<'_>, weight: i32) -> bool {
+    let of_weight = |pool: PoolId| model.problem.pools[pool.index()].weight == weight;
     let budget = Budget::of(model);
-    (0..model.problem.pools.len())
-        .any(|pool| model.problem.pools[pool].weight == weight && budget.limits(PoolId::of(pool)))
+    (0..model.problem.pools.len()).map(PoolId::of).any(|pool| of_weight(pool) && budget.limits(pool))
+        || model.kinds.kinds.iter().any(|kind| kind.rationed && of_weight(kind.pool))
 }

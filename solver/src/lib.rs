@@ -18,6 +18,8 @@
 //!     labels: Labels::new(),
 //!     price: Price::from_micros(100_000),
 //!     estimated: false,
+//!     rebate: Price::ZERO,
+//!     draws: Vec::new(),
 //! };
 //! let instance_type = InstanceType {
 //!     name: "small".to_owned(),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::kind::drawn;
 use crate::model::Model;
 use crate::pack::Pattern;
 use crate::pack::columns::Column;
@@ -124,7 +125,10 @@ fn kind_key(model: &Model<'_>, kind: u32) -> u64 {
     let of_type = &model.problem.types[kind.instance_type.index()];
     let mut hasher = DefaultHasher::new();
     (&model.problem.pools[kind.pool.index()].name, &of_type.name).hash(&mut hasher);
-    (&model.kinds.variants[kind.variant as usize].chosen, &of_type.offerings[kind.offering as usize].labels)
-        .hash(&mut hasher);
+    let offering = &of_type.offerings[kind.offering as usize];
+    (&model.kinds.variants[kind.variant as usize].chosen, &offering.labels).hash(&mut hasher);
+    if !offering.draws.is_empty() {
+        drawn(model.problem, offering).hash(&mut hasher);
+    }
     hasher.finish()
 }

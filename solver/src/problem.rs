@@ -61,6 +61,8 @@ id!(/// Index into [`Problem::nodes`].
     NodeId);
 id!(/// Index into [`Problem::daemons`].
     DaemonId);
+id!(/// Index into [`Problem::quotas`].
+    QuotaId);
 
 /// Amounts by resource, in the resource's base unit: milli-CPU for cpu, bytes for memory and storage, one for pods
 /// and devices. Sorted by id; no zeros, nothing negative.
@@ -428,6 +430,31 @@ pub struct Offering {
     pub price: Price,
     /// Whether the price is an estimate.
     pub estimated: bool,
+    /// What of the price need not be paid, because what the offering draws on is paid for whether it is used or not. Plans
+    /// weigh prices without it.
+    #[serde(default)]
+    pub rebate: Price,
+    /// What one node takes of each [`Quota`], each named once: units above zero. Empty for what can be had without end.
+    #[serde(default)]
+    pub draws: Vec<(QuotaId, i64)>,
+}
+
+impl Offering {
+    /// What is still to be paid for one node: its price less the rebate, never below zero.
+    pub fn due(&self) -> Price {
+        (self.price - self.rebate).max(Price::ZERO)
+    }
+}
+
+/// Something of which there is only so much, and that nodes are bought with: reserved instances, a savings plan, a capacity
+/// reservation. An offering draws on one or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Unique name.
+    pub name: String,
+    /// How much is left. What a unit is, the offerings that draw on it agree among themselves: a node, a size, a
+    /// nano-dollar an hour.
+    pub units: i64,
 }
 
 /// A hardware shape that can be bought.
@@ -529,10 +556,14 @@ pub struct Problem {
     pub types: Vec<InstanceType>,
     /// `DaemonSets`.
     pub daemons: Vec<Daemon>,
+    /// What offerings draw on.
+    #[serde(default)]
+    pub quotas: Vec<Quota>,
 }
 
 impl Problem {
-    /// Whether every id points somewhere and no fixed cost or price of a route is negative: to be asked of a problem that was read from outside before it is solved.
+    /// Whether every id points somewhere, and no fixed cost, price of a route, rebate or quota is negative: to be asked of a
+    /// problem that was read from outside before it is solved.
     ///
     /// # Errors
     /// Names the first object of which that is not so.
@@ -589,7 +620,24 @@ impl Problem {
             pool.limits.iter().try_for_each(|(id, _)| resource(&of, *id))?;
         }
         for of_type in &self.types {
-            amounts(&format!("type {}", of_type.name), &of_type.capacity.plus(&of_type.allocatable))?;
+            let of = format!("type {}", of_type.name);
+            amounts(&of, &of_type.capacity.plus(&of_type.allocatable))?;
+            for offering in &of_type.offerings {
+                if offering.rebate < Price::ZERO {
+                    return Err(format!("{of}: a rebate is below zero"));
+                }
+                for (at, (id, units)) in offering.draws.iter().enumerate() {
+                    if id.index() >= self.quotas.len() {
+                        return Err(format!("{of}: no quota {}", id.0));
+                    }
+                    if *units <= 0 || offering.draws[..at].iter().any(|(other, _)| other == id) {
+                        return Err(format!("{of}: draws on a quota are above zero, and on each one once"));
+                    }
+                }
+            }
+        }
+        if let Some(quota) = self.quotas.iter().find(|quota| quota.units < 0) {
+            return Err(format!("quota {}: its units are below zero", quota.name));
         }
         self.specs.iter().enumerate().try_for_each(|(at, s)| {
             if s.route.is_some_and(|route| route.price < Price::ZERO) {

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use fixedbitset::FixedBitSet;
 
-use crate::bound::{Part, Relaxation, farley_bound, resource_bound};
+use crate::bound::{Part, Relaxation, farley_bound, resource_bound, resource_prices};
 use crate::host_rule::HostState;
 use crate::memory::{Memory, Recalled};
 use crate::model::Model;
 use crate::pack::columns::Columns;
 use crate::pack::construct::{Thrift, construct, correct, first_values};
+use crate::pack::cover::cover;
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
 use crate::pack::improve::{classes, downsize, load, plug, repack_worst};
@@ -115,15 +116,17 @@ impl<'a> Search<'a> {
         let first = self.allowed(0, None);
         let start = self.useful(&first);
         let useful_kinds = start.len();
-        let values = first_values(self.model, self.stock, &start);
+        let values = first_values(self.model, self.stock, &start, &self.budget);
         progress(stage::FILLING, 0, self.model.problem.nodes.len() as u64);
         let mut left = std::mem::take(&mut self.incumbent.left);
         self.placed = fill_existing(self.model, self.stock, &mut left, &values, &mut self.filler);
         progress(stage::BOUNDING, 0, 1);
         let all = hopeless(self.stock, &left, &self.stages);
         let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
-        self.bound = relaxed.round_up(self.model, resource_bound(self.model, &relaxed));
+        let prices = resource_prices(self.model, &relaxed);
+        self.bound = relaxed.round_up(self.model, prices.bound);
         self.relaxed = Some(relaxed);
+        self.budget.value(self.model, &prices.tolls());
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
@@ -131,7 +134,7 @@ impl<'a> Search<'a> {
         route::settle(self.stock, &mut self.incumbent);
         let misplaced =
             |this: &Self| this.incumbent.left != hopeless(this.stock, &this.incumbent.left, &this.stages);
-        if whole.binds() && misplaced(&self) {
+        if whole.binds(self.model) && misplaced(&self) {
             self.budget = whole.clone();
             self.incumbent = Incumbent { left: left.clone(), ..Incumbent::default() };
             self.by_priority(progress);
@@ -182,7 +185,7 @@ impl<'a> Search<'a> {
                 self.settling = round + 1 == rounds;
                 let allowed = self.allowed(round, Some(priority));
                 let useful = self.useful(&allowed);
-                let values = first_values(self.model, self.stock, &useful);
+                let values = first_values(self.model, self.stock, &useful, &self.budget);
                 self.top_up(&allowed);
                 self.stage(&allowed, &useful, values, &mut *progress);
             }
@@ -240,7 +243,7 @@ impl<'a> Search<'a> {
         if wanted.iter().all(|n| *n == 0) || useful.is_empty() {
             return;
         }
-        let thin = thinned(self.model, useful);
+        let thin = thinned(self.model, useful, &self.budget);
         let menu = Menu { whole: useful, thin: thin.as_deref().unwrap_or(useful) };
         let mut best: Option<(Incumbent, Budget)> = None;
         let Recalled { columns: known, values: worth } = self.memory.recall(self.model, self.stock, useful);
@@ -265,7 +268,7 @@ impl<'a> Search<'a> {
             let begun = Incumbent { left: wanted.clone(), ..Incumbent::default() };
             let budget = self.budget.clone();
             let found = self.complete(begun, budget, menu, &values, thrift);
-            correct(self.model, self.stock, &found.0, &mut values);
+            correct(self.model, self.stock, &found.0, &self.budget, &mut values);
             route::cap(self.stock, &mut values);
             columns.learn(self.stock, &found.0);
             self.keep(&mut best, found);
@@ -332,23 +335,27 @@ impl<'a> Search<'a> {
             }
             let mut tell = |stage| progress(stage, u64::from(number), u64::from(ROUNDS));
             tell(stage::MASTER);
-            let Some(prices) = columns.solve(self.model, self.stock, &demand) else { return };
-            *values = prices;
+            let Some(prices) = columns.solve(self.model, self.stock, &demand, &self.budget) else { return };
+            *values = prices.lots;
+            let tolls = prices.quotas;
+            self.budget.value(self.model, &tolls);
             tell(stage::PRICING);
-            let mut more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
+            let budget = &self.budget;
+            let mut more =
+                columns.price(self.model, self.stock, offer, wanted, values, budget, &mut self.filler);
             if !more && offer.len() < menu.whole.len() {
                 // What a thinned menu had to teach is learnt.
                 offer = menu.whole;
-                more = columns.price(self.model, self.stock, offer, wanted, values, &mut self.filler);
+                more = columns.price(self.model, self.stock, offer, wanted, values, budget, &mut self.filler);
             }
             if more && number % ROUNDS_BETWEEN_ROUNDINGS != 0 && number != ROUNDS {
                 continue;
             }
             tell(stage::ROUNDING);
-            let round = |threshold| columns.round(self.model, self.stock, wanted, threshold);
+            let round = |threshold| columns.round(self.model, self.stock, wanted, &self.budget, threshold);
             let begun = THRESHOLDS.into_iter().map(round);
             #[cfg(feature = "highs")]
-            let begun = begun.chain(columns.cover(self.model, self.stock, wanted, &demand));
+            let begun = begun.chain(columns.cover(self.model, self.stock, wanted, &demand, &self.budget));
             for begun in begun.collect::<Vec<Incumbent>>() {
                 if let Some(budget) = self.budget.after(self.model, &begun) {
                     let found = self.complete(begun, budget, menu, values, Thrift::Money);
@@ -359,7 +366,7 @@ impl<'a> Search<'a> {
             // Prove what the prices are worth, and learn what greedy pricing missed.
             if !self.good_enough(best.as_ref()) {
                 tell(stage::PROVING);
-                if !self.prove(columns, values) && !more {
+                if !self.prove(columns, values, &tolls) && !more {
                     return;
                 }
             }
@@ -374,7 +381,7 @@ impl<'a> Search<'a> {
     }
 
     /// Raises the bound with the dual prices of items. Whether patterns were found that the columns lacked.
-    fn prove(&mut self, columns: &mut Columns, values: &[f64]) -> bool {
+    fn prove(&mut self, columns: &mut Columns, values: &[f64], tolls: &[f64]) -> bool {
         let Some(relaxed) = &self.relaxed else { return false };
         let of_class = self.by_class();
         let cheapest = |part: &Part| {
@@ -390,7 +397,7 @@ impl<'a> Search<'a> {
         };
         let prices: Vec<f64> =
             relaxed.parts.iter().map(cheapest).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
-        let proof = farley_bound(self.model, relaxed, &prices, self.bound);
+        let proof = farley_bound(self.model, relaxed, &prices, tolls, self.bound);
         self.filler.steps += proof.steps;
         self.bound = self.bound.max(relaxed.round_up(self.model, proof.bound));
         let mut new = false;
@@ -491,6 +498,7 @@ impl<'a> Search<'a> {
                 &mut self.filler,
             );
         }
+        cover(model, stock, menu.whole, &mut budget, &mut begun);
         (begun, budget)
     }
 

@@ -33,6 +33,8 @@ pub struct NewNode {
     pub chosen_labels: Vec<(String, String)>,
     /// Price of its instance.
     pub price: Price,
+    /// What of that need not be paid: [`Offering::rebate`].
+    pub rebate: Price,
     /// What it costs beside its instance: [`crate::NodePool::node_cost`].
     pub fixed_cost: Price,
     /// Pods, ascending.
@@ -157,6 +159,11 @@ pub enum Obstacle {
         /// What is in use, planned nodes included.
         used: i64,
     },
+    /// What would do draws on a quota that is spent.
+    Spent {
+        /// The quota's name.
+        quota: String,
+    },
     /// A topology rule (spread, affinity, anti-affinity) leaves no domain.
     Topology(String),
 }
@@ -192,14 +199,14 @@ pub struct Solution {
     pub routed: Vec<Routed>,
     /// Pods that fit nowhere, by pod.
     pub unplaced: Vec<Unplaced>,
-    /// What the new nodes and the routed pods cost, as weighed: prices of instances and routes, and fixed costs of nodes.
-    /// Without fixed costs this is the bill for instances and routes.
+    /// What the new nodes and the routed pods cost, as weighed: prices of instances less rebates, prices of routes, and fixed
+    /// costs of nodes. Without rebates and fixed costs this is the bill for instances and routes.
     pub cost: Price,
     /// No set of new nodes and routes that holds the same pods costs less, weighed likewise, whether or not it honours
     /// preferences.
     pub bound: Price,
-    /// No set of new nodes that holds the same pods has a lower bill for its instances alone. Without fixed costs this
-    /// is `bound`; with them it is found with quick effort, and not what the plan aimed for.
+    /// No set of new nodes that holds the same pods has a lower bill for its instances alone, at their prices. Without
+    /// rebates and fixed costs this is `bound`; with them it is found with quick effort, and not what the plan aimed for.
     pub instance_bound: Price,
     /// What a plan costs, weighed likewise, that holds the same pods and routes none, found with quick effort; `None` where
     /// that leaves other pods over, or none is routed.
@@ -260,7 +267,7 @@ impl Solution {
         distance(self.cost, self.kept_bound())
     }
 
-    /// What the instances of the new nodes and the routed pods cost, fixed costs aside: the sum of their prices.
+    /// What the instances of the new nodes and the routed pods cost, rebates and fixed costs aside: the sum of their prices.
     pub fn instance_cost(&self) -> Price {
         self.new_nodes.iter().map(|node| node.price).chain([self.route_cost()]).sum()
     }
@@ -268,6 +275,11 @@ impl Solution {
     /// What the routed pods cost.
     pub fn route_cost(&self) -> Price {
         self.routed.iter().map(|routed| routed.price).sum()
+    }
+
+    /// What of the instances' prices need not be paid.
+    pub fn rebate(&self) -> Price {
+        self.new_nodes.iter().map(|node| node.rebate).sum()
     }
 
     /// What the new nodes cost beside their instances.

@@ -153,7 +153,7 @@ fn instead(problem: &Problem, plan: &Solution, story: &NodeStory, cheaper: &Chea
     new.offering = cheaper.offering? as usize;
     new.price = new.offering(problem).price;
     new.alternatives = Arc::default();
-    other.cost = other.instance_cost() + other.fixed_cost();
+    other.cost = other.instance_cost() - other.rebate() + other.fixed_cost();
     (other.bound, other.instance_bound) = (Price::ZERO, Price::ZERO);
     Some(other)
 }
@@ -185,8 +185,11 @@ fn alone(
     let pods = node.pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
     bare.pods = pods;
     node.pods = (0..bare.pods.len()).map(PodId::of).collect();
-    let solution =
-        Solution { cost: node.price + node.fixed_cost, new_nodes: vec![node], ..Solution::default() };
+    let solution = Solution {
+        cost: node.price - node.rebate + node.fixed_cost,
+        new_nodes: vec![node],
+        ..Solution::default()
+    };
     (bare, solution)
 }
 
@@ -254,7 +257,7 @@ proptest! {
         let parts = parts.chain([prices.routes]);
         let (sum, count) = (parts.clone().sum::<Price>(), parts.count() as u64);
         prop_assert!(sum.micros().abs_diff(prices.gross.micros()) <= count, "{:?}", prices);
-        let net = (prices.gross - prices.existing).max(Price::ZERO);
+        let net = (prices.gross - prices.existing - prices.quotas).max(Price::ZERO);
         prop_assert!(net.micros().abs_diff(prices.bound.micros()) <= 2, "{:?}", prices);
         prop_assert!(prices.bound <= plan.cost, "{:?} of {:?}", prices, plan);
     }

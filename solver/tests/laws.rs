@@ -50,6 +50,11 @@ fn shuffled(problem: &Problem) -> Problem {
     }
     other.pools.reverse();
     other.daemons.reverse();
+    other.quotas.reverse();
+    let last = other.quotas.len() as u32;
+    for (quota, _) in other.types.iter_mut().flat_map(|t| &mut t.offerings).flat_map(|o| &mut o.draws) {
+        quota.0 = last - 1 - quota.0;
+    }
     for pool in &mut other.pools {
         pool.requirements.reverse();
     }
@@ -79,6 +84,7 @@ proptest! {
         let mut dear = problem.clone();
         for offering in dear.types.iter_mut().flat_map(|t| &mut t.offerings) {
             offering.price = offering.price * 4;
+            offering.rebate = offering.rebate * 4;
         }
         for pool in &mut dear.pools {
             pool.node_cost = pool.node_cost * 4;
@@ -100,12 +106,13 @@ proptest! {
         for (at, node) in plan.new_nodes.iter().enumerate() {
             for alternative in node.alternatives.iter() {
                 let mut other = plan.clone();
-                let price = alternative.offering(&problem).price;
+                let (price, due) = (alternative.offering(&problem).price, alternative.offering(&problem).due());
+                // The others' own alternatives may draw on what this one takes.
+                other.new_nodes.iter_mut().for_each(|node| node.alternatives = Arc::default());
                 let new = &mut other.new_nodes[at];
                 (new.instance_type, new.offering) = (alternative.instance_type, alternative.offering as usize);
-                new.alternatives = Arc::default();
-                new.price = price;
-                other.cost = other.instance_cost() + other.fixed_cost();
+                (new.price, new.rebate) = (price, price - due);
+                other.cost = other.instance_cost() - other.rebate() + other.fixed_cost();
                 // Only bounds are checked against what is left of the bill.
                 other.instance_bound = Price::ZERO;
                 let broken = verify(&problem, &other);
@@ -202,6 +209,16 @@ fn the_generator_reaches_every_rule() {
                 .flat_map(|n| &n.pods)
                 .any(|p| problem.specs[problem.pods[p.index()].spec.index()].route.is_some()),
         );
+        let drawn = |n: &stowage_solver::NewNode| !n.offering(&problem).draws.is_empty();
+        note(
+            "quotas spent on some nodes and not on others",
+            solution.new_nodes.iter().any(drawn) && !solution.new_nodes.iter().all(drawn),
+        );
+        note(
+            "nodes of reserved capacity",
+            solution.new_nodes.iter().any(|n| n.offering(&problem).capacity_type == "reserved"),
+        );
+        note("nothing to pay", !solution.new_nodes.is_empty() && solution.cost == Price::ZERO);
         note("fixed costs paid", solution.fixed_cost() > Price::ZERO);
         note(
             "existing nodes filled and new ones bought",
@@ -262,6 +279,9 @@ fn the_generator_reaches_every_rule() {
         "fixed costs paid",
         "chosen labels",
         "limits bind",
+        "quotas spent on some nodes and not on others",
+        "nodes of reserved capacity",
+        "nothing to pay",
         "topology binds",
         "diversity bought",
         "alternatives in other zones",

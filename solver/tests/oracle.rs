@@ -29,7 +29,7 @@ impl Place {
     fn cost(&self) -> Price {
         match self {
             Self::Existing(_) => Price::ZERO,
-            Self::New(node) => node.price + node.fixed_cost,
+            Self::New(node) => node.price - node.rebate + node.fixed_cost,
             Self::Route(price) => *price,
         }
     }
@@ -124,6 +124,7 @@ fn kinds(problem: &Problem) -> Vec<NewNode> {
                         offering,
                         chosen_labels,
                         price: offered.price,
+                        rebate: offered.price - offered.due(),
                         fixed_cost: pool.node_cost,
                         pods: Vec::new(),
                         daemons: (0..daemons).map(DaemonId::of).collect(),
@@ -146,10 +147,12 @@ fn tiny(mut draft: Draft) -> World {
         app.count = app.count.clamp(1, 2 - at.min(1));
         app.target %= 3;
     }
+    let quotas = std::mem::take(&mut draft.quotas);
     let mut world = draft.world(false);
     for of_type in &mut world.0.types {
         of_type.offerings.truncate(2);
     }
+    world.quotas(quotas);
     for pool in &mut world.0.pools {
         // Weights are a preference between pools that the oracle, which only counts money, does not have.
         pool.weight = 0;
@@ -178,6 +181,8 @@ fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
         if solution.instance_bound != solution.bound {
             let mut bare = problem.clone();
             bare.pools.iter_mut().for_each(|pool| pool.node_cost = Price::ZERO);
+            let offerings = bare.types.iter_mut().flat_map(|of_type| &mut of_type.offerings);
+            offerings.for_each(|offering| offering.rebate = Price::ZERO);
             let least = cheapest(&bare, &held).unwrap();
             let bound = solution.instance_bound;
             assert!(bound <= least, "bound {bound} of the instances' bill above {least}:\n{problem:#?}");

@@ -252,6 +252,7 @@ impl<'p> Packing<'p> {
                         offering: kind.offering,
                         chosen_labels: self.market.chosen[kind.pool.index()].clone(),
                         price: kind.price,
+                        rebate: Price::ZERO,
                         fixed_cost: Price::ZERO,
                         pods: bin.pods,
                         daemons: kind.daemons.clone(),

@@ -97,6 +97,8 @@ struct Shadow<'a> {
     existing_nodes: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     fargate: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commitments: Option<f64>,
     resources: Vec<Priced<'a>>,
     host_rules: Vec<HostRule>,
 }
@@ -361,6 +363,7 @@ fn shadow<'a>(told: &'a Told<'a>, prices: &'a Prices) -> Shadow<'a> {
         all_pods: prices.gross.dollars(),
         existing_nodes: prices.existing.dollars(),
         fargate: (prices.routes > Price::ZERO).then(|| prices.routes.dollars()),
+        commitments: (prices.quotas > Price::ZERO).then(|| prices.quotas.dollars()),
         resources: prices
             .resources
             .iter()

@@ -71,7 +71,7 @@ fn nodes(told: &Told<'_>, stories: &[NodeStory], look: &Look, out: &mut String) 
     let like = |story: &NodeStory| &told.answer.solution.new_nodes[story.nodes[0] as usize];
     let cost = |story: &NodeStory| {
         let node = like(story);
-        (node.price + node.fixed_cost) * story.nodes.len() as u32
+        (node.price - node.rebate + node.fixed_cost) * story.nodes.len() as u32
     };
     let mut order: Vec<&NodeStory> = stories.iter().collect();
     order.sort_by(|a, b| cost(b).cmp(&cost(a)).then(a.nodes.cmp(&b.nodes)));
@@ -202,6 +202,9 @@ fn prices(told: &Told<'_>, prices: &Prices, look: &Look, out: &mut String) {
     }
     if prices.existing > Price::ZERO {
         line = format!("{line}, after {} for room on existing nodes", hourly(prices.existing));
+    }
+    if prices.quotas > Price::ZERO {
+        line = format!("{line}, after {} for what is paid for already", hourly(prices.quotas));
     }
     if !free.is_empty() {
         line = format!("{line}; there is more than enough of {}", free.join(", "));

@@ -91,6 +91,7 @@ pub(super) fn hurdle_sort(sort: HurdleSort) -> &'static str {
         HurdleSort::Room(_) => "room",
         HurdleSort::Domain => "domain",
         HurdleSort::Limit => "limit",
+        HurdleSort::Spent => "spent",
         HurdleSort::Weight => "weight",
         HurdleSort::NotSold => "not-sold",
         HurdleSort::Nothing => "none",
@@ -107,6 +108,7 @@ pub(super) fn hurdle_count(problem: &Problem, sort: HurdleSort) -> String {
         HurdleSort::Room(resource) => format!("lack {}", resource_name(problem, resource)),
         HurdleSort::Domain => "are in another domain".to_owned(),
         HurdleSort::Limit => "are over a limit".to_owned(),
+        HurdleSort::Spent => "draw on commitments that are spent".to_owned(),
         HurdleSort::Weight => "are of a lighter NodePool".to_owned(),
         HurdleSort::NotSold => "are not sold there".to_owned(),
         HurdleSort::Nothing => "would do".to_owned(),
@@ -149,6 +151,7 @@ pub(super) fn hurdle(problem: &Problem, cheaper: &Cheaper) -> String {
             let what = resource.map_or("nodes", |r| resource_name(problem, r));
             format!("the limit on {what} of NodePool {} leaves no room", pool_name(problem, cheaper.pool))
         }
+        Hurdle::Spent { quota } => format!("{quota} is spent"),
         Hurdle::Weight { weight, own } => {
             format!("NodePool {} has weight {weight}, this one {own}", pool_name(problem, cheaper.pool))
         }

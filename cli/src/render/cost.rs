@@ -28,12 +28,18 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
         _ => ("this plan (estimated)", "lower bound at these prices"),
     };
     let fixed = solution.fixed_cost();
-    if fixed > Price::ZERO {
+    let rebate = solution.rebate();
+    if fixed > Price::ZERO || rebate > Price::ZERO {
         grid.row(bill(
             if solution.routed.is_empty() { "instances" } else { "instances and Fargate" },
             solution.instance_cost(),
             Style::Plain,
         ));
+    }
+    if rebate > Price::ZERO {
+        grid.row(bill("paid for already", Price::ZERO - rebate, Style::Plain));
+    }
+    if fixed > Price::ZERO {
         grid.row(bill("fixed costs of nodes", fixed, Style::Plain));
     }
     grid.row(bill(plan, solution.cost, Style::Bold));
@@ -58,6 +64,11 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) {
         }
     };
     text::wrap(out, &verdict, look.width, "  ", "  ");
+    if rebate > Price::ZERO {
+        let unit =
+            "commitments cost what they cost, used or not: plan, bound and gap are what is paid on top";
+        text::wrap(out, unit, look.width, "  ", "  ");
+    }
     if fixed > Price::ZERO {
         let unit = "plan, bound and gap are with the fixed costs; the table above is without";
         text::wrap(out, unit, look.width, "  ", "  ");

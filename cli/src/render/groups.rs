@@ -79,6 +79,12 @@ pub(super) fn render(answer: &Answer, look: &Look, out: &mut String) -> Form {
     form
 }
 
+/// The capacity type of a node, and what it is bought with where that is a commitment or a reservation.
+fn capacity(answer: &Answer, node: &NewNode) -> String {
+    let capacity_type = &answer.offering(node).capacity_type;
+    answer.drawn(node).map_or_else(|| capacity_type.clone(), |name| format!("{capacity_type} ({name})"))
+}
+
 /// What all zone names begin with, up to their last dash and the digits after it: `us-east-1` of `us-east-1a`. What is
 /// left of each must tell them apart, so it is nothing where that differs.
 fn common_region<'a>(answer: &'a Answer, groups: &[Group<'_>]) -> &'a str {
@@ -119,9 +125,10 @@ fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Lay
     let mut last = None;
     for group in groups {
         let (pool, offering) = (answer.pool(group.like), answer.offering(group.like));
-        let heading = (&pool.name, &offering.capacity_type);
-        if !layout.wide && last != Some(heading) {
-            let mut text = format!("NodePool {}, {}", pool.name, offering.capacity_type);
+        let capacity = capacity(answer, group.like);
+        let heading = (&pool.name, capacity.clone());
+        if !layout.wide && last.as_ref() != Some(&heading) {
+            let mut text = format!("NodePool {}, {capacity}", pool.name);
             if !layout.zone_prefix.is_empty() {
                 text = format!("{text}, {}", layout.zone_prefix);
             }
@@ -135,7 +142,7 @@ fn table(answer: &Answer, groups: &[Group<'_>], measured: &Measured, layout: Lay
         row.push(Cell::new(&answer.instance_type(group.like).name, Style::Bold));
         row.push(offering.zone.strip_prefix(layout.zone_prefix).unwrap_or(&offering.zone).into());
         if layout.wide {
-            row.push(offering.capacity_type.as_str().into());
+            row.push(capacity.as_str().into());
         }
         // A price that is an estimate is marked wherever it is shown.
         let mark = if offering.estimated { "~" } else { "" };

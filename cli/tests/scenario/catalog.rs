@@ -29,6 +29,9 @@ pub(super) struct Type {
     price: Option<f64>,
     /// Dollars an hour on spot; not sold on spot without.
     spot: Option<f64>,
+    /// Capacity that is reserved.
+    #[serde(default)]
+    reserved: Vec<Reserved>,
     /// On-demand prices that differ, by zone.
     #[serde(default)]
     price_in: BTreeMap<String, f64>,
@@ -40,6 +43,17 @@ pub(super) struct Type {
     /// Anything else that catalogue files know, as it is.
     #[serde(default)]
     more: Map<String, Value>,
+}
+
+/// A capacity reservation: so many nodes in a zone.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reserved {
+    id: String,
+    zone: String,
+    nodes: u32,
+    #[serde(default)]
+    price: f64,
 }
 
 const fn most_pods() -> u32 {
@@ -72,11 +86,23 @@ fn one(of: &Type) -> Value {
         ("ephemeral-storage".to_owned(), json!("100Gi")),
     ]);
     resources.extend(of.resources.clone());
+    let is_in = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
     let mut offerings = Vec::new();
+    for held in &of.reserved {
+        offerings.push(json!({
+            "Price": held.price,
+            "Available": true,
+            "ReservationCapacity": held.nodes,
+            "Requirements": [
+                is_in("karpenter.sh/capacity-type", "reserved"),
+                is_in("karpenter.k8s.aws/capacity-reservation-id", &held.id),
+                is_in("topology.kubernetes.io/zone", &held.zone),
+            ],
+        }));
+    }
     for (capacity_type, price) in [("on-demand", of.price), ("spot", of.spot)] {
         for zone in price.map_or(&[][..], |_| of.zones.as_slice()) {
             let own = of.price_in.get(zone).copied().filter(|_| capacity_type == "on-demand");
-            let is_in = |key: &str, value: &str| json!({"key": key, "operator": "In", "values": [value]});
             offerings.push(json!({
                 "Price": own.or(price),
                 "Available": !of.unavailable.contains(zone),

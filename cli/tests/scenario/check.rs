@@ -93,6 +93,11 @@ impl<'p> Check<'p> {
         self.equal("new nodes by zone", &by(|n| &n.zone), expect.zones.as_ref());
         self.equal("new nodes by type", &by(|n| &n.instance_type), expect.types.as_ref());
         self.equal("new nodes by pool", &by(|n| &n.node_pool), expect.pools.as_ref());
+        let mut drawn = BTreeMap::<String, usize>::new();
+        for name in plan.new_nodes.iter().filter_map(|n| n.commitment.as_ref()) {
+            *drawn.entry(name.clone()).or_default() += 1;
+        }
+        self.equal("new nodes by commitment", &drawn, expect.commitments.as_ref());
         self.equal("new nodes by capacity type", &by(|n| &n.capacity_type), expect.capacity_types.as_ref());
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Expect {
     pub(super) types: Option<BTreeMap<String, usize>>,
     pub(super) pools: Option<BTreeMap<String, usize>>,
     pub(super) capacity_types: Option<BTreeMap<String, usize>>,
+    /// New nodes by the commitment or capacity reservation that they are bought with, if any.
+    pub(super) commitments: Option<BTreeMap<String, usize>>,
     /// Where pods are.
     pub(super) on: BTreeMap<Pattern, On>,
     /// Groups of pods that share a node; no two of which do; and the same of zones.

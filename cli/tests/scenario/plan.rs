@@ -43,6 +43,7 @@ pub(super) struct NewNode {
     pub(super) instance_type: String,
     pub(super) zone: String,
     pub(super) capacity_type: String,
+    pub(super) commitment: Option<String>,
     pub(super) price: f64,
     pub(super) alternatives: Vec<String>,
     #[serde(default)]

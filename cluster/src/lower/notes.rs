@@ -105,16 +105,6 @@ impl Notes {
         }
     }
 
-    /// Offerings of which there are only so many.
-    pub(super) fn of_limited(&mut self, catalog: &Catalog) {
-        let limited = |of: &&stowage_pricing::InstanceType| {
-            of.offerings.iter().any(|o| o.available && o.limit.is_some())
-        };
-        for of in catalog.types.iter().filter(limited) {
-            self.not_honoured(Rule::LimitedOfferings, || of.name.clone());
-        }
-    }
-
     /// All notes, in the order to show them.
     pub(super) fn finish(mut self) -> Vec<Note> {
         let rules = self.rules.into_iter();

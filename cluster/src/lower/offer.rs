@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use stowage_api::{Quantity, well_known};
 use stowage_pricing::InstanceType;
-use stowage_solver::{self as solver, Labels, NodePool, Price, Requirement};
+use stowage_solver::{self as solver, Labels, NodePool, Price, QuotaId, Requirement};
 
 use super::device::Devices;
 use super::labels;
+use super::quota::Quotas;
 use super::resource::ResourceIds;
 use super::view::Views;
 use super::world::World;
+
+/// Operating system that commitments are for.
+const LINUX: &str = "linux";
 
 /// Lowers the types that can be bought: those of each view, one after the other. With each, all that pods may use of it.
 ///
@@ -22,6 +26,7 @@ pub(super) fn types(
     devices: &Devices,
     world: &World<'_>,
     pools: &[NodePool],
+    quotas: &mut Quotas,
 ) -> (Vec<solver::InstanceType>, Vec<BTreeMap<String, Quantity>>) {
     let of_pools = pools.iter().flat_map(|p| &p.requirements).filter(|r| r.key == well_known::OS);
     let stated: Vec<&Requirement> = world.systems.iter().chain(of_pools).collect();
@@ -34,7 +39,7 @@ pub(super) fn types(
     for (catalog, own) in views.each() {
         for of in &catalog.types {
             let allocatable = of.allocatable();
-            types.push(one(of, &own, &allocatable, resources, devices, &offered));
+            types.push(one(of, &own, &allocatable, resources, devices, &offered, quotas));
             all.push(allocatable);
         }
     }
@@ -48,6 +53,7 @@ fn one(
     resources: &ResourceIds<'_>,
     devices: &Devices,
     offered: &impl Fn(&[String], usize) -> bool,
+    quotas: &mut Quotas,
 ) -> solver::InstanceType {
     let mut labels: Labels = from.labels.clone();
     labels.extend(own.clone());
@@ -60,28 +66,43 @@ fn one(
     labels::add_aliases(&mut labels);
 
     let mut offerings = Vec::with_capacity(from.offerings.len());
-    // The solver buys as many of an offering as it likes, so what there is only so many of is not offered yet.
-    for offering in from.offerings.iter().filter(|o| o.available && o.limit.is_none()) {
+    for offering in from.offerings.iter().filter(|o| o.available && o.limit != Some(0)) {
         // A price that is none is refused when a catalogue is read.
         let Some(price) = Price::from_dollars(offering.price) else { continue };
         let mut own: Labels = offering.labels();
         labels::add_aliases(&mut own);
+        let limited: Vec<(QuotaId, i64)> = quotas.limited(from, offering).into_iter().collect();
+        let covering = quotas.covering(from, offering);
         let sold = |own: Labels| solver::Offering {
             zone: offering.zone().to_owned(),
             capacity_type: offering.capacity_type().to_owned(),
             labels: own,
             price,
             estimated: offering.estimated,
+            rebate: Price::ZERO,
+            draws: limited.clone(),
+        };
+        let mut sell = |own: Labels, system: &str| {
+            let sold = sold(own);
+            // What commitments are for costs nothing more.
+            let covering = covering.iter().filter(|_| system == LINUX);
+            let covered = covering.map(|draw| solver::Offering {
+                rebate: sold.price,
+                draws: vec![*draw],
+                ..sold.clone()
+            });
+            offerings.extend(covered.collect::<Vec<_>>());
+            offerings.push(sold);
         };
         if systems.len() < 2 {
-            offerings.push(sold(own));
+            sell(own, systems.first().map_or(LINUX, String::as_str));
             continue;
         }
         for (_, system) in systems.iter().enumerate().filter(|(at, _)| offered(systems, *at)) {
             let mut own = own.clone();
             own.insert(well_known::OS.to_owned(), system.clone());
             labels::add_aliases(&mut own);
-            offerings.push(sold(own));
+            sell(own, system);
         }
     }
     solver::InstanceType {

@@ -8,8 +8,10 @@
 //! Where classes differ, each has types of its own, told apart by the label that Karpenter gives a node for its class, which
 //! pools then require. So a type may be there several times, each with what nodes of that class have of it.
 //!
+//! `NodeOverlays` then change what is seen; where they do so for some pools of a class only, those have a view of their own.
+//!
 //! # Invariants
-//! - Where all classes are alike there is one view, and types have no label more.
+//! - Where all classes are alike, and no overlay is about single pools, there is one view, and types have no label more.
 //! - A class that is not in the snapshot, or says nothing, leaves the catalogue as it is.
 
 use std::borrow::Cow;
@@ -20,6 +22,7 @@ use stowage_pricing::{Catalog, Error, NodeConfig};
 use stowage_solver::{self as solver, Labels, Operator, Requirement};
 
 use super::notes::Notes;
+use super::overlay;
 use crate::note::Note;
 use crate::snapshot::Snapshot;
 
@@ -27,6 +30,8 @@ use crate::snapshot::Snapshot;
 struct View<'c> {
     /// The class, by name; empty for `NodePools` that name none.
     class: String,
+    /// The `NodePools` that it is for, where `NodeOverlays` make others of the class see something else.
+    only: Option<Vec<String>>,
     catalog: Cow<'c, Catalog>,
 }
 
@@ -40,7 +45,14 @@ struct Setup {
 }
 
 /// All views of a catalogue.
-pub(super) struct Views<'c>(Vec<View<'c>>);
+pub(super) struct Views<'c> {
+    all: Vec<View<'c>>,
+    /// Whether classes differ.
+    of_classes: bool,
+}
+
+/// Tells types apart that `NodeOverlays` change for some `NodePools` of a class.
+const OVERLAID: &str = "stowage.dev/overlaid";
 
 impl<'c> Views<'c> {
     /// The views that `pools` have of a catalogue.
@@ -66,42 +78,71 @@ impl<'c> Views<'c> {
         let mut views = Vec::with_capacity(setups.len());
         for (name, setup) in setups {
             let catalog = setup.view(name, catalog, &base, notes)?;
-            views.push(View { class: name.to_owned(), catalog });
+            views.push(View { class: name.to_owned(), only: None, catalog });
         }
-        Ok(Self(views))
+        let mut this = Self { of_classes: views.len() > 1, all: views };
+        this.overlay(snapshot, catalog, pools, notes);
+        Ok(this)
+    }
+
+    /// Puts the overlays of a snapshot in.
+    fn overlay(&mut self, snapshot: &Snapshot, catalog: &Catalog, pools: &[&NodePool], notes: &mut Notes) {
+        let overlays = overlay::applicable(snapshot, catalog, pools, notes);
+        if overlays.is_empty() {
+            return;
+        }
+        for view in std::mem::take(&mut self.all) {
+            let own = |pool: &&&NodePool| !self.of_classes || class_of(pool) == view.class;
+            let own: Vec<&NodePool> = pools.iter().filter(own).copied().collect();
+            let seen = overlay::seen(&overlays, &view.catalog, &own);
+            let differ = seen.len() > 1;
+            for (types, pools) in seen {
+                let catalog = types.map_or_else(|| view.catalog.clone(), Cow::Owned);
+                let only = differ.then_some(pools);
+                self.all.push(View { class: view.class.clone(), only, catalog });
+            }
+        }
     }
 
     /// What each view has on sale, each with the labels that tell its types from those of other views.
     pub(super) fn each(&self) -> impl Iterator<Item = (&Catalog, Labels)> {
-        self.0.iter().map(|view| {
-            let label = self.differ().then(|| (well_known::EC2_NODE_CLASS.to_owned(), view.class.clone()));
-            (view.catalog.as_ref(), label.into_iter().collect())
+        self.all.iter().enumerate().map(|(at, view)| {
+            let class = self.of_classes.then(|| (well_known::EC2_NODE_CLASS.to_owned(), view.class.clone()));
+            let overlaid = view.only.as_ref().map(|_| (OVERLAID.to_owned(), at.to_string()));
+            (view.catalog.as_ref(), class.into_iter().chain(overlaid).collect())
         })
     }
 
     /// The catalogue of every view.
     pub(super) fn catalogs(&self) -> impl Iterator<Item = &Catalog> + Clone {
-        self.0.iter().map(|view| view.catalog.as_ref())
+        self.all.iter().map(|view| view.catalog.as_ref())
     }
 
     /// The catalogue as a pool sees it.
     pub(super) fn seen_by(&self, pool: &NodePool) -> &Catalog {
-        let own = self.0.iter().find(|view| view.class == class_of(pool));
-        own.unwrap_or(&self.0[0]).catalog.as_ref()
+        self.all[self.place_of(pool)].catalog.as_ref()
     }
 
-    fn differ(&self) -> bool {
-        self.0.len() > 1
+    fn place_of(&self, pool: &NodePool) -> usize {
+        let own = |view: &View<'_>| {
+            let named = |only: &Vec<String>| only.contains(&pool.metadata.name);
+            (!self.of_classes || view.class == class_of(pool)) && view.only.as_ref().is_none_or(named)
+        };
+        self.all.iter().position(own).unwrap_or(0)
     }
 
     /// Lets each pool buy what it sees, and nothing else.
     pub(super) fn keep_apart(&self, pools: &[&NodePool], lowered: &mut [solver::NodePool]) {
-        if !self.differ() {
-            return;
-        }
         for (pool, lowered) in pools.iter().zip(lowered) {
-            let op = Operator::In(vec![class_of(pool).to_owned()]);
-            lowered.requirements.push(Requirement { key: well_known::EC2_NODE_CLASS.to_owned(), op });
+            if self.of_classes {
+                let op = Operator::In(vec![class_of(pool).to_owned()]);
+                lowered.requirements.push(Requirement { key: well_known::EC2_NODE_CLASS.to_owned(), op });
+            }
+            let at = self.place_of(pool);
+            if self.all[at].only.is_some() {
+                let op = Operator::In(vec![at.to_string()]);
+                lowered.requirements.push(Requirement { key: OVERLAID.to_owned(), op });
+            }
         }
     }
 }

@@ -7,6 +7,9 @@
 //! integers; the most that a pattern is worth comes from [`super::knapsack`], proven. Existing nodes cost nothing, so the
 //! most that pods on them can be worth is taken off.
 //!
+//! Kinds that draw on quotas count as if a toll was paid on each unit, in both θ and price, and all that tolls could come to
+//! is taken off: `Σ count · y / θ − Σ units · toll`.
+//!
 //! A pattern found to be worth more than its kind costs is a column that greedy pricing missed, and goes back to it.
 
 use std::collections::HashMap;
@@ -38,9 +41,19 @@ pub(crate) struct Proof {
     pub(crate) steps: u64,
 }
 
-/// The bound that prices of the parts, `values` (micro-dollars an hour) give; of interest only above `known`.
-pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f64], known: i64) -> Proof {
+/// The bound that prices of the parts and of units of quotas, `values` and `tolls` (micro-dollars an hour), give; of interest
+/// only above `known`.
+pub(crate) fn farley_bound(
+    model: &Model<'_>,
+    relaxed: &Relaxation,
+    values: &[f64],
+    tolls: &[f64],
+    known: i64,
+) -> Proof {
     let mut proof = Proof { bound: 0, missed: Vec::new(), steps: 0 };
+    let tolls: Vec<i128> = tolls.iter().map(|toll| fixed(*toll)).collect();
+    let toll = |(quota, toll): (usize, &i128)| toll.saturating_mul(relaxed.units(model, quota).into());
+    let paid = tolls.iter().enumerate().map(toll).fold(0, i128::saturating_add);
     let parts = &relaxed.parts;
     // A route is a bin that holds one: worth no more than it costs, whatever the nodes say.
     let capped = |value: i128, part: &Part| part.route.map_or(value, |r| value.min(i128::from(r) * SCALE));
@@ -67,21 +80,30 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
         let part = |((y, p), share): ((&i128, &Part), &Option<i128>)| {
             scaled(*y, share.unwrap_or(SCALE).min(SCALE)) * i128::from(p.count)
         };
-        exact.iter().zip(parts).zip(shares).map(part).sum::<i128>() / SCALE <= i128::from(known)
+        let sum = exact.iter().zip(parts).zip(shares).map(part).sum::<i128>();
+        sum.saturating_sub(paid) / SCALE <= i128::from(known)
     };
     let mut limit = NODES;
     for open in &relaxed.kinds {
-        let price = i128::from(kind(model, open.kind).price) * SCALE;
+        let of = kind(model, open.kind);
+        let tolled =
+            of.draws.iter().map(|(quota, units)| tolls[*quota as usize].saturating_mul(i128::from(*units)));
+        let price = tolled.fold(i128::from(of.price) * SCALE, i128::saturating_add);
         let room = open.room.as_slice();
         let inside = things(&exact, &mut open.parts.iter().copied(), room);
         if inside.is_empty() {
             continue;
         }
-        if price <= 0 || price >= MOST {
-            // A free kind holds anything for nothing; one dearer than the arithmetic allows is left to the other bound.
+        if price >= MOST {
+            // One dearer than the arithmetic allows is left to the other bound.
             return proof;
         }
         let held: Vec<u32> = inside.iter().map(|t| t.part).collect();
+        if price <= 0 {
+            // A free kind holds anything for nothing.
+            held.iter().for_each(|part| shares[*part as usize] = Some(0));
+            continue;
+        }
         let alike = (kind(model, open.kind).shape, open.parts.as_slice());
         let target = price + price / NEGLIGIBLE;
         // Neighbours' prices of room often do, and save an LP.
@@ -125,6 +147,7 @@ pub(crate) fn farley_bound(model: &Model<'_>, relaxed: &Relaxation, values: &[f6
         let priced = lambdas.iter().map(|l| priced_bound(&inside, &room, l)).min();
         sum -= alone.min(priced.unwrap_or(alone));
     }
+    sum = sum.saturating_sub(paid);
     proof.bound = i64::try_from(sum.max(0) / SCALE).unwrap_or(i64::MAX);
     proof
 }

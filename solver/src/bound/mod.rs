@@ -140,8 +140,21 @@ impl Relaxation {
         Self { parts, kinds, allowed: of_rules }
     }
 
-    /// The least sum of prices that is not below `bound`: prices are whole numbers, often of cents.
+    /// Units of a quota that so many pods could use, one to a node: what is beyond that is worth nothing to anyone.
+    fn units(&self, model: &Model<'_>, quota: usize) -> i64 {
+        let draws = self.kinds.iter().flat_map(|open| &kind(model, open.kind).draws);
+        let most = draws.filter(|(q, _)| *q as usize == quota).map(|(_, units)| *units).max().unwrap_or(0);
+        let pods: i64 = self.parts.iter().map(|part| i64::from(part.count)).sum();
+        model.problem.quotas[quota].units.min(most.saturating_mul(pods)).max(0)
+    }
+
+    /// The least sum of prices that is not below `bound`: prices are whole numbers, often of cents. Where nodes take
+    /// several units of a quota, bills may cover part of a node, and are no such sums: then the bound stays as it is.
     pub(crate) fn round_up(&self, model: &Model<'_>, bound: i64) -> i64 {
+        let parted = |open: &Open| kind(model, open.kind).draws.iter().any(|(_, units)| *units > 1);
+        if self.kinds.iter().any(parted) {
+            return bound;
+        }
         let prices = self.kinds.iter().map(|open| kind(model, open.kind).price);
         let divisor =
             prices.chain(self.parts.iter().filter_map(|part| part.route)).fold(0, |known, price| {

@@ -5,17 +5,21 @@
 //! classes, such that no kind's room is worth more than the kind costs:
 //!
 //! ```text
-//! λ_g · room_k ≤ price_k          for every kind k of group g
-//! y_c = min λ_g · request_c       over the groups g that take class c, and at most its route's price
-//! bound = Σ count_c · y_c − Σ_nodes (the most that pods on that existing node can be worth)
+//! λ_g · room_k ≤ price_k + Σ_b units_kb · t_b      for every kind k of group g
+//! y_c = min λ_g · request_c                        over the groups g that take class c, and at most its route's price
+//! bound = Σ count_c · y_c − Σ_nodes (the most that pods on that existing node can be worth) − Σ_b units_b · t_b
 //! ```
+//!
+//! `t_b ≥ 0` is a toll on each unit of quota `b`: kinds that draw on it are let be worth more than they cost, and all that
+//! the quota could be worth so is taken off. For given λ the best toll of a quota is the least that makes the inequalities
+//! hold, and is worked out exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::worth;
-use super::{Open, Part, Relaxation, kind, takes};
+use super::{Open, Relaxation, kind, takes};
 use crate::model::{Model, copies};
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
@@ -45,6 +49,17 @@ pub(crate) struct ResourcePrices {
     pub(crate) of_routes: Vec<i128>,
     /// What pods on existing nodes are worth at most, likewise.
     pub(crate) existing: i128,
+    /// By quota: what a unit is worth, likewise.
+    pub(crate) of_quotas: Vec<i128>,
+    /// What all units of quotas are worth, likewise.
+    pub(crate) quotas: i128,
+}
+
+impl ResourcePrices {
+    /// By quota: what a unit is worth, in micro-dollars an hour.
+    pub(crate) fn tolls(&self) -> Vec<f64> {
+        self.of_quotas.iter().map(|toll| *toll as f64 / SCALE as f64).collect()
+    }
 }
 
 /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
@@ -59,15 +74,16 @@ pub(crate) fn resource_prices(model: &Model<'_>, relaxed: &Relaxation) -> Resour
     }
     let mut groups = groups(model, relaxed);
     let dims = model.kinds.dims.len() + relaxed.allowed.len();
-    if groups.len() * dims + relaxed.parts.len() > MAX_VARIABLES {
+    if groups.len() * dims + relaxed.parts.len() + model.problem.quotas.len() > MAX_VARIABLES {
         let kinds = relaxed.kinds.iter().collect();
         groups = vec![Group { kinds, parts: (0..relaxed.parts.len() as u32).collect() }];
     }
-    let Some(prices) = propose(model, &groups, &relaxed.parts, dims) else {
+    let Some((prices, tolls)) = propose(model, &groups, relaxed, dims) else {
         return ResourcePrices::default();
     };
     let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
-    total(model, &groups, &exact, relaxed)
+    let tolls = exact_tolls(model, &groups, &exact, &tolls);
+    total(model, &groups, &exact, tolls, relaxed)
 }
 
 /// Kinds grouped by the parts that they take. Groups that sell about the same, as zones do, become one with the parts and
@@ -115,11 +131,15 @@ fn alike(a: &[Ware<'_>], b: &[Ware<'_>]) -> bool {
     common as f64 >= ALIKE * (a.len() + b.len() - common) as f64
 }
 
-/// λ for each group and dimension, in micro-dollars for each base unit, from an LP; nearly feasible.
-fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize) -> Option<Vec<Vec<f64>>> {
+/// λ for each group and dimension, in micro-dollars for each base unit, and the toll of each quota for a unit.
+type Proposal = (Vec<Vec<f64>>, Vec<f64>);
+
+/// λ and tolls from an LP; nearly feasible.
+fn propose(model: &Model<'_>, groups: &[Group<'_>], relaxed: &Relaxation, dims: usize) -> Option<Proposal> {
     if groups.is_empty() {
-        return Some(Vec::new());
+        return Some((Vec::new(), vec![0.0; model.problem.quotas.len()]));
     }
+    let parts = &relaxed.parts;
     // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
     let unit: Vec<f64> = (0..dims)
         .map(|d| {
@@ -135,14 +155,26 @@ fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize)
     let lambda: Vec<Vec<_>> =
         groups.iter().map(|_| (0..dims).map(|_| vars.add(variable().min(0))).collect()).collect();
     let worth: Vec<_> = parts.iter().map(|_| vars.add(variable().min(0))).collect();
-    let objective: Expression = worth.iter().zip(parts).map(|(y, p)| *y * (f64::from(p.count) / pods)).sum();
+    let mut objective: Expression =
+        worth.iter().zip(parts).map(|(y, p)| *y * (f64::from(p.count) / pods)).sum();
+    // A toll is for the whole quota here, so that sizes of units do not matter.
+    let quotas: Vec<f64> = (0..model.problem.quotas.len()).map(|q| relaxed.units(model, q) as f64).collect();
+    let tolls: Vec<_> = quotas.iter().map(|_| vars.add(variable().min(0))).collect();
+    for toll in &tolls {
+        objective -= *toll * (1.0 / pods);
+    }
     let mut lp = vars.maximise(objective).using(clarabel);
     // Loose: what comes out is scaled to exactness anyway, and loses about as much as the tolerance.
     lp.settings().tol_gap_rel(TOLERANCE).tol_gap_abs(TOLERANCE).tol_feas(TOLERANCE);
     for (group, lambda) in groups.iter().zip(&lambda) {
         for k in &group.kinds {
             let value: Expression = (0..dims).map(|d| lambda[d] * (k.room[d].max(0) as f64 / unit[d])).sum();
-            lp.add_constraint(constraint!(value <= kind(model, k.kind).price as f64 / top));
+            let draws = &kind(model, k.kind).draws;
+            let drawn = draws.iter().filter(|(quota, _)| quotas[*quota as usize] >= 1.0);
+            let drawn: Expression = drawn
+                .map(|(quota, units)| tolls[*quota as usize] * (*units as f64 / quotas[*quota as usize]))
+                .sum();
+            lp.add_constraint(constraint!(value - drawn <= kind(model, k.kind).price as f64 / top));
         }
         for part in &group.parts {
             let need = &parts[*part as usize].need;
@@ -164,13 +196,15 @@ fn propose(model: &Model<'_>, groups: &[Group<'_>], parts: &[Part], dims: usize)
         let x: f64 = solved.value(v);
         if x.is_finite() { x.max(0.0) } else { 0.0 }
     };
-    Some(lambda.iter().map(|l| (0..dims).map(|d| value(l[d]) * top / unit[d]).collect()).collect())
+    let tolls = tolls.iter().zip(&quotas).map(|(toll, units)| value(*toll) * top / units.max(1.0)).collect();
+    Some((lambda.iter().map(|l| (0..dims).map(|d| value(l[d]) * top / unit[d]).collect()).collect(), tolls))
 }
 
-/// λ as integers of 1 / [`SCALE`] micro-dollars, such that no kind of the group is worth more than its price.
+/// λ as integers of 1 / [`SCALE`] micro-dollars, such that no kind of the group is worth more than its price, those that
+/// draw on quotas aside.
 fn make_exact(model: &Model<'_>, group: &Group<'_>, prices: &[f64]) -> Vec<i128> {
     let mut exact: Vec<i128> = prices.iter().map(|p| (p * SCALE as f64).min(1e30) as i128).collect();
-    for k in &group.kinds {
+    for k in group.kinds.iter().filter(|k| kind(model, k.kind).draws.is_empty()) {
         let limit = i128::from(kind(model, k.kind).price) * SCALE;
         let value = worth(&exact, &k.room);
         if value > limit {
@@ -183,6 +217,32 @@ fn make_exact(model: &Model<'_>, group: &Group<'_>, prices: &[f64]) -> Vec<i128>
     exact
 }
 
+/// The toll of each quota for a unit, likewise: the least that lets every kind that draws on it be worth what it is, those
+/// of the other quotas being as they are.
+fn exact_tolls(model: &Model<'_>, groups: &[Group<'_>], exact: &[Vec<i128>], proposed: &[f64]) -> Vec<i128> {
+    let mut tolls: Vec<i128> =
+        proposed.iter().map(|toll| (toll * SCALE as f64).clamp(0.0, 1e30) as i128).collect();
+    for quota in 0..tolls.len() {
+        let mut least = 0;
+        for (group, prices) in groups.iter().zip(exact) {
+            for k in &group.kinds {
+                let kind = kind(model, k.kind);
+                let Some((_, units)) = kind.draws.iter().find(|(q, _)| *q as usize == quota) else {
+                    continue;
+                };
+                let others = kind.draws.iter().filter(|(q, _)| *q as usize != quota);
+                let others = others.map(|(q, units)| tolls[*q as usize].saturating_mul(i128::from(*units)));
+                let covered = others.fold(i128::from(kind.price) * SCALE, i128::saturating_add);
+                let lacks = worth(prices, &k.room).saturating_sub(covered).max(0);
+                let units = i128::from(*units).max(1);
+                least = least.max(lacks / units + i128::from(lacks % units > 0));
+            }
+        }
+        tolls[quota] = least;
+    }
+    tolls
+}
+
 /// `price · limit / value`, rounded down, without overflow.
 fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
     match price.checked_mul(limit) {
@@ -192,11 +252,12 @@ fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
     }
 }
 
-/// Σ count · y − Σ what existing nodes can hold for nothing; in micro-dollars, rounded down.
+/// Σ count · y − Σ what existing nodes can hold for nothing − Σ units · toll; in micro-dollars, rounded down.
 fn total(
     model: &Model<'_>,
     groups: &[Group<'_>],
     exact: &[Vec<i128>],
+    of_quotas: Vec<i128>,
     relaxed: &Relaxation,
 ) -> ResourcePrices {
     let parts = &relaxed.parts;
@@ -250,6 +311,8 @@ fn total(
         }
         existing = existing.saturating_add(alone[0].min(worth(&highest, &room)).saturating_add(alone[1]));
     }
-    let bound = i64::try_from(((sum - existing) / SCALE).max(0)).unwrap_or(i64::MAX);
-    ResourcePrices { bound, of_parts, of_routes, existing }
+    let of_quota = |(quota, toll): (usize, &i128)| toll.saturating_mul(relaxed.units(model, quota).into());
+    let quotas = of_quotas.iter().enumerate().map(of_quota).fold(0, i128::saturating_add);
+    let bound = i64::try_from((sum.saturating_sub(existing).saturating_sub(quotas) / SCALE).max(0));
+    ResourcePrices { bound: bound.unwrap_or(i64::MAX), of_parts, of_routes, existing, of_quotas, quotas }
 }

@@ -145,6 +145,11 @@ pub enum Hurdle {
         /// That of the node's.
         own: i32,
     },
+    /// Too little is left of a quota that it draws on.
+    Spent {
+        /// The quota's name.
+        quota: String,
+    },
     /// A requirement of the `NodePool`, in words, leaves it out.
     Pool {
         /// The requirement.
@@ -169,6 +174,7 @@ impl Hurdle {
             }
             Self::Domain { .. } => HurdleSort::Domain,
             Self::Limit { .. } => HurdleSort::Limit,
+            Self::Spent { .. } => HurdleSort::Spent,
             Self::Weight { .. } => HurdleSort::Weight,
             Self::Pool { .. } | Self::NotSold => HurdleSort::NotSold,
             Self::Nothing => HurdleSort::Nothing,
@@ -193,6 +199,8 @@ pub enum HurdleSort {
     Domain,
     /// A `NodePool` limit.
     Limit,
+    /// A quota that is spent.
+    Spent,
     /// The weights of `NodePools`.
     Weight,
     /// Not sold, or left out by the `NodePool`.
@@ -211,7 +219,7 @@ pub struct Tally {
 }
 
 /// Shadow prices: what the bound says each resource is worth. The values add up: `resources`, `host_rules` and `routes` together
-/// are `gross`, and `gross` less `existing` is `bound`, but for less than a micro-dollar each.
+/// are `gross`, and `gross` less `existing` and `quotas` is `bound`, but for less than a micro-dollar each.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prices {
     /// The bound that these prices prove, before it is rounded up to a sum of prices.
@@ -222,6 +230,8 @@ pub struct Prices {
     pub gross: Price,
     /// What pods on existing nodes can be worth, at most.
     pub existing: Price,
+    /// What quotas can be worth, at most.
+    pub quotas: Price,
     /// By resource, the most valuable first.
     pub resources: Vec<ResourcePrice>,
     /// What rules that let few pods share a node are worth (host spread, host anti-affinity, host ports).

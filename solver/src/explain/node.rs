@@ -453,6 +453,9 @@ impl<'m> Nodes<'m> {
         if own.pool != kind.pool && self.budget.allows(model, kind) > 0 {
             return Hurdle::Nothing;
         }
+        if let Some(quota) = self.budget.spent(own, kind) {
+            return Hurdle::Spent { quota: model.problem.quotas[quota as usize].name.clone() };
+        }
         let capacity = |k: &Kind| &model.problem.types[k.instance_type.index()].capacity;
         let more = |resource: ResourceId| {
             let taken = if own.pool == kind.pool { capacity(own).get(resource) } else { 0 };

@@ -70,6 +70,7 @@ pub(super) fn prices(problem: &Problem, solution: &Solution) -> Prices {
     result.routes = micros(routes);
     result.gross = micros(sums.iter().map(|sum| sum.value).sum::<i128>() + routes);
     result.existing = micros(known.existing);
+    result.quotas = micros(known.quotas);
     result
 }
 

@@ -97,6 +97,10 @@ fn limit(model: &Model<'_>, pool: PoolId, left: &[usize], budget: &Budget) -> Ob
     if let (Some(limit), Some(0)) = (of_pool.node_limit, budget.remaining_nodes(pool)) {
         return Obstacle::Limit { resource: None, limit: i64::from(limit), used: i64::from(limit) };
     }
+    let drawn = left.iter().flat_map(|at| &model.kinds.kinds[*at].draws);
+    if let Some((quota, _)) = drawn.into_iter().find(|(quota, units)| *units > budget.units(*quota)) {
+        return Obstacle::Spent { quota: model.problem.quotas[*quota as usize].name.clone() };
+    }
     let tightest = of_pool.limits.first();
     tightest.map_or(Obstacle::NoTypeHolds, |(resource, limit)| Obstacle::Limit {
         resource: Some(*resource),

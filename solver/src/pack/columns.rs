@@ -1,12 +1,14 @@
 //! Column generation: the linear relaxation over patterns, and a packing rounded from it.
 //!
 //! ```text
-//! min Σ price_p · x_p + Σ route_l · r_l   such that   Σ_p pods of lot l in p · x_p + r_l ≥ demand_l,  x, r ≥ 0
+//! min Σ price_p · x_p + Σ route_l · r_l   such that   Σ_p pods of lot l in p · x_p + r_l ≥ demand_l,
+//!                                                     Σ_p units p draws · x_p ≤ quota,  x, r ≥ 0
 //! ```
 //!
 //! `r` are the pods of a lot on machines of their own, where it has a route.
 //!
-//! The master LP holds the patterns found so far and says what one more pod of each lot would cost (its dual price).
+//! The master LP holds the patterns found so far and says what one more pod of each lot would cost (its dual
+//! price), and what one more unit of each quota would save: patterns that draw on a quota are priced with that on top.
 //! Pricing fills every useful kind for the most value at those prices; patterns worth more than their kind costs join.
 //! The duals come from an interior-point method at a loose tolerance: they are central, which damps the zig-zag of
 //! column generation by itself (Gondzio, González-Brevis and Munari 2013).
@@ -22,7 +24,7 @@ use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::fill::{Bin, Filler, ORDERS};
 use crate::pack::useful::Useful;
-use crate::pack::{Bins, Incumbent, Pattern, Shelf, add_to};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::Stock;
 
 /// How many pods of each lot a bin of a kind holds; a column of the master.
@@ -37,6 +39,12 @@ pub(crate) struct Columns {
     usage: Vec<f64>,
     /// By lot: how many of its pods are routed.
     routed: Vec<f64>,
+}
+
+/// What the master says of one more: of each lot a pod, of each quota a unit; micro-dollars an hour.
+pub(crate) struct Duals {
+    pub(crate) lots: Vec<f64>,
+    pub(crate) quotas: Vec<f64>,
 }
 
 /// A pattern joins when it is worth this much more than it costs.
@@ -76,8 +84,14 @@ impl Columns {
         new
     }
 
-    /// Solves the master; the dual price of each lot, or `None` where the LP solver gives up.
-    pub(crate) fn solve(&mut self, model: &Model<'_>, stock: &Stock, demand: &[u32]) -> Option<Vec<f64>> {
+    /// Solves the master; the dual prices, or `None` where the LP solver gives up.
+    pub(crate) fn solve(
+        &mut self,
+        model: &Model<'_>,
+        stock: &Stock,
+        demand: &[u32],
+        budget: &Budget,
+    ) -> Option<Duals> {
         let price = |kind: u32| model.kinds.kinds[kind as usize].price as f64;
         let routes = stock.lots.iter().filter_map(|lot| lot.route).map(|route| route as f64);
         let top = self.columns.iter().map(|(k, _)| price(*k)).chain(routes).fold(1.0, f64::max);
@@ -85,8 +99,13 @@ impl Columns {
         variables! { vars: }
         let uses: Vec<_> = self.columns.iter().map(|_| vars.add(variable().min(0))).collect();
         let mut cost = Expression::default();
+        let mut drawn: Vec<Option<Expression>> = vec![None; model.problem.quotas.len()];
         for ((kind, pattern), x) in self.columns.iter().zip(&uses) {
             cost += *x * (price(*kind) / top);
+            for (quota, units) in &model.kinds.kinds[*kind as usize].draws {
+                let share = *units as f64 / budget.units(*quota).max(1) as f64;
+                *drawn[*quota as usize].get_or_insert_default() += *x * share;
+            }
             for (lot, count) in pattern {
                 rows[*lot as usize] += *x * f64::from(*count);
             }
@@ -110,13 +129,21 @@ impl Columns {
                 (*need > 0).then(|| lp.add_constraint(constraint!(row >= f64::from(*need))))
             })
             .collect();
+        let limits: Vec<_> =
+            drawn.into_iter().map(|row| row.map(|row| lp.add_constraint(constraint!(row <= 1.0)))).collect();
         let mut solved = lp.solve().ok()?;
         self.usage = uses.iter().map(|x| solved.value(*x).max(0.0)).collect();
         self.routed = routed.iter().map(|r| r.map_or(0.0, |r| solved.value(r).max(0.0))).collect();
         let duals = solved.compute_dual();
-        let prices =
+        let lots =
             references.iter().map(|r| r.as_ref().map_or(0.0, |r| duals.dual(r.clone()).max(0.0) * top));
-        Some(prices.collect())
+        let lots = lots.collect();
+        let unit = |quota: usize| top / budget.units(quota as u32).max(1) as f64;
+        let quotas = limits.iter().enumerate().map(|(at, limit)| {
+            // A limit from above: one more unit lowers the cost, or does not change it.
+            limit.as_ref().map_or(0.0, |limit| duals.dual(limit.clone()).abs() * unit(at))
+        });
+        Some(Duals { lots, quotas: quotas.collect() })
     }
 
     /// Fills every useful kind at these prices and adds what is worth more than it costs. Whether anything was.
@@ -127,6 +154,7 @@ impl Columns {
         useful: &[Useful],
         wanted: &[u32],
         values: &[f64],
+        budget: &Budget,
         filler: &mut Filler,
     ) -> bool {
         let empty = HostState::default();
@@ -137,7 +165,7 @@ impl Columns {
             let room = &model.kinds.shapes[kind.shape as usize].room;
             let kept = model.keep(useful.kind);
             let bin = Bin { room, state: &empty, lots: &useful.lots, kept: kept.as_ref() };
-            let worthwhile = kind.price as f64 * WORTHWHILE;
+            let worthwhile = budget.weight(kind) * WORTHWHILE;
             for order in ORDERS {
                 let filled = filler.fill(model, stock, bin, &shelf, values, order);
                 if filled.value > worthwhile {
@@ -157,15 +185,16 @@ impl Columns {
         stock: &Stock,
         wanted: &[u32],
         demand: &[u32],
+        budget: &Budget,
     ) -> Option<Incumbent> {
         // Those that the LP uses cover the demand; all the others would take the search minutes.
         let used = self.columns.iter().zip(&self.usage).filter(|(_, x)| **x > 1e-7);
         let columns: Vec<Column> = used.map(|(column, _)| column.clone()).collect();
         let routed: Vec<f64> = self.routed.iter().map(|r| r.round()).collect();
         let demand: Vec<u32> = demand.iter().zip(&routed).map(|(d, r)| d.saturating_sub(*r as u32)).collect();
-        let usage = super::whole::cover(model, &columns, &demand)?;
+        let usage = super::whole::cover(model, &columns, &demand, budget)?;
         let whole = Self { columns, known: BTreeSet::new(), usage, routed };
-        Some(whole.round(model, stock, wanted, 1.0))
+        Some(whole.round(model, stock, wanted, budget, 1.0))
     }
 
     /// Forgets columns that the last solution did not use, once there are too many.
@@ -188,9 +217,11 @@ impl Columns {
         model: &Model<'_>,
         stock: &Stock,
         wanted: &[u32],
+        budget: &Budget,
         threshold: f64,
     ) -> Incumbent {
         let mut shelf = Shelf::new(stock, wanted.to_vec());
+        let mut budget = budget.clone();
         let mut bins = Vec::new();
         let mut routed = Pattern::new();
         for (lot, number) in self.routed.iter().enumerate() {
@@ -210,6 +241,11 @@ impl Columns {
         });
         let mut buy = |at: usize, mut copies: u32| {
             let (kind, lots) = &self.columns[at];
+            let of_kind = &model.kinds.kinds[*kind as usize];
+            if !of_kind.draws.is_empty() {
+                // What is rounded up may be more than there is.
+                copies = copies.min(budget.allows(model, of_kind));
+            }
             while copies > 0
                 && let Some(pattern) = instance(model, stock, &shelf, lots)
             {
@@ -219,6 +255,7 @@ impl Columns {
                     shelf.take(stock, *item, count * alike);
                 }
                 bins.push(Bins { kind: *kind, pattern, copies: alike });
+                budget.take(model, of_kind, i64::from(alike));
                 copies -= alike;
             }
         };

@@ -97,7 +97,7 @@ pub(crate) fn construct(
                 entry.filled = filler.best(model, stock, bin, &shelf, values);
                 entry.ratio = entry.filled.value
                     / match thrift {
-                        Thrift::Money => kind.price.max(1) as f64,
+                        Thrift::Money => budget.weight(kind),
                         Thrift::Limits => budget.share(model, kind).max(1e-9),
                     };
             }
@@ -126,7 +126,7 @@ pub(crate) fn construct(
 
 /// What one pod of each lot costs in the bin that suits it best, its dominant share taken, or on its route: micro-dollars an
 /// hour.
-pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) -> Vec<f64> {
+pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful], budget: &Budget) -> Vec<f64> {
     let route = |lot: &Lot| lot.route.map_or(f64::INFINITY, |route| route as f64);
     let mut values: Vec<f64> = stock.lots.iter().map(route).collect();
     for useful in useful {
@@ -137,7 +137,7 @@ pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) 
             let share =
                 need.iter().zip(room).map(|(n, r)| *n as f64 / (*r).max(1) as f64).fold(0.0, f64::max);
             let value = &mut values[lot as usize];
-            *value = value.min(kind.price.max(1) as f64 * share);
+            *value = value.min(budget.weight(kind) * share);
         }
     }
     for value in &mut values {
@@ -147,11 +147,17 @@ pub(crate) fn first_values(model: &Model<'_>, stock: &Stock, useful: &[Useful]) 
 }
 
 /// Moves values half-way towards what each lot did cost, a bin's price shared out by value.
-pub(crate) fn correct(model: &Model<'_>, stock: &Stock, incumbent: &Incumbent, values: &mut [f64]) {
+pub(crate) fn correct(
+    model: &Model<'_>,
+    stock: &Stock,
+    incumbent: &Incumbent,
+    budget: &Budget,
+    values: &mut [f64],
+) {
     let mut paid = vec![0.0; values.len()];
     let mut pods = vec![0.0; values.len()];
     for bins in &incumbent.bins {
-        let price = model.kinds.kinds[bins.kind as usize].price.max(1) as f64;
+        let price = budget.weight(&model.kinds.kinds[bins.kind as usize]);
         let worth: f64 = stock.worth(&bins.pattern, values);
         for (item, count) in &bins.pattern {
             let lot = stock.items[*item as usize].lot as usize;

@@ -55,7 +55,7 @@ pub(crate) fn repack_worst(
     filler: &mut Filler,
 ) -> bool {
     let worth = |bins: &Bins| {
-        stock.worth(&bins.pattern, values) / model.kinds.kinds[bins.kind as usize].price.max(1) as f64
+        stock.worth(&bins.pattern, values) / budget.weight(&model.kinds.kinds[bins.kind as usize])
     };
     let mut kept = std::mem::take(&mut incumbent.bins);
     let before = kept.clone();

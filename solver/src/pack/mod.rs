@@ -8,6 +8,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod construct;
+pub(crate) mod cover;
 pub(crate) mod existing;
 pub(crate) mod fill;
 pub(crate) mod improve;
@@ -78,14 +79,23 @@ pub(crate) fn add_to(pattern: &mut Pattern, item: u32, count: u32) {
     }
 }
 
-/// What the limits of the `NodePools` leave.
+/// What the limits of the `NodePools` leave, and what is left of quotas.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     /// By pool: what is left of each limited resource.
     left: Vec<Vec<(ResourceId, i64)>>,
     /// By pool: how many more nodes.
     nodes: Vec<Option<u32>>,
+    /// By quota: units.
+    quotas: Vec<i64>,
+    /// By quota: what a unit is worth, in micro-dollars an hour. What draws on a quota is ranked with this on top: its
+    /// units could save money elsewhere.
+    tolls: Vec<f64>,
 }
+
+/// A unit of a quota is ranked as worth this share of what it saves at best, even where there is plenty: equals are then
+/// bought with as few units as will do.
+const LEAST_TOLL: f64 = 1e-3;
 
 impl Budget {
     pub(crate) fn of(model: &Model<'_>) -> Self {
@@ -101,18 +111,21 @@ impl Budget {
                 .iter()
                 .map(|p| p.node_limit.map(|limit| limit.saturating_sub(p.node_count)))
                 .collect(),
+            quotas: model.problem.quotas.iter().map(|quota| quota.units).collect(),
+            tolls: least_tolls(model),
         }
     }
 
-    /// As if no pool had limits.
+    /// As if no pool had limits. Quotas are as they are.
     pub(crate) fn unlimited(model: &Model<'_>) -> Self {
         let pools = model.problem.pools.len();
-        Self { left: vec![Vec::new(); pools], nodes: vec![None; pools] }
+        Self { left: vec![Vec::new(); pools], nodes: vec![None; pools], ..Self::of(model) }
     }
 
-    /// Whether any pool has a limit.
-    pub(crate) fn binds(&self) -> bool {
+    /// Whether any pool has a limit, or kinds that quotas may use up.
+    pub(crate) fn binds(&self, model: &Model<'_>) -> bool {
         (0..self.left.len()).any(|pool| self.limits(PoolId::of(pool)))
+            || model.kinds.kinds.iter().any(|kind| kind.rationed)
     }
 
     /// Whether this pool has a limit.
@@ -143,6 +156,9 @@ impl Budget {
                 most = 0;
             }
         }
+        for (quota, units) in &kind.draws {
+            most = most.min(self.quotas[*quota as usize].max(0) / (*units).max(1));
+        }
         most as u32
     }
 
@@ -152,7 +168,58 @@ impl Budget {
         self.left[own.pool.index()].iter().all(|(id, left)| {
             let more = capacity(other).get(*id).saturating_sub(capacity(own).get(*id));
             more <= 0 || more <= *left
-        })
+        }) && self.spent(own, other).is_none()
+    }
+
+    /// How many of `most` bins of kind `own`, bought already, the limits allow to become ones of kind `other`.
+    pub(crate) fn swaps(&self, model: &Model<'_>, own: &Kind, other: &Kind, most: u32) -> u32 {
+        if own.pool != other.pool {
+            return self.allows(model, other).min(most);
+        }
+        let capacity = |kind: &Kind| &model.problem.types[kind.instance_type.index()].capacity;
+        let mut swaps = i64::from(most);
+        for (id, left) in &self.left[own.pool.index()] {
+            let more = capacity(other).get(*id).saturating_sub(capacity(own).get(*id));
+            if more > 0 {
+                swaps = swaps.min((*left).max(0) / more);
+            }
+        }
+        for (quota, units) in &other.draws {
+            let back = own.draws.iter().find(|(q, _)| q == quota).map_or(0, |(_, units)| *units);
+            let more = units.saturating_sub(back);
+            if more > 0 {
+                swaps = swaps.min(self.quotas[*quota as usize].max(0) / more);
+            }
+        }
+        swaps as u32
+    }
+
+    /// The quota that has too little for one bin of kind `other` once one of kind `own` is given back.
+    pub(crate) fn spent(&self, own: &Kind, other: &Kind) -> Option<u32> {
+        let lacks = |(quota, units): &&(u32, i64)| {
+            let back = own.draws.iter().find(|(q, _)| q == quota).map_or(0, |(_, units)| *units);
+            units.saturating_sub(back) > self.quotas[*quota as usize]
+        };
+        other.draws.iter().find(lacks).map(|(quota, _)| *quota)
+    }
+
+    /// Units left of a quota.
+    pub(crate) fn units(&self, quota: u32) -> i64 {
+        self.quotas[quota as usize]
+    }
+
+    /// Says what a unit of each quota is worth, in micro-dollars an hour.
+    pub(crate) fn value(&mut self, model: &Model<'_>, tolls: &[f64]) {
+        for ((toll, least), value) in self.tolls.iter_mut().zip(least_tolls(model)).zip(tolls) {
+            *toll = if value.is_finite() { value.max(least) } else { least };
+        }
+    }
+
+    /// What a bin of a kind is ranked by: its price, and what the units are worth that it draws. Never zero, so that
+    /// it can be divided by.
+    pub(crate) fn weight(&self, kind: &Kind) -> f64 {
+        let tolls = kind.draws.iter().map(|(quota, units)| self.tolls[*quota as usize] * *units as f64);
+        (kind.price as f64 + tolls.sum::<f64>()).max(1.0)
     }
 
     /// What is left after buying a packing, or `None` where a limit forbids it.
@@ -175,7 +242,9 @@ impl Budget {
         let shares = self.left[kind.pool.index()]
             .iter()
             .map(|(id, left)| capacity.get(*id) as f64 / (*left).max(1) as f64);
-        shares.fold(of_nodes, f64::max)
+        let draws = kind.draws.iter().filter(|_| kind.rationed);
+        let drawn = draws.map(|(quota, units)| *units as f64 / self.units(*quota).max(1) as f64);
+        shares.chain(drawn).fold(of_nodes, f64::max)
     }
 
     /// Takes `copies` bins of a kind out of the budget; negative gives back.
@@ -187,5 +256,22 @@ impl Budget {
         if let Some(nodes) = &mut self.nodes[kind.pool.index()] {
             *nodes = (i64::from(*nodes) - copies).clamp(0, i64::from(u32::MAX)) as u32;
         }
+        for (quota, units) in &kind.draws {
+            let left = &mut self.quotas[*quota as usize];
+            *left = left.saturating_sub(units.saturating_mul(copies));
+        }
     }
+}
+
+/// By quota: a small part of what a unit saves at best.
+fn least_tolls(model: &Model<'_>) -> Vec<f64> {
+    let mut best = vec![0f64; model.problem.quotas.len()];
+    for kind in model.kinds.kinds.iter().filter(|kind| !kind.draws.is_empty()) {
+        let offering = &model.problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
+        for (quota, units) in &kind.draws {
+            let saved = offering.rebate.micros() as f64 / (*units).max(1) as f64;
+            best[*quota as usize] = best[*quota as usize].max(saved);
+        }
+    }
+    best.into_iter().map(|saved| saved * LEAST_TOLL).collect()
 }

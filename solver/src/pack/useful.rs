@@ -1,12 +1,14 @@
 //! The bin kinds worth a look: those that no other kind beats.
 //!
-//! A kind is beaten by one that is no dearer, has no less room of anything, and takes every pod that it takes. Zones
+//! A kind is beaten by one that is no dearer, draws no more on any quota, has no less room of anything, and takes every pod
+//! that it takes. Zones
 //! that no pod tells apart fall together this way, and so do most of the 1,340 instance types.
 
 use std::collections::{BTreeMap, HashMap};
 
 use fixedbitset::FixedBitSet;
 
+use crate::kind::Kind;
 use crate::model::Model;
 use crate::pack::Budget;
 
@@ -111,14 +113,18 @@ const NEAR: f64 = 1.06;
 
 /// Of a long menu, kinds that differ by more than a few percent: enough to build from, as whatever was built moves to the
 /// cheapest kind of the whole menu that holds it. `None` where the menu is short.
-pub(crate) fn thinned(model: &Model<'_>, menu: &[Useful]) -> Option<Vec<Useful>> {
+pub(crate) fn thinned(model: &Model<'_>, menu: &[Useful], budget: &Budget) -> Option<Vec<Useful>> {
     if menu.len() <= LONG_MENU {
         return None;
     }
     let near = |a: f64, b: f64| a <= b * NEAR && b <= a * NEAR;
     let alike = |a: &Useful, b: &Useful| {
         let (ka, kb) = (&model.kinds.kinds[a.kind as usize], &model.kinds.kinds[b.kind as usize]);
-        let (pa, pb) = (ka.price.max(1) as f64, kb.price.max(1) as f64);
+        let quotas = |kind: &Kind| kind.draws.iter().map(|(quota, _)| *quota).collect::<Vec<u32>>();
+        if quotas(ka) != quotas(kb) {
+            return false;
+        }
+        let (pa, pb) = (budget.weight(ka), budget.weight(kb));
         let rooms = model.kinds.shapes[ka.shape as usize].room.iter();
         let mut rooms = rooms.zip(&model.kinds.shapes[kb.shape as usize].room);
         near(pa, pb) && rooms.all(|(a, b)| near(*a as f64 / pa, *b as f64 / pb))
@@ -145,11 +151,15 @@ fn subset(a: &[u32], b: &[u32]) -> bool {
 fn beats(model: &Model<'_>, budget: &Budget, a: u32, b: u32) -> bool {
     let (ka, kb) = (&model.kinds.kinds[a as usize], &model.kinds.kinds[b as usize]);
     let (ra, rb) = (&model.kinds.shapes[ka.shape as usize].room, &model.kinds.shapes[kb.shape as usize].room);
-    let bigger = ka.price <= kb.price && ra.iter().zip(rb).all(|(a, b)| a >= b);
+    let frugal = ka
+        .draws
+        .iter()
+        .all(|(quota, units)| kb.draws.iter().any(|(other, least)| quota == other && units <= least));
+    let bigger = ka.price <= kb.price && frugal && ra.iter().zip(rb).all(|(a, b)| a >= b);
     if !bigger || !budget.limits(ka.pool) {
         return bigger;
     }
-    let capacity = |k: &crate::kind::Kind| &model.problem.types[k.instance_type.index()].capacity;
+    let capacity = |k: &Kind| &model.problem.types[k.instance_type.index()].capacity;
     let limits = &model.problem.pools[ka.pool.index()].limits;
     ka.pool == kb.pool && limits.iter().all(|(id, _)| capacity(ka).get(*id) <= capacity(kb).get(*id))
 }

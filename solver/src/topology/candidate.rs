@@ -68,8 +68,9 @@ impl Grounds {
         *ground.alike.get_or_init(|| {
             let offer = |kinds: &FixedBitSet| {
                 let kinds = kinds.ones().map(|at| &model.kinds.kinds[at]);
-                let mut offer: Vec<_> =
-                    kinds.map(|k| (k.variant, k.instance_type, k.shape, k.price)).collect();
+                let mut offer: Vec<_> = kinds
+                    .map(|k| (k.variant, k.instance_type, k.shape, k.price, k.draws.as_slice()))
+                    .collect();
                 offer.sort_unstable();
                 offer
             };

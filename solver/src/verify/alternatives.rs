@@ -85,6 +85,8 @@ struct Checker<'c, 'p, 's> {
     cluster: &'c Cluster<'p>,
     /// By pool: what its nodes have together, and how much of what its limits allow.
     used: Vec<Resources>,
+    /// By quota: what new nodes draw together.
+    drawn: Vec<i128>,
     settings: HashMap<Launch<'s>, Setting<'p>>,
     /// The labels of rules that select such a pod, of pods that run or are placed.
     selecting: HashMap<Pods, BTreeSet<&'p str>>,
@@ -97,6 +99,10 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
         for node in &solution.new_nodes {
             let sum = &mut used[node.pool.index()];
             *sum = sum.plus(&problem.types[node.instance_type.index()].capacity);
+        }
+        let mut drawn = vec![0i128; problem.quotas.len()];
+        for (id, units) in solution.new_nodes.iter().flat_map(|node| &node.offering(problem).draws) {
+            drawn[id.index()] += i128::from(*units);
         }
         let specs: BTreeSet<SpecId> = cluster.seats.iter().map(|s| s.spec).collect();
         let mut rules = BTreeSet::<(&PodSelector, &str)>::new();
@@ -111,7 +117,7 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
                 selecting.entry((seat.spec, seat.labels)).or_default().insert(label);
             }
         }
-        Self { cluster, used, settings: HashMap::new(), selecting }
+        Self { cluster, used, drawn, settings: HashMap::new(), selecting }
     }
 
     fn node(&mut self, host: &Host<'_>, node: &'s NewNode, pods: &[Pods], found: &mut Vec<Violation>) {
@@ -134,10 +140,10 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
                 format!("{}: alternative {of_type} in {zone} {wrong}", host.title)
             };
             let offering = alternative.offering(problem);
-            if offering.price < last {
+            if offering.due() < last {
                 violation(found, what("is cheaper than the one before it"));
             }
-            last = offering.price;
+            last = offering.due();
             if !places.insert((alternative.instance_type, &offering.zone, &offering.capacity_type))
                 || (alternative.instance_type, alternative.offering as usize)
                     == (node.instance_type, node.offering)
@@ -219,6 +225,14 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
             let more = of_type.capacity.get(*id) > own.get(*id);
             if more && used.saturating_add(of_type.capacity.get(*id)) > *limit {
                 return Some(format!("exceeds the NodePool's limit of {}", problem.resources[id.index()]));
+            }
+        }
+        for (id, units) in &alternative.offering(problem).draws {
+            let own = node.offering(problem).draws.iter().filter(|(own, _)| own == id);
+            let back: i128 = own.map(|(_, units)| i128::from(*units)).sum();
+            let quota = &problem.quotas[id.index()];
+            if self.drawn[id.index()] - back + i128::from(*units) > i128::from(quota.units) {
+                return Some(format!("draws more on quota {} than there is", quota.name));
             }
         }
         self.unfit(host, node, alternative, pods, asked, kept)

@@ -43,6 +43,13 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
                     format!("new node {at}: priced {}, its offering costs {}", node.price, o.price),
                 );
             }
+            Some(o) if o.price - o.due() != node.rebate => {
+                let due = o.price - o.due();
+                violation(
+                    found,
+                    format!("new node {at}: its rebate is stated as {}, it is {due}", node.rebate),
+                );
+            }
             Some(_) => {}
         }
         match problem.pools.get(node.pool.index()) {
@@ -67,7 +74,7 @@ pub(super) fn check(problem: &Problem, solution: &Solution, found: &mut Vec<Viol
         }
     }
     let routes: Price = solution.routed.iter().map(|r| r.price).sum();
-    let cost = solution.new_nodes.iter().map(|n| n.price + n.fixed_cost).sum::<Price>() + routes;
+    let cost = solution.new_nodes.iter().map(|n| n.price - n.rebate + n.fixed_cost).sum::<Price>() + routes;
     if cost != solution.cost {
         violation(
             found,

@@ -26,6 +26,7 @@ pub(super) fn check(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<
         }
     }
     limits(cluster, solution, found);
+    quotas(cluster, solution, found);
     claims(cluster, found);
 }
 
@@ -155,6 +156,21 @@ fn limits(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<Violation>
         }
         if let Some(limit) = pool.node_limit.filter(|limit| nodes > *limit) {
             violation(found, format!("NodePool {}: {nodes} nodes, its limit is {limit}", pool.name));
+        }
+    }
+}
+
+/// New nodes together draw no more on a quota than there is.
+fn quotas(cluster: &Cluster<'_>, solution: &Solution, found: &mut Vec<Violation>) {
+    let problem = cluster.problem;
+    for (at, quota) in problem.quotas.iter().enumerate() {
+        let drawn = solution.new_nodes.iter().flat_map(|node| &node.offering(problem).draws);
+        let drawn: i128 = drawn.filter(|(id, _)| id.index() == at).map(|(_, units)| i128::from(*units)).sum();
+        if drawn > i128::from(quota.units) {
+            violation(
+                found,
+                format!("quota {}: {drawn} units are drawn, it has {}", quota.name, quota.units),
+            );
         }
     }
 }

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 
 use stowage_solver::{
     Daemon, Effect, HostPort, InstanceType, LabelSetId, Labels, Node, NodeConstraint, NodePool, Offering,
-    Operator, Options, Pod, PodSelector, PodSpec, PodTerm, Price, Problem, Protocol, Requirement, ResourceId,
-    Resources, Route, RunningPod, Solution, SpecId, Spread, Taint, Toleration, TopologyKey, solve,
+    Operator, Options, Pod, PodSelector, PodSpec, PodTerm, Price, Problem, Protocol, Quota, QuotaId,
+    Requirement, ResourceId, Resources, Route, RunningPod, Solution, SpecId, Spread, Taint, Toleration,
+    TopologyKey, solve,
 };
 
 pub const ZONE: &str = "topology.kubernetes.io/zone";
@@ -123,6 +124,8 @@ impl World {
             labels: labels(&[(ZONE, zone), (CAPACITY, "on-demand")]),
             price: Price::from_dollars(dollars).unwrap(),
             estimated: false,
+            rebate: Price::ZERO,
+            draws: Vec::new(),
         });
         self.0.types.push(InstanceType {
             name: name.to_owned(),
@@ -144,6 +147,63 @@ impl World {
                 offering.price = Price::from_dollars(offering.price.dollars() * share).unwrap();
                 of_type.offerings.push(offering);
             }
+        }
+        self
+    }
+
+    /// A quota, and on it every offering that `units` says how many units of it takes, without anything to pay.
+    pub fn covered(
+        &mut self,
+        name: &str,
+        of: i64,
+        units: impl Fn(usize, &InstanceType, &Offering) -> Option<i64>,
+    ) -> &mut Self {
+        let quota = QuotaId::of(self.0.quotas.len());
+        self.0.quotas.push(Quota { name: name.to_owned(), units: of });
+        for (at, of_type) in self.0.types.iter_mut().enumerate() {
+            for offering in of_type.offerings.clone().iter().filter(|o| o.draws.is_empty()) {
+                if let Some(units) = units(at, of_type, offering) {
+                    let draws = vec![(quota, units)];
+                    of_type.offerings.push(Offering { rebate: offering.price, draws, ..offering.clone() });
+                }
+            }
+        }
+        self
+    }
+
+    /// Capacity of a type in zone a that is there for so many nodes, at this share of its price.
+    pub fn reserved(&mut self, of_type: usize, nodes: i64, share: f64) -> &mut Self {
+        let quota = QuotaId::of(self.0.quotas.len());
+        self.0.quotas.push(Quota { name: format!("reservation-{of_type}"), units: nodes });
+        let of_type = &mut self.0.types[of_type];
+        let mut offering = of_type.offerings[0].clone();
+        "reserved".clone_into(&mut offering.capacity_type);
+        offering.labels.insert(CAPACITY.to_owned(), "reserved".to_owned());
+        offering.price = Price::from_dollars(offering.price.dollars() * share).unwrap();
+        offering.draws = vec![(quota, 1)];
+        of_type.offerings.push(offering);
+        self
+    }
+
+    /// What is paid for already: in one of four a savings plan, reserved instances or reserved capacity each.
+    pub fn quotas(&mut self, bits: u16) -> &mut Self {
+        let has = |bit: u16| bits & (3 << (2 * bit)) == 0;
+        let size = i64::from(bits >> 10 & 7);
+        if has(0) {
+            let rate = |_: usize, of_type: &InstanceType, o: &Offering| {
+                let kept = if of_type.name.ends_with('1') { 7 } else { 5 };
+                (o.capacity_type == "on-demand").then(|| (o.price.micros() * kept / 10).max(1))
+            };
+            self.covered("savings-plan", size * 50_000, rate);
+        }
+        if has(1) {
+            let units = |at: usize, _: &InstanceType, o: &Offering| {
+                (at < 2 && o.capacity_type == "on-demand").then(|| 1 + at as i64)
+            };
+            self.covered("reserved-instances", 1 + size / 2, units);
+        }
+        if has(2) {
+            self.reserved(0, 1 + size % 3, if bits & 0x2000 == 0 { 0.0 } else { 0.5 });
         }
         self
     }

@@ -28,6 +28,8 @@ pub struct Draft {
     pub types: Vec<(i64, i64, i64, u32)>,
     pub pools: u16,
     pub daemon: bool,
+    /// What is paid for already, bit by bit: see [`World::quotas`].
+    pub quotas: u16,
 }
 
 pub fn draft() -> impl Strategy<Value = Draft> {
@@ -44,13 +46,9 @@ pub fn draft() -> impl Strategy<Value = Draft> {
     let apps = prop::collection::vec(app, 1..6);
     let nodes = prop::collection::vec((0usize..3, 1i64..5, 0usize..4), 0..4);
     let types = prop::collection::vec((1i64..9, 1i64..9, 0i64..6, 1u32..40), 1..6);
-    (apps, nodes, types, any::<u16>(), any::<bool>()).prop_map(|(apps, nodes, types, pools, daemon)| Draft {
-        apps,
-        nodes,
-        types,
-        pools,
-        daemon,
-    })
+    (apps, nodes, types, any::<u16>(), any::<bool>(), any::<u16>()).prop_map(
+        |(apps, nodes, types, pools, daemon, quotas)| Draft { apps, nodes, types, pools, daemon, quotas },
+    )
 }
 
 pub const ZONES: [&str; 3] = ["a", "b", "c"];
@@ -123,6 +121,7 @@ impl Draft {
         if self.pools & 0x100 != 0 {
             world.spot(0.5);
         }
+        world.quotas(self.quotas);
         if self.pools & 1 != 0 {
             world.pool("special", |p| {
                 p.weight = if self.pools & 2 != 0 { 10 } else { 0 };

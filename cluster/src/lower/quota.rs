@@ -1,0 +1,170 @@
+//! What there is only so much of: capacity that is reserved, and what commitments still cover.
+//!
+//! ```text
+//! offering with a limit ───────────────────────▶ a quota of nodes
+//! commitments − what running nodes use ─ left ─▶ a quota, and for each offering on demand that it covers one without
+//!                                                anything to pay
+//! ```
+//!
+//! # Invariants
+//! - Nodes that run, or are being launched, use commitments before new ones do.
+//! - Reserved instances and savings plans are for Linux on demand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stowage_api::NodePool;
+use stowage_api::well_known::{CAPACITY_RESERVATION_ID, CAPACITY_TYPE, INSTANCE_TYPE, ON_DEMAND, ZONE};
+use stowage_pricing::{Catalog, Commitments, Cover, CoverUnit, InstanceType, Nodes, Offering};
+use stowage_solver::{Labels, Operator, Quota, QuotaId, Requirement};
+
+use super::node::launching;
+use super::notes::Notes;
+use crate::note::Note;
+use crate::snapshot::Snapshot;
+
+/// Label of nodes of EKS's own node groups: `ON_DEMAND` or `SPOT`.
+const EKS_CAPACITY_TYPE: &str = "eks.amazonaws.com/capacityType";
+
+/// Dollars an hour of a running type that the catalogue does not have: whatever a commitment takes for it, it saves.
+const UNKNOWN_PRICE: f64 = 1e6;
+
+/// A commitment that new nodes may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commitment {
+    /// The quota of the problem that stands for what is left of it.
+    pub quota: QuotaId,
+    /// What units of the quota are.
+    pub unit: CoverUnit,
+}
+
+/// The quotas of a problem.
+#[derive(Default)]
+pub(super) struct Quotas {
+    all: Vec<Quota>,
+    covers: Vec<(Cover, QuotaId)>,
+    /// By id of the reservation, or else by type and labels: views of a catalogue share what there is.
+    reserved: BTreeMap<(String, Labels), QuotaId>,
+    pub(super) commitments: Vec<Commitment>,
+}
+
+impl Quotas {
+    /// What is left of commitments.
+    pub(super) fn of(
+        snapshot: &Snapshot,
+        catalog: &Catalog,
+        commitments: &Commitments,
+        notes: &mut Notes,
+    ) -> Self {
+        let mut this = Self::default();
+        if *commitments == Commitments::default() {
+            return this;
+        }
+        let running = running(snapshot, catalog);
+        let nodes: u32 = running.iter().map(|n| n.count).sum();
+        notes.add(Note::Commitments {
+            count: commitments.reserved_instances.len() + commitments.savings_plans.len(),
+            nodes: nodes as usize,
+        });
+        for cover in commitments.budget().after(&running).covers() {
+            let units = i64::try_from(cover.free).unwrap_or(i64::MAX);
+            let quota = this.add(cover.name.clone(), units);
+            this.commitments.push(Commitment { quota, unit: cover.unit });
+            this.covers.push((cover, quota));
+        }
+        this
+    }
+
+    fn add(&mut self, name: String, units: i64) -> QuotaId {
+        let id = QuotaId::of(self.all.len());
+        let taken = |name: &str| self.all.iter().any(|quota| quota.name == name);
+        let mut unique = name.clone();
+        let mut number = 2;
+        while taken(&unique) {
+            unique = format!("{name} ({number})");
+            number += 1;
+        }
+        self.all.push(Quota { name: unique, units });
+        id
+    }
+
+    /// What one node of an offering takes where there are only so many; `None` for as many as anybody asks for.
+    pub(super) fn limited(&mut self, of: &InstanceType, offering: &Offering) -> Option<(QuotaId, i64)> {
+        let limit = offering.limit?;
+        let id = offering.label(CAPACITY_RESERVATION_ID);
+        let key = id.map_or_else(|| (of.name.clone(), offering.labels()), |id| (id.to_owned(), Labels::new()));
+        if let Some(known) = self.reserved.get(&key) {
+            return Some((*known, 1));
+        }
+        let place = || format!("{} {} in {}", offering.capacity_type(), of.name, offering.zone());
+        let quota = self.add(id.map_or_else(place, str::to_owned), i64::from(limit));
+        self.reserved.insert(key, quota);
+        Some((quota, 1))
+    }
+
+    /// What one node of an offering takes of each commitment that covers it.
+    pub(super) fn covering(&self, of: &InstanceType, offering: &Offering) -> Vec<(QuotaId, i64)> {
+        if offering.capacity_type() != ON_DEMAND || offering.limit.is_some() {
+            return Vec::new();
+        }
+        let takes = |(cover, quota): &(Cover, QuotaId)| {
+            let units = cover.takes(&of.name, offering.zone(), offering.price)?;
+            Some((*quota, i64::try_from(units).ok().filter(|units| *units > 0)?))
+        };
+        self.covers.iter().filter_map(takes).collect()
+    }
+
+    pub(super) fn into_all(self) -> (Vec<Quota>, Vec<Commitment>) {
+        (self.all, self.commitments)
+    }
+}
+
+/// By pool: what it requires of reserved capacity. A pool may use the reservations that its node class has selected; where
+/// the class is not in the snapshot, all of them.
+pub(super) fn selected(
+    snapshot: &Snapshot,
+    catalog: &Catalog,
+    pools: &[&NodePool],
+    notes: &mut Notes,
+) -> Vec<Option<Requirement>> {
+    let offerings = catalog.types.iter().flat_map(|of| &of.offerings);
+    let known: BTreeSet<&str> = offerings.filter_map(|o| o.label(CAPACITY_RESERVATION_ID)).collect();
+    let mut unknown = BTreeSet::new();
+    let required = pools.iter().map(|pool| {
+        let class = pool.spec.template.spec.node_class_ref.as_ref()?;
+        let class = snapshot.node_classes.iter().find(|c| c.metadata.name == class.name)?;
+        let own: BTreeSet<&str> = class.status.capacity_reservations.iter().map(|r| r.id.as_str()).collect();
+        unknown.extend(own.difference(&known).copied());
+        let others: Vec<String> = known.difference(&own).map(|id| (*id).to_owned()).collect();
+        let op = Operator::NotIn(others.clone());
+        (!others.is_empty()).then(|| Requirement { key: CAPACITY_RESERVATION_ID.to_owned(), op })
+    });
+    let required = required.collect();
+    if let Some(first) = unknown.first() {
+        notes.add(Note::UnknownReservation { count: unknown.len(), example: (*first).to_owned() });
+    }
+    required
+}
+
+/// Nodes on demand that run, or are being launched.
+fn running(snapshot: &Snapshot, catalog: &Catalog) -> Vec<Nodes> {
+    let nodes = snapshot.nodes.iter().filter(|n| !n.metadata.is_terminating()).map(|n| &n.metadata.labels);
+    let claims = launching(snapshot).map(|claim| &claim.metadata.labels);
+    let mut counts = BTreeMap::<(String, String), u32>::new();
+    for stated in nodes.chain(claims) {
+        let on_demand = stated.get(CAPACITY_TYPE).is_none_or(|own| own == ON_DEMAND)
+            && stated.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND");
+        if let (Some(of), Some(zone), true) = (stated.get(INSTANCE_TYPE), stated.get(ZONE), on_demand) {
+            *counts.entry((of.clone(), zone.clone())).or_insert(0) += 1;
+        }
+    }
+    let price = |of: &str, zone: &str| {
+        let of = catalog.find(of)?;
+        let here = of.cheapest(|o| o.capacity_type() == ON_DEMAND && o.zone() == zone);
+        here.or_else(|| of.cheapest(|o| o.capacity_type() == ON_DEMAND)).map(|o| o.price)
+    };
+    let of_counts = |((instance_type, zone), count): ((String, String), u32)| {
+        let on_demand = price(&instance_type, &zone).unwrap_or(UNKNOWN_PRICE);
+        Nodes { instance_type, zone, count, on_demand }
+    };
+    counts.into_iter().map(of_counts).collect()
+}
