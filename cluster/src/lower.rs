@@ -205,8 +205,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     for (pool, required) in pools.iter_mut().zip(selected) {
         pool.requirements.extend(required);
     }
-    let (mut types, allocatable) =
-        offer::types(&views, &resources, &devices, &world, &pools, &mut quotas);
+    let (mut types, allocatable) = offer::types(&views, &resources, &devices, &world, &pools, &mut quotas);
     size::apply(&stated, options, &views, &mut pools, &mut types, &mut remarks);
     views.keep_apart(&stated, &mut pools);
     preference::mark(&mut nodes, &mut pools);

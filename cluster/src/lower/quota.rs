@@ -91,7 +91,8 @@ impl Quotas {
     pub(super) fn limited(&mut self, of: &InstanceType, offering: &Offering) -> Option<(QuotaId, i64)> {
         let limit = offering.limit?;
         let id = offering.label(CAPACITY_RESERVATION_ID);
-        let key = id.map_or_else(|| (of.name.clone(), offering.labels()), |id| (id.to_owned(), Labels::new()));
+        let key =
+            id.map_or_else(|| (of.name.clone(), offering.labels()), |id| (id.to_owned(), Labels::new()));
         if let Some(known) = self.reserved.get(&key) {
             return Some((*known, 1));
         }
