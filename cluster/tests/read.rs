@@ -92,6 +92,7 @@ fn every_kind_is_read_and_others_are_counted() {
         ("eks.services.k8s.aws/v1alpha1", "FargateProfile"),
         ("batch/v1", "Job"),
         ("v1", "Service"),
+        ("karpenter.sh/v1alpha1", "NodeOverlay"),
         ("apps/v1", "ReplicaSet"),
         ("policy/v1", "PodDisruptionBudget"),
         ("policy/v1", "PodDisruptionBudget"),
@@ -122,6 +123,7 @@ fn every_kind_is_read_and_others_are_counted() {
         fargate_profiles,
         jobs,
         services,
+        node_overlays,
         ignored,
         invalid,
     } = read_bytes(text.as_bytes()).expect("valid");
@@ -146,8 +148,9 @@ fn every_kind_is_read_and_others_are_counted() {
         fargate_profiles.len(),
         jobs.len(),
         services.len(),
+        node_overlays.len(),
     ];
-    assert_eq!(counts, [1; 20]);
+    assert_eq!(counts, [1; 21]);
     let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [("NodePool", 1), ("PodDisruptionBudget", 2), ("ReplicaSet", 1)]);
     assert_eq!(invalid, []);

@@ -141,7 +141,7 @@ impl<'a> Search<'a> {
             if misplaced(&self) && self.stock.lots.iter().any(|lot| lot.route.is_some()) {
                 self.make_way(whole, left, progress);
             }
-        } else if whole.binds() && self.incumbent.routed.iter().any(|(item, _)| self.has_lighter(*item)) {
+        } else if whole.binds(self.model) && self.incumbent.routed.iter().any(|(item, _)| self.has_lighter(*item)) {
             // Where a limit has sent pods to routes, lighter NodePools may be cheaper.
             let other = Incumbent { left: left.clone(), ..Incumbent::default() };
             let (incumbent, budget) = (std::mem::replace(&mut self.incumbent, other), self.budget.clone());
@@ -257,7 +257,7 @@ impl<'a> Search<'a> {
             columns.add(column);
         }
         // Where a limit may bind, pods on routes make way for those that have none.
-        if self.budget.binds() {
+        if self.budget.binds(self.model) {
             self.begin_beside(&wanted, menu, &values, &mut columns, &mut best);
         }
         for pass in 0..passes {
@@ -277,7 +277,7 @@ impl<'a> Search<'a> {
                 break;
             }
         }
-        if !self.budget.binds() && !self.stopped() && !self.good_enough(best.as_ref()) {
+        if !self.budget.binds(self.model) && !self.stopped() && !self.good_enough(best.as_ref()) {
             self.begin_beside(&wanted, menu, &values, &mut columns, &mut best);
         }
         let all_packed = best.as_ref().is_some_and(|(b, _)| b.unpacked() == 0);

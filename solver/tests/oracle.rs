@@ -153,6 +153,10 @@ fn tiny(mut draft: Draft) -> World {
         of_type.offerings.truncate(2);
     }
     world.quotas(quotas);
+    for of_type in &mut world.0.types {
+        // What is covered comes after what is not: enough to choose from, and few enough to try all.
+        of_type.offerings.truncate(3);
+    }
     for pool in &mut world.0.pools {
         // Weights are a preference between pools that the oracle, which only counts money, does not have.
         pool.weight = 0;
@@ -199,7 +203,7 @@ fn the_bound_is_never_above_and_the_plan_never_below_the_optimum() {
             bounds.push(1.0 - solution.bound.dollars() / optimum.dollars());
         }
     }
-    assert!(gaps.len() > 200, "too few clusters buy anything: {}", gaps.len());
+    assert!(gaps.len() > 150, "too few clusters buy anything: {}", gaps.len());
     assert!(routed > 50, "too few clusters route pods: {routed}");
     assert!(bare_bounds > 50, "too few clusters have fixed costs: {bare_bounds}");
     gaps.sort_by(f64::total_cmp);

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::worth;
-use super::{Open, Relaxation, kind, takes};
+use super::{Open, Part, Relaxation, kind, takes};
 use crate::model::{Model, copies};
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
