@@ -19,7 +19,7 @@ fn two_types() -> World {
 }
 
 /// Covers a type, at so many units a node.
-fn only<'n>(name: &'n str, units: i64) -> impl Fn(usize, &InstanceType, &Offering) -> Option<i64> + 'n {
+fn only(name: &str, units: i64) -> impl Fn(usize, &InstanceType, &Offering) -> Option<i64> {
     move |_, of_type, _| (of_type.name == name).then_some(units)
 }
 

@@ -67,17 +67,17 @@ impl Quotas {
         });
         for cover in commitments.budget().after(&running).covers() {
             let units = i64::try_from(cover.free).unwrap_or(i64::MAX);
-            let quota = this.add(cover.name.clone(), units);
+            let quota = this.add(&cover.name, units);
             this.commitments.push(Commitment { quota, unit: cover.unit });
             this.covers.push((cover, quota));
         }
         this
     }
 
-    fn add(&mut self, name: String, units: i64) -> QuotaId {
+    fn add(&mut self, name: &str, units: i64) -> QuotaId {
         let id = QuotaId::of(self.all.len());
         let taken = |name: &str| self.all.iter().any(|quota| quota.name == name);
-        let mut unique = name.clone();
+        let mut unique = name.to_owned();
         let mut number = 2;
         while taken(&unique) {
             unique = format!("{name} ({number})");
@@ -97,7 +97,7 @@ impl Quotas {
             return Some((*known, 1));
         }
         let place = || format!("{} {} in {}", offering.capacity_type(), of.name, offering.zone());
-        let quota = self.add(id.map_or_else(place, str::to_owned), i64::from(limit));
+        let quota = self.add(&id.map_or_else(place, str::to_owned), i64::from(limit));
         self.reserved.insert(key, quota);
         Some((quota, 1))
     }

@@ -101,7 +101,9 @@ pub(crate) fn farley_bound(
         let held: Vec<u32> = inside.iter().map(|t| t.part).collect();
         if price <= 0 {
             // A free kind holds anything for nothing.
-            held.iter().for_each(|part| shares[*part as usize] = Some(0));
+            for part in &held {
+                shares[*part as usize] = Some(0);
+            }
             continue;
         }
         let alike = (kind(model, open.kind).shape, open.parts.as_slice());

@@ -147,6 +147,7 @@ impl Columns {
     }
 
     /// Fills every useful kind at these prices and adds what is worth more than it costs. Whether anything was.
+    #[expect(clippy::too_many_arguments, reason = "see construct")]
     pub(crate) fn price(
         &mut self,
         model: &Model<'_>,
