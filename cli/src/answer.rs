@@ -8,8 +8,8 @@ use stowage_api::well_known::SPOT;
 use stowage_cluster::{Commitment, OnFargate};
 use stowage_pricing::fargate::{Fit, Shape};
 use stowage_solver::{
-    InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Price, Problem, QuotaId, ResourceId, Resources,
-    Solution,
+    InstanceType, NewNode, Node, NodePool, Offering, Pod, PodId, Price, Problem, QuotaId, ResourceId,
+    Resources, Solution,
 };
 
 /// Exact quantities by resource, for one instance type.

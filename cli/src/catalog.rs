@@ -18,7 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Subcommand, ValueEnum};
 use stowage_api::well_known::CPU;
-use stowage_pricing::{Catalog, InstanceType, Settings, Share, Timestamp, to_json};
+use stowage_pricing::{
+    Catalog, Commitments, FargateRates, InstanceType, Settings, Share, Timestamp, to_json,
+};
 
 pub(crate) use self::filter::{Filters, accelerators, memory, vcpus};
 pub(crate) use self::table::summary;
@@ -88,6 +90,10 @@ pub(crate) struct Loaded {
     pub(crate) catalog: Catalog,
     /// What was read and what was not, how old it is, what is left out.
     pub(crate) remarks: Vec<String>,
+    /// What Fargate costs there, where AWS was asked.
+    pub(crate) fargate: Option<FargateRates>,
+    /// What has been paid for already, where AWS was asked.
+    pub(crate) commitments: Option<Commitments>,
 }
 
 impl Loaded {
@@ -121,7 +127,12 @@ impl Source {
             }
             None => Catalog::embedded(self.region.as_deref().unwrap_or(DEFAULT_REGION), &settings),
         };
-        Ok(Loaded { catalog: catalog.map_err(Failure::new)?, remarks: Vec::new() })
+        Ok(Loaded {
+            catalog: catalog.map_err(Failure::new)?,
+            remarks: Vec::new(),
+            fargate: None,
+            commitments: None,
+        })
     }
 }
 

@@ -56,6 +56,7 @@ impl FargateArgs {
         &self,
         snapshot: &Snapshot,
         catalog: &Catalog,
+        live: Option<FargateRates>,
     ) -> Result<(FargateOptions, Vec<String>), Failure> {
         let mut options = FargateOptions::default();
         let mut notes = Vec::new();
@@ -69,10 +70,10 @@ impl FargateArgs {
             notes.extend(passed_over.into_iter().map(|why| format!("Fargate profile left out: {why}")));
         }
         let region = match &catalog.source {
-            CatalogSource::Embedded { region, .. } => region.as_str(),
+            CatalogSource::Embedded { region, .. } | CatalogSource::Answers { region, .. } => region.as_str(),
             CatalogSource::File { .. } => "us-east-1",
         };
-        options.rates = self.fargate_rates.map(|rates| rates.0).or_else(|| embedded_rates(region));
+        options.rates = self.fargate_rates.map(|rates| rates.0).or(live).or_else(|| embedded_rates(region));
         let Some(rates) = options.rates else {
             let missing = format!("what Fargate costs in {region} is not known");
             let remedy = "state it: --fargate-rates VCPU,GB,DISK, dollars an hour for a vCPU and a GB each";

@@ -66,8 +66,8 @@ pub(crate) fn load(
     progress.tell("asking AWS", 0, 0);
     let readings = read(&wish, &mut |pages| progress.tell("asking AWS, page", pages, 0));
     let live = readings.and_then(|readings| readings.live(settings, now)).map_err(Failure::new)?;
-    let Live { catalog, remarks, .. } = live;
-    Ok(Loaded { catalog, remarks })
+    let Live { catalog, fargate, commitments, remarks } = live;
+    Ok(Loaded { catalog, remarks, fargate: fargate.map(|quote| quote.price), commitments: Some(commitments) })
 }
 
 /// Where programs of this user keep what they can do without.

@@ -55,7 +55,8 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
     let progress = Progress::start();
     progress.tell("reading", 0, 0);
-    let Loaded { catalog, remarks } = args.source.load(&progress)?;
+    let Loaded { catalog, remarks, fargate: live_rates, commitments: paid_for } =
+        args.source.load(&progress)?;
     let snapshot = capture(args)?;
     progress.tell("preparing", 0, 0);
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
@@ -67,7 +68,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         MinValuesPolicy::Strict => stowage_cluster::MinValuesPolicy::Strict,
         MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
     };
-    let (fargate, of_fargate) = args.fargate.options(&snapshot, &catalog)?;
+    let (fargate, of_fargate) = args.fargate.options(&snapshot, &catalog, live_rates)?;
     let options = LowerOptions {
         fargate,
         nodes: args.nodes.settings(),
@@ -75,7 +76,10 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
-        commitments: commitments(args, &catalog)?,
+        commitments: match &args.commitments {
+            Some(_) => commitments(args, &catalog)?,
+            None => paid_for.unwrap_or_default(),
+        },
         ..LowerOptions::default()
     };
     let mut lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;

@@ -141,7 +141,9 @@ impl<'a> Search<'a> {
             if misplaced(&self) && self.stock.lots.iter().any(|lot| lot.route.is_some()) {
                 self.make_way(whole, left, progress);
             }
-        } else if whole.binds(self.model) && self.incumbent.routed.iter().any(|(item, _)| self.has_lighter(*item)) {
+        } else if whole.binds(self.model)
+            && self.incumbent.routed.iter().any(|(item, _)| self.has_lighter(*item))
+        {
             // Where a limit has sent pods to routes, lighter NodePools may be cheaper.
             let other = Incumbent { left: left.clone(), ..Incumbent::default() };
             let (incumbent, budget) = (std::mem::replace(&mut self.incumbent, other), self.budget.clone());
