@@ -120,6 +120,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
     };
     answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
     answer.notes.extend(remarks);
+    answer.notes.extend(of_fargate);
     Ok(Planned { answer, interrupted })
 }
 
