@@ -179,6 +179,6 @@ pub(crate) mod tests {
         };
         assert_eq!(path(None, None), "c/eu-west-1/subnets.gz");
         assert_eq!(path(Some("default"), None), "c/eu-west-1/subnets.gz");
-        assert_eq!(path(Some("../p"), Some("http://[::1]:5")), "c/eu-west-1@___p@http_______1__5/subnets.gz");
+        assert_eq!(path(Some("../p"), Some("http://[::1]:5")), "c/eu-west-1@___p@http______1__5/subnets.gz");
     }
 }

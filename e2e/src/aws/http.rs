@@ -1,6 +1,6 @@
 //! As much of an HTTP server as the SDK needs: one thread for each connection, bodies of a stated length.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
