@@ -140,7 +140,7 @@ impl Readings {
                 self.remarks.push(damage);
                 None
             });
-            let holds = wish.most_age.unwrap_or(call.holds());
+            let holds = wish.most_age.unwrap_or_else(|| call.holds());
             let fresh = kept.as_ref().is_some_and(|kept| wish.now.seconds_since(kept.asked) < holds);
             if !fresh && !wish.offline {
                 stale.push(call);

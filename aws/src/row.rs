@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    fn page(list: &str, rows: Value) -> Vec<u8> {
+    fn page(list: &str, rows: &Value) -> Vec<u8> {
         serde_json::to_vec(&json!({list: rows})).unwrap()
     }
 
@@ -286,7 +286,7 @@ mod tests {
             )
             .build();
         let answer =
-            instance_types::parse(&page("InstanceTypes", rows(&[described], instance_type))).unwrap();
+            instance_types::parse(&page("InstanceTypes", &rows(&[described], instance_type))).unwrap();
         let known = facts::embedded().unwrap().iter().find(|f| f.name == "m5.large");
         assert_eq!((answer.found.first(), answer.passed_over), (known, Vec::new()));
     }
@@ -306,7 +306,7 @@ mod tests {
             .spot_price("0.05")
             .timestamp(DateTime::from_secs(1_784_548_800))
             .build();
-        let answer = spot_history::parse(&page("SpotPriceHistory", rows(&[price], spot_price))).unwrap();
+        let answer = spot_history::parse(&page("SpotPriceHistory", &rows(&[price], spot_price))).unwrap();
         let of = answer.found[&("x99.large".to_owned(), "eu-west-1a".to_owned())];
         assert_eq!((of.price, of.since.seconds()), (0.05, 1_784_548_800));
     }

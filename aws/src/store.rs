@@ -48,7 +48,8 @@ impl Store {
     /// configuration, where set: what one account or endpoint says is not for another.
     pub fn new(folder: &Path, profile: Option<&str>, endpoint: Option<&str>) -> Self {
         let parts = [profile.filter(|p| *p != "default"), endpoint];
-        let account: String = parts.into_iter().flatten().map(|part| format!("@{}", plain(part))).collect();
+        let account: String =
+            parts.into_iter().flatten().flat_map(|part| ["@".to_owned(), plain(part)]).collect();
         Self { folder: folder.to_owned(), account }
     }
 

@@ -240,6 +240,18 @@ impl Rule {
     }
 }
 
+/// Pods that are left out, in words.
+const fn who(why: LeftOut) -> &'static str {
+    match why {
+        LeftOut::NotPending => "without a node and not pending",
+        LeftOut::Terminating => "being deleted",
+        LeftOut::DaemonSet => "of DaemonSets, which bind their own",
+        LeftOut::Gated => "held back by scheduling gates",
+        LeftOut::Mirror => "of nodes, whose kubelets run them",
+        LeftOut::OtherScheduler => "of other schedulers",
+    }
+}
+
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -256,15 +268,7 @@ impl fmt::Display for Note {
             Self::Invalid { count } => write!(f, "left out: {}, malformed", Counted(*count, "object")),
             Self::Ignored { kind, count } => write!(f, "not read: {count} {kind}"),
             Self::LeftOut { why, count, example } => {
-                let why = match why {
-                    LeftOut::NotPending => "without a node and not pending",
-                    LeftOut::Terminating => "being deleted",
-                    LeftOut::DaemonSet => "of DaemonSets, which bind their own",
-                    LeftOut::Gated => "held back by scheduling gates",
-                    LeftOut::Mirror => "of nodes, whose kubelets run them",
-                    LeftOut::OtherScheduler => "of other schedulers",
-                };
-                write!(f, "left out: {} {why} ({example})", Counted(*count, "pod"))
+                write!(f, "left out: {} {} ({example})", Counted(*count, "pod"), who(*why))
             }
             Self::UnknownNode { count, example, node } => {
                 let pods = Counted(*count, "pod");

@@ -301,5 +301,9 @@ fn who_cannot_ask_is_told_what_is_missing() {
     let credentials = ran(nobody.env_remove("AWS_ACCESS_KEY_ID"));
     assert_eq!((credentials.code, front.seen("*")), (Some(2), asked));
     assert!(credentials.stderr.contains("error: AWS told nothing of eu-west-1"), "{}", credentials.stderr);
-    assert!(credentials.stderr.contains("no credentials found in chain\nhint: is AWS within reach"), "{}", credentials.stderr);
+    assert!(
+        credentials.stderr.contains("no credentials found in chain\nhint: is AWS within reach"),
+        "{}",
+        credentials.stderr
+    );
 }

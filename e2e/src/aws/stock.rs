@@ -35,7 +35,12 @@ impl Stock {
     /// Where nothing is compiled in for the region.
     pub fn of(region: &str) -> Result<Self> {
         let (_, prices) = embedded_prices(region)?.context("no prices are compiled in")?;
-        let zones = embedded_locations(region)?.context("no zones are compiled in")?;
+        // China's prices are compiled in, its zones are not.
+        let two = || vec![format!("{region}a"), format!("{region}b")];
+        let zones = match embedded_locations(region)? {
+            Some(zones) => zones,
+            None => prices.keys().map(|name| (name.clone(), two())).collect(),
+        };
         let wanted = |name: &str| name.split_once('.').is_some_and(|(family, _)| FAMILIES.contains(&family));
         let known = facts::embedded()?.iter().filter(|f| wanted(&f.name));
         let known: Vec<_> =
