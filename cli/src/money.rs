@@ -37,12 +37,13 @@ pub(crate) fn monthly(price: Price) -> String {
 }
 
 fn dollars(value: f64, decimals: usize) -> String {
+    let (sign, value) = if value < 0.0 { ("-", -value) } else { ("", value) };
     let text = format!("{value:.decimals$}");
     let (whole, fraction) = text.split_once('.').map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
     let whole = whole.parse().map_or_else(|_| whole.to_owned(), thousands);
     match fraction {
-        Some(fraction) => format!("${whole}.{fraction}"),
-        None => format!("${whole}"),
+        Some(fraction) => format!("{sign}${whole}.{fraction}"),
+        None => format!("{sign}${whole}"),
     }
 }
 
@@ -55,6 +56,7 @@ mod tests {
         let price = |micros| Price::from_micros(micros);
         assert_eq!(each(price(100_800)), "$0.1008");
         assert_eq!(each(price(407_680_000)), "$407.68");
+        assert_eq!(each(price(-456_400)), "-$0.4564");
         assert_eq!(hourly(price(604_800)), "$0.6048");
         assert_eq!(hourly(price(12_345_000)), "$12.345");
         assert_eq!(hourly(price(8_621_300_000)), "$8,621.30");

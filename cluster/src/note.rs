@@ -282,6 +282,9 @@ impl fmt::Display for Note {
                 let why = if *deleting { "being deleted" } else { "static (it has replicas)" };
                 write!(f, "NodePool {name} launches nothing for pods: it is {why}")
             }
+            Self::Commitments { count, nodes: 0 } => {
+                write!(f, "{}: no node on demand runs yet that uses them", Counted(*count, "commitment"))
+            }
             Self::Commitments { count, nodes } => {
                 let (commitments, nodes) = (Counted(*count, "commitment"), Counted(*nodes, "node"));
                 write!(f, "{commitments}: used by the {nodes} on demand that run before new ones use them")
