@@ -25,9 +25,8 @@ pub(crate) fn instance_bound(
     cancel: &AtomicBool,
 ) -> Price {
     let offerings = || problem.types.iter().flat_map(|of_type| &of_type.offerings);
-    if problem.pools.iter().all(|pool| pool.node_cost == Price::ZERO)
-        && offerings().all(|offering| offering.rebate == Price::ZERO)
-    {
+    let no_fixed_costs = problem.pools.iter().all(|pool| pool.node_cost == Price::ZERO);
+    if no_fixed_costs && offerings().all(|offering| offering.rebate == Price::ZERO) {
         return solution.bound;
     }
     let mut bare = problem.clone();
@@ -42,6 +41,8 @@ pub(crate) fn instance_bound(
     let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
     // A bound for holding other pods says nothing about these. Nothing is always true.
     let bound = if unplaced(&other) == unplaced(solution) { other.bound } else { Price::ZERO };
+    // Rebates only take something off, so what is left to pay is a bound of the whole.
+    let bound = if no_fixed_costs { bound.max(solution.bound) } else { bound };
     // The other plan may have been the dearer one, and its bound capped by its own cost only.
     bound.min(solution.instance_cost())
 }

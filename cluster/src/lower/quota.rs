@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::NodePool;
-use stowage_api::well_known::{CAPACITY_RESERVATION_ID, CAPACITY_TYPE, INSTANCE_TYPE, ON_DEMAND, ZONE};
+use stowage_api::well_known::{CAPACITY_RESERVATION_ID, CAPACITY_TYPE, INSTANCE_TYPE, ON_DEMAND, OS, ZONE};
 use stowage_pricing::{Catalog, Commitments, Cover, CoverUnit, InstanceType, Nodes, Offering};
 use stowage_solver::{Labels, Operator, Quota, QuotaId, Requirement};
 
@@ -153,7 +153,9 @@ fn running(snapshot: &Snapshot, catalog: &Catalog) -> Vec<Nodes> {
     let mut counts = BTreeMap::<(String, String), u32>::new();
     for stated in nodes.chain(claims) {
         let on_demand = stated.get(CAPACITY_TYPE).is_none_or(|own| own == ON_DEMAND)
-            && stated.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND");
+            && stated.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND")
+            // Commitments are for Linux.
+            && stated.get(OS).is_none_or(|own| own == "linux");
         if let (Some(of), Some(zone), true) = (stated.get(INSTANCE_TYPE), stated.get(ZONE), on_demand) {
             *counts.entry((of.clone(), zone.clone())).or_insert(0) += 1;
         }

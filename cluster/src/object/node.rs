@@ -28,6 +28,9 @@ pub struct NodeSpec {
     /// Whether it is cordoned.
     #[serde(deserialize_with = "null_is_default")]
     pub unschedulable: bool,
+    /// The machine: `aws:///<zone>/<instance>`.
+    #[serde(rename = "providerID", deserialize_with = "null_is_default")]
+    pub provider_id: String,
 }
 
 /// Status of a node.
