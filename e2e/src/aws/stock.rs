@@ -1,6 +1,6 @@
 //! What the made-up AWS sells: a few families of types, at the prices compiled into Stowage unless told otherwise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Stock {
     pub fn of(region: &str) -> Result<Self> {
         let (_, prices) = embedded_prices(region)?.context("no prices are compiled in")?;
         // China's prices are compiled in, its zones are not.
-        let two = || vec![format!("{region}a"), format!("{region}b")];
+        let two = || BTreeSet::from([format!("{region}a"), format!("{region}b")]);
         let zones = match embedded_locations(region)? {
             Some(zones) => zones,
             None => prices.keys().map(|name| (name.clone(), two())).collect(),
