@@ -1,6 +1,7 @@
 //! `--live` from end to end: the built program asks an AWS on loopback, keeps what it says, and does without it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::float_cmp, reason = "prices are the same bytes on both sides")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -96,8 +96,15 @@ pub(crate) fn forward(request: &Request, body: &str, port: u16) -> Result<String
         }
     }
     let length = body.len();
-    message +=
-        &format!("Host: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let rest = [
+        "Host: 127.0.0.1:",
+        &port.to_string(),
+        "\r\nConnection: close\r\nContent-Length: ",
+        &length.to_string(),
+    ];
+    message += &rest.concat();
+    message += "\r\n\r\n";
+    message += body;
     stream.write_all(message.as_bytes())?;
     match read(&mut BufReader::new(stream))? {
         Some(answer) if answer.path == "200" => Ok(answer.body),

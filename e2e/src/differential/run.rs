@@ -23,7 +23,7 @@ const ALL_RULES: usize = 300;
 
 /// So long a failing cluster is made smaller. Mostly a minute is enough; a cluster whose every try waits for the scheduler
 /// would take hours, and is kept as small as it is by then.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How much to try.
 #[derive(Clone, Debug)]
