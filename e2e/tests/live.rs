@@ -254,16 +254,6 @@ fn prices_that_are_missing_or_in_other_money_leave_types_out_by_name() {
 }
 
 #[test]
-fn prices_in_yuan_are_said_to_be() {
-    let (front, user) = start("cn-north-1", "yuan");
-    let (live, said) = user.catalog("cn-north-1", &[]);
-    assert!(said.contains("note: prices of cn-north-1 are in CNY, not in dollars"), "{said}");
-    let expected: f64 = Stock::of("cn-north-1").unwrap().on_demand["m5d.large"].parse().unwrap();
-    assert_eq!(price(&live, "m5d.large"), expected);
-    drop(front);
-}
-
-#[test]
 fn a_plan_at_live_prices_says_so_and_goes_on_without_what_the_account_may_not_ask() {
     let (front, user) = start(REGION, "plan");
     front.always("DescribeCapacityReservations", Mishap::Refuse);
