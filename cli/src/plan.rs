@@ -76,10 +76,7 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
-        commitments: match &args.commitments {
-            Some(_) => commitments(args, &catalog)?,
-            None => paid_for.unwrap_or_default(),
-        },
+        commitments: commitments(args, &catalog, paid_for)?,
         ..LowerOptions::default()
     };
     let mut lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
@@ -145,9 +142,14 @@ fn capture(args: &Planning) -> Result<Snapshot, Failure> {
         .map_err(Failure::new)
 }
 
-/// What is paid for already, as far as it is in force now and for the catalogue's region.
-fn commitments(args: &Planning, catalog: &Catalog) -> Result<Commitments, Failure> {
-    let Some(path) = &args.commitments else { return Ok(Commitments::default()) };
+/// What is paid for already, as far as it is in force now and for the catalogue's region: what a file says, else what AWS
+/// said where it was asked.
+fn commitments(
+    args: &Planning,
+    catalog: &Catalog,
+    live: Option<Commitments>,
+) -> Result<Commitments, Failure> {
+    let Some(path) = &args.commitments else { return Ok(live.unwrap_or_default()) };
     let file = input::read(path)?;
     let all = Commitments::parse(&file.bytes, &file.name).map_err(Failure::new)?;
     let region = catalog.types.iter().flat_map(|of| &of.offerings).find_map(|o| o.region());

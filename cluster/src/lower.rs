@@ -159,8 +159,8 @@ pub enum LowerError {
 /// ```
 ///
 /// # Errors
-/// Where what the pods ask for cannot be counted, or this build's own data is damaged. Whatever else is wrong with a pod is a reason in the problem why it
-/// can run nowhere.
+/// Where what the pods ask for cannot be counted, or this build's own data is damaged. Whatever else is wrong with a pod
+/// is a reason in the problem why it can run nowhere.
 pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
     let mut remarks = Notes::of(snapshot);
     let pending = remarks.sort_out(snapshot, &options.schedulers);

@@ -8,13 +8,10 @@ use stowage_solver::{self as solver, Labels, NodePool, Price, QuotaId, Requireme
 
 use super::device::Devices;
 use super::labels;
-use super::quota::Quotas;
+use super::quota::{LINUX, Quotas};
 use super::resource::ResourceIds;
 use super::view::Views;
 use super::world::World;
-
-/// Operating system that commitments are for.
-const LINUX: &str = "linux";
 
 /// Lowers the types that can be bought: those of each view, one after the other. With each, all that pods may use of it.
 ///

@@ -22,6 +22,8 @@ use super::notes::Notes;
 use crate::note::Note;
 use crate::snapshot::Snapshot;
 
+/// Operating system that commitments are for.
+pub(super) const LINUX: &str = "linux";
 /// Label of nodes of EKS's own node groups: `ON_DEMAND` or `SPOT`.
 const EKS_CAPACITY_TYPE: &str = "eks.amazonaws.com/capacityType";
 
@@ -154,8 +156,7 @@ fn running(snapshot: &Snapshot, catalog: &Catalog) -> Vec<Nodes> {
     for stated in nodes.chain(claims) {
         let on_demand = stated.get(CAPACITY_TYPE).is_none_or(|own| own == ON_DEMAND)
             && stated.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND")
-            // Commitments are for Linux.
-            && stated.get(OS).is_none_or(|own| own == "linux");
+            && stated.get(OS).is_none_or(|own| own == LINUX);
         if let (Some(of), Some(zone), true) = (stated.get(INSTANCE_TYPE), stated.get(ZONE), on_demand) {
             *counts.entry((of.clone(), zone.clone())).or_insert(0) += 1;
         }

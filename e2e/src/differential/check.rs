@@ -8,14 +8,13 @@ use stowage_api::well_known;
 
 use super::device;
 use super::plan::{Plan, plan};
+use super::rules::REQUIRED;
 use super::stage::{Stage, by_key};
 use super::watcher::Seen;
 use crate::case::Case;
 
 /// So many orders of the planned pods are tried before they are said not to fit.
 const ORDERS: usize = 12;
-
-const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 
 /// A pod about which the plan and the scheduler do not agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
