@@ -29,7 +29,7 @@ pub const ALIASES: [(&str, &str); 6] = [
     ("beta.kubernetes.io/os", OS),
     ("failure-domain.beta.kubernetes.io/region", REGION),
     ("failure-domain.beta.kubernetes.io/zone", ZONE),
-    ("topology.ebs.csi.aws.com/zone", ZONE),
+    (EBS_ZONE, ZONE),
 ];
 
 /// The stable name of a label: itself, unless it is one of [`ALIASES`].
@@ -204,6 +204,9 @@ pub const DEFAULT_CLASS: [&str; 2] =
 /// Provisioner of storage classes that make no volumes: theirs are made by hand.
 pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
+/// Label of nodes by which the EBS driver says where it can attach volumes.
+pub const EBS_ZONE: &str = "topology.ebs.csi.aws.com/zone";
+
 /// Drivers and in-tree provisioners of EBS volumes.
 pub const EBS_DRIVERS: [&str; 3] = ["ebs.csi.aws.com", "ebs.csi.eks.amazonaws.com", "kubernetes.io/aws-ebs"];
 
@@ -211,8 +214,11 @@ pub const EBS_DRIVERS: [&str; 3] = ["ebs.csi.aws.com", "ebs.csi.eks.amazonaws.co
 pub const LOAD_BALANCER_TARGETS: &str = "service.beta.kubernetes.io/aws-load-balancer-nlb-target-type";
 /// Annotation of Services: the sort of their load balancer; `nlb-ip` finds pods by address.
 pub const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
+/// Annotation of `CSINode`s: the drivers of old, whose work is done by newer ones on the node; commas between.
+pub const MIGRATED_PLUGINS: &str = "storage.alpha.kubernetes.io/migrated-plugins";
 /// Annotations of others that are read.
-pub const READ_ANNOTATIONS: [&str; 3] = [DO_NOT_DISRUPT, LOAD_BALANCER_TARGETS, LOAD_BALANCER_TYPE];
+pub const READ_ANNOTATIONS: [&str; 4] =
+    [DO_NOT_DISRUPT, LOAD_BALANCER_TARGETS, LOAD_BALANCER_TYPE, MIGRATED_PLUGINS];
 /// Label of Fargate's nodes: [`FARGATE`].
 pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 /// Value of [`COMPUTE_TYPE`].

@@ -255,6 +255,11 @@ fn with_claims(claims: &[&str]) -> Problem {
     one(&format!(r#"{{"volumes": [{}]}}"#, volumes.join(",")), &[STORAGE])
 }
 
+fn not_migrated() -> Requirement {
+    let key = "storage.alpha.kubernetes.io/migrated-plugins".to_owned();
+    Requirement { key, op: Operator::DoesNotExist }
+}
+
 #[test]
 fn volumes_bind_pods_to_zones_and_take_attach_slots() {
     let problem = with_claims(&["bound", "old", "fresh", "bound"]);
@@ -273,6 +278,10 @@ fn volumes_bind_pods_to_zones_and_take_attach_slots() {
                     vec![is_in("failure-domain.beta.kubernetes.io/zone", &zones)],
                     vec![is_in("topology.kubernetes.io/zone", &zones)],
                 ]
+            ),
+            constraint(
+                "volume pv-2 of claim old",
+                vec![vec![is_in("topology.ebs.csi.aws.com/zone", &zones)], vec![not_migrated()]]
             ),
             constraint(
                 "allowed topologies of claim fresh",

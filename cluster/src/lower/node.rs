@@ -9,7 +9,7 @@ use super::device::Devices;
 use super::notes::Notes;
 use super::resource::ResourceIds;
 use super::spec::Specs;
-use super::volume::NAME_FIELD;
+use super::volume::{NAME_FIELD, OLD_EBS_DRIVER};
 use super::{LabelSets, LowerOptions, bound_by_node, labels};
 use crate::note::Note;
 use crate::object::Node;
@@ -36,6 +36,8 @@ struct Context<'c, 's> {
     manned: HashSet<(&'s str, String)>,
     /// Attach slots by node, where its CSI driver says.
     slots: HashMap<&'s str, u32>,
+    /// Nodes on which the EBS driver does the work of the old one.
+    migrated: HashSet<&'s str>,
     /// Keys of the startup taints of each `NodePool`.
     startup: HashMap<&'s str, Vec<&'s str>>,
 }
@@ -57,6 +59,7 @@ pub(super) fn lower<'a>(
         daemons,
         manned: manned(&bound),
         slots: slots(snapshot),
+        migrated: migrated(snapshot),
         startup: snapshot
             .node_pools
             .iter()
@@ -104,6 +107,10 @@ impl<'s> Context<'_, 's> {
         let mut labels = node.metadata.labels.clone();
         labels.entry(well_known::HOSTNAME.to_owned()).or_insert_with(|| name.to_owned());
         labels.insert(NAME_FIELD.to_owned(), name.to_owned());
+        // So that volumes of the old driver can ask for it; see `volume::migrated`.
+        if self.migrated.contains(name) {
+            labels.insert(well_known::MIGRATED_PLUGINS.to_owned(), OLD_EBS_DRIVER.to_owned());
+        }
 
         let stated = node.status.allocatable.iter();
         let attach = self
@@ -236,6 +243,15 @@ fn manned<'s>(bound: &HashMap<&'s str, Vec<&'s Pod>>) -> HashSet<(&'s str, Strin
     let pods = bound.iter().flat_map(|(node, pods)| pods.iter().map(|pod| (*node, *pod)));
     pods.filter_map(|(node, pod)| Some((node, format!("{}/{}", pod.namespace, pod.daemon_set.as_ref()?))))
         .collect()
+}
+
+/// Nodes on which the EBS driver does the work of the old one.
+fn migrated(snapshot: &Snapshot) -> HashSet<&str> {
+    let stated = snapshot.csi_nodes.iter().filter(|node| {
+        let plugins = node.metadata.annotations.get(well_known::MIGRATED_PLUGINS);
+        plugins.is_some_and(|p| p.split(',').any(|plugin| plugin == OLD_EBS_DRIVER))
+    });
+    stated.map(|node| node.metadata.name.as_str()).collect()
 }
 
 /// EBS volumes that can be attached to each node, where its CSI driver says.

@@ -12,12 +12,11 @@ use super::world::World;
 use crate::object::{NodeSelector, NodeSelectorTerm, PersistentVolume, StorageClass, Volume};
 
 /// Labels by which the volumes of old drivers say where they are. Several values stand in one label with `__` between.
-const ZONE_LABELS: [&str; 4] = [
-    well_known::ZONE,
-    well_known::REGION,
-    "failure-domain.beta.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/region",
-];
+const ZONE_LABELS: [&str; 4] =
+    [well_known::ZONE, well_known::REGION, OLD_ZONE, "failure-domain.beta.kubernetes.io/region"];
+
+/// The name of [`well_known::ZONE`] before Kubernetes 1.17.
+const OLD_ZONE: &str = "failure-domain.beta.kubernetes.io/zone";
 
 /// What the volumes of a pod ask for.
 #[derive(Debug, Default)]
@@ -136,12 +135,15 @@ impl VolumeRules {
         }
         for key in ZONE_LABELS {
             let Some(value) = volume.metadata.labels.get(key).filter(|v| !v.is_empty()) else { continue };
-            let values: Vec<String> = value.split("__").map(str::to_owned).collect();
+            let values = zones(value);
             // A node may carry the old name of the label, the new one, or both.
             let stable = well_known::stable(key);
             let keys = [Some(key), (stable != key).then_some(stable)];
             let one = |key: &str| vec![Requirement { key: key.to_owned(), op: Operator::In(values.clone()) }];
             let any_of = keys.into_iter().flatten().map(one).collect();
+            self.constraints.push(NodeConstraint { source: source.to_owned(), any_of, of_volume: true });
+        }
+        if let Some(any_of) = migrated(volume) {
             self.constraints.push(NodeConstraint { source: source.to_owned(), any_of, of_volume: true });
         }
     }
@@ -178,6 +180,31 @@ impl VolumeRules {
     }
 }
 
+/// Where the EBS driver attaches a volume of the old driver, on a node where it does that one's work: the scheduler then
+/// reads the volume's zone as the label that the driver itself puts on nodes, which a node may lack.
+fn migrated(volume: &PersistentVolume) -> Option<Vec<Term>> {
+    volume.spec.aws_elastic_block_store.as_ref()?;
+    let is_zone = |key: &str| [well_known::ZONE, OLD_ZONE].contains(&key);
+    let required = volume.spec.node_affinity.required.iter().flat_map(terms);
+    let mut any_of: Vec<Term> = required.filter(|term| term.iter().any(|r| is_zone(&r.key))).collect();
+    for requirement in any_of.iter_mut().flatten().filter(|r| is_zone(&r.key)) {
+        well_known::EBS_ZONE.clone_into(&mut requirement.key);
+    }
+    if any_of.is_empty() {
+        let stated = [well_known::ZONE, OLD_ZONE].into_iter().find_map(|key| volume.metadata.labels.get(key));
+        let zones = zones(stated.filter(|zone| !zone.is_empty())?);
+        any_of.push(vec![Requirement { key: well_known::EBS_ZONE.to_owned(), op: Operator::In(zones) }]);
+    }
+    any_of
+        .push(vec![Requirement { key: well_known::MIGRATED_PLUGINS.to_owned(), op: Operator::DoesNotExist }]);
+    Some(any_of)
+}
+
+/// The zones that a label of a volume names.
+fn zones(label: &str) -> Vec<String> {
+    label.split("__").map(str::to_owned).collect()
+}
+
 fn is_ebs_volume(volume: &PersistentVolume) -> bool {
     volume.spec.aws_elastic_block_store.is_some()
         || volume.spec.csi.as_ref().is_some_and(|csi| well_known::EBS_DRIVERS.contains(&csi.driver.as_str()))
@@ -204,3 +231,6 @@ pub(super) fn term(term: &NodeSelectorTerm) -> Term {
 
 /// The field by which a node selector names a node, and the label that nodes of a problem carry for it.
 pub(super) const NAME_FIELD: &str = "metadata.name";
+
+/// The old driver of EBS volumes, which was part of Kubernetes.
+pub(super) const OLD_EBS_DRIVER: &str = "kubernetes.io/aws-ebs";
