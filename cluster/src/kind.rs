@@ -1,8 +1,9 @@
 //! The kinds that are read, told from others of the same name by their API group.
 
-/// A kind that is read.
+/// A kind of objects that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
+#[expect(missing_docs, reason = "each is named as Kubernetes names it")]
+pub enum Kind {
     Pod,
     Node,
     PersistentVolumeClaim,
@@ -27,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, &'static str); 21] = [
+    const TABLE: [(Self, &'static str, &'static str); 21] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -53,18 +54,28 @@ impl Kind {
 
     /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.
     pub(crate) fn of(name: &str, version: &str) -> Option<Self> {
-        let (kind, _, group) = Self::ALL.iter().find(|(_, n, _)| *n == name)?;
+        let (kind, _, group) = Self::TABLE.iter().find(|(_, n, _)| *n == name)?;
         let stated = version.split_once('/').map_or("", |(group, _)| group);
         (version.is_empty() || stated == *group).then_some(*kind)
     }
 
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::TABLE.iter().map(|(kind, ..)| *kind)
+    }
+
+    /// Its API group; empty for the core of Kubernetes.
+    pub fn group(self) -> &'static str {
+        Self::TABLE.iter().find(|(kind, ..)| *kind == self).map_or("", |(.., group)| group)
+    }
+
+    /// Its name, as in an object's `kind`.
+    pub fn name(self) -> &'static str {
+        Self::TABLE.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
     /// Whether its objects live in namespaces.
-    pub(crate) fn is_namespaced(self) -> bool {
+    pub fn is_namespaced(self) -> bool {
         matches!(
             self,
             Self::Pod

@@ -12,8 +12,10 @@
 //! - Nothing that a snapshot asks for is dropped silently: what planning does not honour becomes a [`Note`].
 
 mod cel;
+mod decode;
 mod document;
 mod error;
+mod index;
 mod inflate;
 mod kind;
 mod lower;
@@ -25,6 +27,8 @@ mod snapshot;
 mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};
+pub use index::Index;
+pub use kind::Kind;
 pub use lower::{
     Commitment, FargateOptions, LowerError, LowerOptions, Lowered, MinValuesPolicy, Nominated, OnFargate,
     PreferencePolicy, UNLIMITED, list_nominated, lower, stands_for_devices,
