@@ -44,7 +44,7 @@ fn key(kind: Kind, namespace: &str, name: &str) -> Key {
 /// let before = index.snapshot();
 /// index.remove(Kind::Pod, "shop", "web-0");
 /// assert_eq!((before.pods.len(), index.snapshot().pods.len()), (1, 0));
-/// # Ok::<(), stowage_cluster::ObjectError>(())
+/// # Ok::<(), Box<stowage_cluster::ObjectError>>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Index {
@@ -58,7 +58,7 @@ pub struct Index {
 /// The objects of one kind.
 #[derive(Debug, Default)]
 struct Store {
-    objects: BTreeMap<Key, Result<Object, ObjectError>>,
+    objects: BTreeMap<Key, Result<Object, Box<ObjectError>>>,
     /// What the list that is being read has named so far.
     listing: Option<BTreeSet<Key>>,
     listed: bool,
@@ -69,13 +69,13 @@ impl Index {
     ///
     /// # Errors
     /// What is wrong with it. The index holds the object as malformed then, and an older state of it is gone.
-    pub fn apply(&mut self, kind: Kind, json: &str) -> Result<(), ObjectError> {
+    pub fn apply(&mut self, kind: Kind, json: &str) -> Result<(), Box<ObjectError>> {
         let (key, object) = match self.decoder.decode(kind, json) {
             Ok(Decoded { namespace, name, object }) => ((namespace, name), Ok(object)),
             Err(fault) => {
                 let position =
                     Position { source: "the API server".into(), document: None, items: Vec::new() };
-                let error = fault.at(json, kind.name(), &position);
+                let error = Box::new(fault.at(json, kind.name(), &position));
                 let Some((namespace, name)) = named(json) else { return Err(error) };
                 (key(kind, namespace.as_deref().unwrap_or_default(), &name), Err(error))
             }
@@ -142,7 +142,7 @@ impl Index {
             for object in kinds.values().flat_map(|store| store.objects.values()) {
                 match object {
                     Ok(object) => object.clone().add_to(&mut out),
-                    Err(error) => out.invalid.push(error.clone()),
+                    Err(error) => out.invalid.push(error.as_ref().clone()),
                 }
             }
             Arc::new(out)
