@@ -14,7 +14,8 @@ use stowage_solver::{Alternative, NewNode, Price, Resources, Routed, Status};
 
 use crate::answer::{Answer, Quantities};
 use crate::render::Show;
-use crate::{amount, reason, text};
+use crate::text;
+use stowage_cluster::words::{amount, reason};
 
 /// The document.
 #[derive(Serialize)]

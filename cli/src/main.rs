@@ -7,7 +7,6 @@
 //!
 //! This crate is the edge: files, terminal, signals and the clock are touched here and nowhere below.
 
-mod amount;
 mod answer;
 mod args;
 mod catalog;
@@ -26,7 +25,8 @@ mod plan;
 mod preference;
 mod prices;
 mod progress;
-mod reason;
+#[cfg(test)]
+mod reason_tests;
 mod render;
 mod replay;
 mod terminal;

@@ -6,8 +6,8 @@
 //! - Widths are columns of a terminal, not bytes or characters: wide East Asian characters count two.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
+pub(crate) use stowage_cluster::words::{count, thousands};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Whether a character could move the cursor, switch modes or hide and reorder its neighbours.
@@ -83,26 +83,6 @@ pub(crate) fn wrap(out: &mut String, text: &str, columns: usize, first: &str, re
         empty = false;
     }
     out.push('\n');
-}
-
-/// A count with thousands separated: `12,345`.
-pub(crate) fn thousands(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A count and its noun: `1 pod`, `2,000 pods`.
-pub(crate) fn count(n: usize, noun: &str) -> String {
-    let mut out = thousands(n as u64);
-    let _ = write!(out, " {noun}{}", if n == 1 { "" } else { "s" });
-    out
 }
 
 /// A share as a percentage with up to `decimals` decimals, without trailing zeros: `2.5%`, `2%`.

@@ -24,6 +24,7 @@ pub mod object;
 mod read;
 mod requests;
 mod snapshot;
+pub mod words;
 mod yaml;
 
 pub use error::{ObjectError, Position, ReadError};

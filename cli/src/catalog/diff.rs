@@ -13,7 +13,8 @@ use crate::render::grid::{Align, Cell, Grid};
 use crate::render::look::{Look, Style};
 use crate::terminal::{self, ColorChoice};
 use crate::text::{count, wrap};
-use crate::{amount, input, money};
+use crate::{input, money};
+use stowage_cluster::words::amount;
 
 /// Stands for the embedded catalogue in the place of a file.
 const EMBEDDED: &str = "embedded";

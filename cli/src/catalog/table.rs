@@ -7,10 +7,11 @@ use stowage_pricing::{Catalog, CatalogSource, InstanceType, Offering};
 use stowage_solver::Price;
 
 use super::filter::{accelerators, memory, resource};
+use crate::money;
 use crate::render::grid::{Align, Cell, Grid};
 use crate::render::look::{Look, Style};
 use crate::text::{count, safe, thousands, wrap};
-use crate::{amount, money};
+use stowage_cluster::words::amount;
 
 /// The types as a table with as many of its columns as the width has room for, and where the prices come from.
 pub(super) fn table(catalog: &Catalog, chosen: &[InstanceType], look: &Look) -> String {

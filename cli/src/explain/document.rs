@@ -10,8 +10,8 @@ use stowage_solver::explain::{
 use stowage_solver::{PoolId, Price, ResourceId, TypeId};
 
 use super::{Told, words};
-use crate::reason::{hint, pool_name, resource_name, sentence};
-use crate::{amount, reason};
+use stowage_cluster::words::reason::{hint, pool_name, resource_name, sentence};
+use stowage_cluster::words::{amount, reason};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

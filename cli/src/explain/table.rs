@@ -4,13 +4,13 @@ use stowage_solver::explain::{Cheaper, Costs, Explanation, Fill, NodeStory, Plac
 use stowage_solver::{NewNode, Price};
 
 use super::{Told, words};
-use crate::amount;
 use crate::money::{bill, each, hourly};
-use crate::reason::{self, pool_name, resource_name};
 use crate::render::grid::{Align, Cell, Grid};
 use crate::render::look::{Look, Style};
 use crate::render::section;
 use crate::text::{count, percent, safe, thousands, wrap};
+use stowage_cluster::words::amount;
+use stowage_cluster::words::reason::{self, pool_name, resource_name};
 
 /// So many sorts of nodes are told of in a plan, the dearest first.
 const NODES: usize = 8;

@@ -3,9 +3,9 @@
 use stowage_solver::explain::{Binding, Cheaper, Hurdle, HurdleSort, PodRule, Rule, Unfit};
 use stowage_solver::{PodId, Problem, ResourceId, TopologyKey};
 
-use crate::amount;
-use crate::reason::{pool_name, resource_name};
 use crate::text::count;
+use stowage_cluster::words::amount;
+use stowage_cluster::words::reason::{pool_name, resource_name};
 
 /// Pods by one of them: `shop/web-0 and 5 more`.
 pub(super) fn pods(problem: &Problem, pod: PodId, pods: u32) -> String {

@@ -6,8 +6,8 @@ use stowage_solver::{ResourceId, Resources};
 
 use super::grid::Cell;
 use super::look::{Look, Style};
-use crate::amount;
 use crate::answer::Answer;
+use stowage_cluster::words::amount;
 
 /// How much of something is taken.
 #[derive(Clone, Copy, Default)]

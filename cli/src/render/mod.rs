@@ -16,11 +16,12 @@ mod pods;
 mod tests;
 mod unplaced;
 
+use stowage_cluster::words::reason;
 use stowage_solver::Price;
 
 use crate::answer::Answer;
+use crate::money;
 use crate::text::{self, count};
-use crate::{money, reason};
 pub(crate) use fargate::words as shape_words;
 use look::{Look, Style};
 

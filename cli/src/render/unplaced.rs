@@ -7,8 +7,8 @@ use stowage_solver::{PodId, Reason};
 use super::Show;
 use super::look::{Look, Style};
 use crate::answer::Answer;
-use crate::reason;
 use crate::text::{count, safe, thousands, wrap};
+use stowage_cluster::words::reason;
 
 /// So many groups are spelled out; of more, the smaller ones are folded.
 const LISTED: usize = 10;

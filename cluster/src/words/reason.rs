@@ -2,11 +2,10 @@
 
 use stowage_solver::{Obstacle, PoolId, Problem, Reason, Relaxed, ResourceId};
 
-use crate::amount;
-use crate::text::count;
+use super::{amount, count};
 
 /// One reason as a sentence without a full stop, naming the `NodePool` and the constraint.
-pub(crate) fn sentence(problem: &Problem, reason: &Reason) -> String {
+pub fn sentence(problem: &Problem, reason: &Reason) -> String {
     match reason {
         Reason::Blocked(why) => why.clone(),
         Reason::NoPools => "there is no NodePool to launch nodes from".to_owned(),
@@ -76,7 +75,7 @@ fn clause(problem: &Problem, obstacle: &Obstacle) -> String {
 }
 
 /// What could be done about one reason, where something can.
-pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
+pub fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
     let Reason::Pool(pool, obstacle) = reason else {
         return match reason {
             Reason::NoPools => Some("add a NodePool to the snapshot".to_owned()),
@@ -124,58 +123,12 @@ pub(crate) fn hint(problem: &Problem, reason: &Reason) -> Option<String> {
     }
 }
 
-pub(crate) fn pool_name(problem: &Problem, pool: PoolId) -> &str {
+/// Name of a `NodePool`; `?` where the problem has none of that number.
+pub fn pool_name(problem: &Problem, pool: PoolId) -> &str {
     problem.pools.get(pool.index()).map_or("?", |p| p.name.as_str())
 }
 
-pub(crate) fn resource_name(problem: &Problem, resource: ResourceId) -> &str {
+/// Name of a resource; `?` where the problem has none of that number.
+pub fn resource_name(problem: &Problem, resource: ResourceId) -> &str {
     problem.resources.get(resource.index()).map_or("?", String::as_str)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture;
-
-    #[test]
-    fn every_obstacle_is_a_sentence_that_names_pool_and_constraint() {
-        let problem = fixture::rich().problem;
-        let (cpu, memory, gpu) = (ResourceId(0), ResourceId(1), ResourceId(3));
-        let wanted = Obstacle::Constraint {
-            source: "volume pv-1 of claim data-0".to_owned(),
-            wanted: "topology.kubernetes.io/zone In [us-east-1e]".to_owned(),
-        };
-        let obstacles = [
-            Obstacle::NoOfferings,
-            Obstacle::Taint("team=ml:NoSchedule".to_owned()),
-            wanted,
-            Obstacle::Combination,
-            Obstacle::TooSmall { resource: cpu, need: 40_000, most: 7_910 },
-            Obstacle::TooSmall { resource: cpu, need: 8_001, most: 8_000 },
-            Obstacle::TooSmall { resource: gpu, need: 8, most: 0 },
-            Obstacle::NoTypeHolds,
-            Obstacle::MinValues(Relaxed {
-                key: "node.kubernetes.io/instance-type".to_owned(),
-                least: 15,
-                found: 3,
-            }),
-            Obstacle::Limit { resource: Some(memory), limit: 64 << 30, used: 60 << 30 },
-            Obstacle::Limit { resource: None, limit: 1, used: 1 },
-            Obstacle::Topology("spread over zones leaves no zone".to_owned()),
-        ];
-        let mut out = String::new();
-        let pools = obstacles.into_iter().map(|obstacle| Reason::Pool(PoolId(0), obstacle));
-        for reason in [Reason::Blocked("claim data-0 does not exist".to_owned()), Reason::NoPools]
-            .into_iter()
-            .chain(pools)
-        {
-            out.push_str(&sentence(&problem, &reason));
-            if let Some(hint) = hint(&problem, &reason) {
-                out.push_str("\n   hint: ");
-                out.push_str(&hint);
-            }
-            out.push('\n');
-        }
-        insta::assert_snapshot!(out);
-    }
 }

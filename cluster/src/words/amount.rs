@@ -24,7 +24,7 @@ fn unit(resource: &str) -> Unit {
 const BINARY: [(&str, u32); 6] = [("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
 
 /// The exact amount as a Kubernetes quantity in its canonical form: `15890m`, `16`, `61904Mi`.
-pub(crate) fn quantity(resource: &str, base: i64) -> String {
+pub fn quantity(resource: &str, base: i64) -> String {
     let quantity = match unit(resource) {
         Unit::MilliCpu => Quantity::from_millis(base),
         Unit::Byte => Quantity::from_bytes(base),
@@ -34,7 +34,7 @@ pub(crate) fn quantity(resource: &str, base: i64) -> String {
 }
 
 /// The amount for people, to three digits: `15.9`, `60.5 GiB`, `8`.
-pub(crate) fn human(resource: &str, base: i64) -> String {
+pub fn human(resource: &str, base: i64) -> String {
     match unit(resource) {
         Unit::MilliCpu => three_digits(base as f64 / 1000.0),
         Unit::Byte => {
@@ -47,7 +47,7 @@ pub(crate) fn human(resource: &str, base: i64) -> String {
 }
 
 /// The amount and what it is of, for sentences: `15.9 CPUs`, `60.5 GiB of memory`, `8 of nvidia.com/gpu`.
-pub(crate) fn phrase(resource: &str, base: i64) -> String {
+pub fn phrase(resource: &str, base: i64) -> String {
     let amount = human(resource, base);
     match resource {
         "cpu" => format!("{amount} {}", if base == 1000 { "CPU" } else { "CPUs" }),
