@@ -8,7 +8,11 @@
 //! The types mirror `karpenter.sh/v1` and `karpenter.k8s.aws/v1` as of Karpenter 1.14. They hold the fields that are
 //! read, in camel case; every other field is ignored, and `null` is the same as absent, as in Kubernetes itself.
 //! What is there must have the right type: an unknown operator or a negative amount is an error, never a default.
+//!
+//! With the feature `crd` there are the kinds in full as well, to be written and served: the module `crd`.
 
+#[cfg(feature = "crd")]
+pub mod crd;
 mod device;
 mod ec2_node_class;
 mod meta;
