@@ -1,11 +1,13 @@
-//! Maintainers' chores: building the embedded catalogue from newer facts.
+//! Maintainers' chores: the embedded catalogue from newer facts, and the definitions of custom resources.
 //!
 //! ```sh
 //! cargo xtask catalogue --facts DIR       # pricing/data/*.json.gz, from recorded AWS answers
 //! cargo xtask expected --catalog FILE     # pricing/tests/data/expected.tsv, from a catalogue computed elsewhere
+//! cargo xtask crds                        # deploy/charts/*/…, from the types in api/src/crd
 //! ```
 
 mod catalogue;
+mod crds;
 mod expected;
 mod source;
 
@@ -24,6 +26,8 @@ enum Task {
         #[arg(long, value_name = "DIR")]
         facts: PathBuf,
     },
+    /// Writes the definitions of the custom resources into the charts.
+    Crds,
     /// Extracts what a catalogue that another program computed says of each type, for our tests to agree with.
     Expected {
         /// The catalogue, plain or gzipped.
@@ -34,9 +38,11 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let pricing = root.parent().context("xtask has no workspace around it")?.join("pricing");
+    let root = root.parent().context("xtask has no workspace around it")?;
+    let pricing = root.join("pricing");
     match Task::parse() {
         Task::Catalogue { facts } => catalogue::build(&facts, &pricing.join("data")),
+        Task::Crds => crds::write(root),
         Task::Expected { catalog } => expected::extract(&catalog, &pricing.join("tests/data/expected.tsv")),
     }
 }

@@ -20,6 +20,8 @@
 //!   still read, together with all others in its list, and whoever uses the field says what is wrong with it.
 //! - `definitions` is what stands in `deploy/charts`; `cargo xtask crds` writes it there.
 
+#![expect(clippy::duplicated_attributes, reason = "each column that is shown to people has a type")]
+
 mod amount;
 mod capacity_buffer;
 pub mod condition;
@@ -42,8 +44,8 @@ pub use condition::Condition;
 pub use ec2_node_class::{
     AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CapacityReservation, CapacityReservationSelectorTerm,
     ConnectionTracking, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec, Ec2NodeClassStatus, Image,
-    MetadataOptions, NetworkInterface, PlacementGroupSelector, SecurityGroup, SecurityGroupSelectorTerm, Subnet,
-    SubnetSelectorTerm,
+    MetadataOptions, NetworkInterface, PlacementGroupSelector, SecurityGroup, SecurityGroupSelectorTerm,
+    Subnet, SubnetSelectorTerm,
 };
 pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus, ResourceRequirements};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec, NodeOverlayStatus};

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::node_pool::month;
 use super::rule::{DURATION, DURATION_OR_NEVER, rules};
-use super::{Amounts, Condition, NodeClassRef, Other, Requirement, Taint, condition, is_default, requirement};
+use super::{
+    Amounts, Condition, NodeClassRef, Other, Requirement, Taint, condition, is_default, requirement,
+};
 
 /// What one node must be. It cannot be changed: another node takes another NodeClaim.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
@@ -26,8 +28,16 @@ use super::{Amounts, Condition, NodeClassRef, Other, Requirement, Taint, conditi
         type_ = "string",
         json_path = r".metadata.labels.node\.kubernetes\.io/instance-type"
     ),
-    printcolumn(name = "Capacity", type_ = "string", json_path = r".metadata.labels.karpenter\.sh/capacity-type"),
-    printcolumn(name = "Zone", type_ = "string", json_path = r".metadata.labels.topology\.kubernetes\.io/zone"),
+    printcolumn(
+        name = "Capacity",
+        type_ = "string",
+        json_path = r".metadata.labels.karpenter\.sh/capacity-type"
+    ),
+    printcolumn(
+        name = "Zone",
+        type_ = "string",
+        json_path = r".metadata.labels.topology\.kubernetes\.io/zone"
+    ),
     printcolumn(name = "Node", type_ = "string", json_path = ".status.nodeName"),
     printcolumn(
         name = "Ready",
@@ -103,7 +113,7 @@ pub struct NodeClaimStatus {
     /// Name of the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
-    /// The instance, as the node says it: aws:///zone/instance.
+    /// The instance, as the node says it: its zone and its id.
     #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
     /// The image that the instance runs.

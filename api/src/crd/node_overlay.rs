@@ -66,8 +66,7 @@ pub struct NodeOverlaySpec {
 }
 
 /// A sign and a number of dollars, or of percent, of which no more than all can be taken away.
-const ADJUSTMENT: &str =
-    r"^(([+-]{1}(\d*\.?\d+))|(\+{1}\d*\.?\d+%)|(^(-\d{1,2}(\.\d+)?%)$)|(-100%))$";
+const ADJUSTMENT: &str = r"^(([+-]{1}(\d*\.?\d+))|(\+{1}\d*\.?\d+%)|(^(-\d{1,2}(\.\d+)?%)$)|(-100%))$";
 
 /// What a NodeOverlay has come to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

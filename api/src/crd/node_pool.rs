@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::rule::{self, DURATION, DURATION_OR_NEVER, VALUE_PATTERN, rules};
-use super::{Amounts, Condition, NodeClassRef, Other, Requirement, Taint, condition, is_default, requirement};
+use super::{
+    Amounts, Condition, NodeClassRef, Other, Requirement, Taint, condition, is_default, requirement,
+};
 
 /// What nodes may be made, how many of them, and when they may be replaced or removed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]

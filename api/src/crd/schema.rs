@@ -11,7 +11,8 @@ use super::{CapacityBuffer, Ec2NodeClass, NodeClaim, NodeOverlay, NodePool};
 /// # Errors
 /// Never, as long as the types can be written as JSON.
 pub fn definitions() -> Result<Vec<(String, Value)>, serde_json::Error> {
-    let all = [CapacityBuffer::crd(), Ec2NodeClass::crd(), NodeClaim::crd(), NodeOverlay::crd(), NodePool::crd()];
+    let all =
+        [CapacityBuffer::crd(), Ec2NodeClass::crd(), NodeClaim::crd(), NodeOverlay::crd(), NodePool::crd()];
     all.into_iter().map(definition).collect()
 }
 
@@ -19,6 +20,12 @@ fn definition(crd: CustomResourceDefinition) -> Result<(String, Value), serde_js
     let name = crd.metadata.name.clone().unwrap_or_default();
     let mut value = serde_json::to_value(crd)?;
     tidy(&mut value);
+    if let Some(schema) =
+        value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").and_then(Value::as_object_mut)
+    {
+        // The name of a type of ours.
+        schema.remove("title");
+    }
     Ok((name, value))
 }
 
@@ -36,7 +43,8 @@ fn tidy(value: &mut Value) {
                 }
             }
             fields.retain(|name, value| {
-                !(matches!(name.as_str(), "shortNames" | "categories") && value.as_array().is_some_and(Vec::is_empty))
+                !(matches!(name.as_str(), "shortNames" | "categories")
+                    && value.as_array().is_some_and(Vec::is_empty))
             });
             fields.values_mut().for_each(tidy);
         }

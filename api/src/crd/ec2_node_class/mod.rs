@@ -30,7 +30,7 @@ use super::{Other, is_default};
     group = "karpenter.k8s.aws",
     version = "v1",
     kind = "EC2NodeClass",
-    struct = "Ec2NodeClass",
+    root = "Ec2NodeClass",
     plural = "ec2nodeclasses",
     shortname = "ec2nc",
     shortname = "ec2ncs",
@@ -161,10 +161,16 @@ fn rules_of_tags() -> Value {
     rules(&[
         ("self.all(k, k != '')", "keys of tags may not be empty"),
         ("self.all(k, k != 'eks:eks-cluster-name')", "the tag eks:eks-cluster-name is restricted"),
-        ("self.all(k, !k.startsWith('kubernetes.io/cluster'))", "tags that begin with kubernetes.io/cluster are restricted"),
+        (
+            "self.all(k, !k.startsWith('kubernetes.io/cluster'))",
+            "tags that begin with kubernetes.io/cluster are restricted",
+        ),
         ("self.all(k, k != 'karpenter.sh/nodepool')", "the tag karpenter.sh/nodepool is restricted"),
         ("self.all(k, k != 'karpenter.sh/nodeclaim')", "the tag karpenter.sh/nodeclaim is restricted"),
-        ("self.all(k, k != 'karpenter.k8s.aws/ec2nodeclass')", "the tag karpenter.k8s.aws/ec2nodeclass is restricted"),
+        (
+            "self.all(k, k != 'karpenter.k8s.aws/ec2nodeclass')",
+            "the tag karpenter.k8s.aws/ec2nodeclass is restricted",
+        ),
     ])
 }
 

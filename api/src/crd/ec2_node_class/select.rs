@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::sought_tags;
-use crate::crd::rule::rules;
 use crate::crd::Other;
+use crate::crd::rule::rules;
 
 /// One way to find images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -66,10 +66,7 @@ pub(super) fn of_images() -> Value {
             "!self.exists(x, has(x.alias) && (has(x.id) || has(x.tags) || has(x.name) || has(x.owner)))",
             "alias cannot be combined with other fields of a term",
         ),
-        (
-            "!self.exists(x, has(x.alias)) || self.size() == 1",
-            "alias cannot be combined with other terms",
-        ),
+        ("!self.exists(x, has(x.alias)) || self.size() == 1", "alias cannot be combined with other terms"),
     ])
 }
 
