@@ -57,10 +57,14 @@ impl fmt::Display for Operator {
     }
 }
 
+/// The most that `minValues` may ask for.
+const MOST_MIN_VALUES: u32 = 50;
+
 /// A constraint on one label.
 ///
 /// # Invariants
 /// A numeric operator has exactly one value, a whole number that fits an `i64`; `In` and `NotIn` have at least one.
+/// `min_values` is 1 to 50, and no more than there are values of `In`: what the API server lets in, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Requirement {
     /// Label key.
@@ -101,6 +105,21 @@ impl<'de> Deserialize<'de> for Requirement {
                 "{key} {operator} needs {needs} in values, not {shown:?}{more}"
             ))
         };
+        if let Some(least) = min_values {
+            let listed = values.len();
+            let problem = if !(1..=MOST_MIN_VALUES).contains(&least) {
+                format!("write a number from 1 to {MOST_MIN_VALUES}")
+            } else if operator == Operator::In && (listed as u64) < u64::from(least) {
+                format!("values has only {listed}: list more, or ask for fewer")
+            } else {
+                String::new()
+            };
+            if !problem.is_empty() {
+                return Err(serde::de::Error::custom(format_args!(
+                    "minValues of {key} is {least}; {problem}"
+                )));
+            }
+        }
         match operator {
             Operator::In | Operator::NotIn if values.is_empty() => Err(wrong("at least one value")),
             _ if operator.is_numeric() && !matches!(values.as_slice(), [n] if n.parse::<i64>().is_ok()) => {
@@ -147,6 +166,15 @@ mod tests {
                 "k Gte needs exactly one whole number",
             ),
             (r#"{"operator": "Exists"}"#, "missing field `key`"),
+            (
+                r#"{"key": "k", "operator": "Exists", "minValues": 0}"#,
+                "minValues of k is 0; write a number from 1 to 50",
+            ),
+            (r#"{"key": "k", "operator": "Exists", "minValues": 51}"#, "minValues of k is 51; write"),
+            (
+                r#"{"key": "k", "operator": "In", "values": ["a", "b"], "minValues": 3}"#,
+                "minValues of k is 3; values has only 2: list more, or ask for fewer",
+            ),
         ] {
             let error = read(json).expect_err(json);
             assert!(error.contains(expected), "{error}");

@@ -28,6 +28,9 @@ use crate::catalog::{Catalog, InstanceType, Offering};
 const RESTRICTED: [&str; 9] =
     [CPU, MEMORY, EPHEMERAL_STORAGE, PODS, POD_ENI, NEURON, NEURON_CORE, GAUDI, EFA];
 
+/// compat: the heaviest that Karpenter's schema allows. An overlay without a weight has none at all, zero.
+const MOST_WEIGHT: i32 = 10_000;
+
 /// What an overlay does to a price.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PriceChange {
@@ -99,6 +102,14 @@ pub enum OverlayError {
         /// The overlay.
         name: String,
     },
+    /// A weight that is out of range.
+    #[error("NodeOverlay {name}: spec.weight is {weight}; write a number from 1 to {MOST_WEIGHT}, or none")]
+    Weight {
+        /// The overlay.
+        name: String,
+        /// What it says.
+        weight: i32,
+    },
     /// A resource that is not for overlays.
     #[error(
         "NodeOverlay {name}: spec.capacity states {resource}, which only the node itself can say; remove it"
@@ -134,6 +145,9 @@ impl Overlay {
         };
         if let Some((resource, _)) = spec.capacity.iter().find(|(r, _)| RESTRICTED.contains(r)) {
             return Err(OverlayError::Resource { name, resource: resource.to_owned() });
+        }
+        if !(0..=MOST_WEIGHT).contains(&spec.weight) {
+            return Err(OverlayError::Weight { name, weight: spec.weight });
         }
         let capacity = spec.capacity.iter().map(|(r, amount)| (r.to_owned(), amount)).collect();
         Ok(Self { name, weight: spec.weight, requirements: spec.requirements.clone(), price, capacity })
