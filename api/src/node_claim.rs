@@ -44,6 +44,9 @@ pub struct NodeClaimStatus {
     /// The machine: `aws:///<zone>/<instance>`.
     #[serde(rename = "providerID", deserialize_with = "null_is_default")]
     pub provider_id: String,
+    /// The image that it was launched from.
+    #[serde(rename = "imageID", deserialize_with = "null_is_default")]
+    pub image_id: String,
     /// What the machine has.
     #[serde(deserialize_with = "null_is_default")]
     pub capacity: ResourceList,

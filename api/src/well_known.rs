@@ -47,6 +47,8 @@ pub const REGISTERED: &str = "karpenter.sh/registered";
 pub const INITIALIZED: &str = "karpenter.sh/initialized";
 /// Label: `EC2NodeClass` of a node.
 pub const EC2_NODE_CLASS: &str = "karpenter.k8s.aws/ec2nodeclass";
+/// Label of nodes of EKS's own node groups: the image that they were launched from.
+pub const NODE_GROUP_IMAGE: &str = "eks.amazonaws.com/nodegroup-image";
 
 /// Value of [`CAPACITY_TYPE`].
 pub const ON_DEMAND: &str = "on-demand";

@@ -107,6 +107,19 @@ pub(crate) struct Planning {
     #[arg(long, value_name = "FILE", help_heading = crate::catalog::PRICES)]
     pub(crate) commitments: Option<PathBuf>,
 
+    /// Capacity errors and zonal shifts: what could not be had lately, and is not planned with until that has expired
+    ///
+    /// JSON; docs/pricing.md has the form.
+    #[arg(long, value_name = "FILE", help_heading = crate::catalog::PRICES)]
+    pub(crate) unavailable: Option<PathBuf>,
+
+    /// Keep the memory that nodes were seen to have in this file, from run to run: read, added to, and written again
+    ///
+    /// It takes the place of the guess (--vm-memory-overhead-percent). Without the file, what the snapshot's own nodes show
+    /// does, except with --catalog, which states memory itself.
+    #[arg(long, value_name = "FILE", help_heading = crate::catalog::PRICES)]
+    pub(crate) learnt: Option<PathBuf>,
+
     /// What becomes of preferences: preferred affinity, soft spread, soft taints
     #[arg(long, value_name = "POLICY", value_enum, default_value_t)]
     pub(crate) preference_policy: PreferencePolicy,

@@ -79,6 +79,14 @@ pub(crate) struct Source {
     #[arg(long, value_name = "SHARE", help_heading = PRICES, conflicts_with = "catalog")]
     pub(crate) vm_memory_overhead_percent: Option<Share>,
 
+    /// Network interfaces kept from pods on every node: fewer pods have an address
+    #[arg(long, value_name = "COUNT", help_heading = PRICES, conflicts_with = "catalog")]
+    pub(crate) reserved_enis: Option<u32>,
+
+    /// Give each slot of a network interface sixteen addresses, as the VPC CNI does with `ENABLE_PREFIX_DELEGATION`
+    #[arg(long, help_heading = PRICES, conflicts_with = "catalog")]
+    pub(crate) prefix_delegation: bool,
+
     /// Spot price to assume, as a share of the on-demand price [default: 35%]
     #[arg(long, value_name = "SHARE", help_heading = PRICES, conflicts_with = "catalog")]
     pub(crate) spot_price_share: Option<Share>,
@@ -115,6 +123,8 @@ impl Source {
         let standard = Settings::default();
         let mut nodes = standard.nodes;
         nodes.vm_memory_overhead = self.vm_memory_overhead_percent.unwrap_or(nodes.vm_memory_overhead);
+        nodes.reserved_interfaces = self.reserved_enis.unwrap_or(nodes.reserved_interfaces);
+        nodes.prefix_delegation |= self.prefix_delegation;
         let settings =
             Settings { nodes, spot_price_share: self.spot_price_share.unwrap_or(standard.spot_price_share) };
         if self.live {

@@ -76,7 +76,11 @@ impl FargateArgs {
         options.rates = self.fargate_rates.map(|rates| rates.0).or(live).or_else(|| embedded_rates(region));
         let Some(rates) = options.rates else {
             let missing = format!("what Fargate costs in {region} is not known");
-            let remedy = "state it: --fargate-rates VCPU,GB,DISK, dollars an hour for a vCPU and a GB each";
+            let money = if region.starts_with("cn-") { "yuan" } else { "dollars" };
+            let remedy = format!(
+                "state it: --fargate-rates VCPU,GB,DISK, {money} an hour for a vCPU and a GB each, from AWS's price list \
+                 for the region; or let AWS be asked: --live"
+            );
             if options.wanted {
                 return Err(Failure::new(missing).hint(remedy));
             }

@@ -59,9 +59,7 @@ fn take(name: String, from: &mut dyn Read, size: u64) -> Result<Input, Failure> 
         return Err(Failure::new(format!("{name} is larger than 2 GiB")));
     }
     if bytes.is_empty() {
-        return Err(
-            Failure::new(format!("{name} is empty")).hint(format!("make a snapshot with: {HOW_TO_CAPTURE}"))
-        );
+        return Err(Failure::new(format!("{name} is empty")));
     }
     Ok(Input { name, bytes })
 }

@@ -29,6 +29,7 @@ mod progress;
 mod reason_tests;
 mod render;
 mod replay;
+mod seen;
 mod terminal;
 mod text;
 

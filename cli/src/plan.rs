@@ -20,6 +20,7 @@ use crate::preference;
 use crate::progress::Progress;
 use crate::render::{self, Show};
 use crate::replay;
+use crate::seen;
 use crate::terminal::{self, ColorChoice};
 use crate::text::{count, thousands};
 
@@ -55,9 +56,10 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
     let progress = Progress::start();
     progress.tell("reading", 0, 0);
-    let Loaded { catalog, remarks, fargate: live_rates, commitments: paid_for } =
+    let Loaded { mut catalog, mut remarks, fargate: live_rates, commitments: paid_for } =
         args.source.load(&progress)?;
     let snapshot = capture(args)?;
+    remarks.extend(seen::hide_unavailable(args.unavailable.as_deref(), &mut catalog)?);
     progress.tell("preparing", 0, 0);
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
     let preferences = match args.preference_policy {
@@ -76,7 +78,8 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
-        commitments: commitments(args, &catalog, paid_for)?,
+        commitments: commitments(args, &catalog, paid_for, &mut remarks)?,
+        learnt: seen::learnt(args.learnt.as_deref(), &snapshot, &catalog)?,
         ..LowerOptions::default()
     };
     let mut lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
@@ -148,11 +151,14 @@ fn commitments(
     args: &Planning,
     catalog: &Catalog,
     live: Option<Commitments>,
+    remarks: &mut Vec<String>,
 ) -> Result<Commitments, Failure> {
     let Some(path) = &args.commitments else { return Ok(live.unwrap_or_default()) };
     let file = input::read(path)?;
     let all = Commitments::parse(&file.bytes, &file.name).map_err(Failure::new)?;
     let region = catalog.types.iter().flat_map(|of| &of.offerings).find_map(|o| o.region());
+    remarks
+        .extend(all.idle(catalog, now()).into_iter().map(|why| format!("commitments {}: {why}", file.name)));
     Ok(all.in_force(now(), region.unwrap_or_default()))
 }
 

@@ -433,3 +433,67 @@ fn what_is_not_a_problem_cannot_be_replayed() {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains("no spec 4096"), "{}", ran.stderr);
 }
+
+/// A node of a NodePool that runs, with the memory that it really has, and its claim, which names the image.
+fn seen(memory: &str) -> String {
+    format!(
+        r#"{{"apiVersion": "v1", "kind": "Node", "metadata": {{"name": "n1", "labels": {{
+              "node.kubernetes.io/instance-type": "m7i.large", "topology.kubernetes.io/zone": "us-east-1a"}}}},
+            "spec": {{"unschedulable": true}},
+            "status": {{"capacity": {{"cpu": "2", "memory": "{memory}"}}, "allocatable": {{"cpu": "2"}}}}}},
+           {{"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "metadata": {{"name": "c1"}},
+             "status": {{"nodeName": "n1", "imageID": "ami-1"}}}},
+           {{"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "metadata": {{"name": "default"}},
+             "status": {{"amis": [{{"id": "ami-1"}}]}}}},
+           {{"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {{"name": "default"}},
+             "spec": {{"template": {{"spec": {{"nodeClassRef": {{"name": "default"}}, "requirements": [
+               {{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m7i.large", "m7i.xlarge"]}},
+               {{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]}}]}}}}}}}}"#
+    )
+}
+
+/// An m7i.large is guessed to have 7577 MiB, of which 6903 MiB are for pods; a node of it had 7748 MiB: 171 more.
+#[test]
+fn memory_that_nodes_were_seen_to_have_is_planned_with_and_kept() {
+    let folder = folder("learnt");
+    let file = folder.join("learnt.json");
+    let file = file.to_str().unwrap();
+    let bought = |snapshot: &str, more: &[&str]| {
+        let args = [&["plan", "-", "-o", "json"], more].concat();
+        let ran = run_with_input(&args, snapshot.as_bytes());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let note = format!("{}", plan["notes"]).contains("m7i.large: 7748Mi, not 7577Mi");
+        (list(&plan, "newNodes")[0]["instanceType"].as_str().unwrap().to_owned(), note)
+    };
+    let (large, xlarge) = ("m7i.large".to_owned(), "m7i.xlarge".to_owned());
+    let pod = pod("web", "7000Mi");
+    let with_node =
+        format!(r#"{{"apiVersion": "v1", "kind": "List", "items": [{}, {pod}]}}"#, seen("7748Mi"));
+    // The same cluster before any node ran.
+    let without = with_node.replace("\"kind\": \"Node\"", "\"kind\": \"Nod\"");
+    assert_eq!(bought(&without, &[]), (xlarge.clone(), false));
+    assert_eq!(bought(&with_node, &[]), (large.clone(), true));
+    // What was learnt in one run is known in the next one, which sees no node.
+    assert_eq!(bought(&with_node, &["--learnt", file]), (large.clone(), true));
+    assert_eq!(bought(&without, &["--learnt", file]), (large, true));
+    // An image of another id says nothing.
+    let other = with_node.replace("\"amis\": [{\"id\": \"ami-1\"}]", "\"amis\": [{\"id\": \"ami-2\"}]");
+    assert_eq!(bought(&other, &["--learnt", file]), (xlarge, false));
+    std::fs::write(file, "nonsense").unwrap();
+    let ran = run_with_input(&["plan", "-", "--learnt", file], with_node.as_bytes());
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("delete the file to learn anew"), "{}", ran.stderr);
+}
+
+/// An m7i.large has three interfaces of ten addresses: 29 pods; 20 with one reserved, and with prefixes 110 as a rule.
+#[test]
+fn interfaces_that_are_reserved_and_prefixes_change_how_many_pods_a_node_holds() {
+    let pods = |more: &[&str]| {
+        let of = [&["catalog", "--type", "m7i.large", "-o", "json"], more].concat();
+        json(&of)[0]["resources"]["pods"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(pods(&[]), "29");
+    assert_eq!(pods(&["--reserved-enis", "1"]), "20");
+    assert_eq!(pods(&["--prefix-delegation"]), "110");
+}

@@ -18,6 +18,7 @@ mod error;
 mod index;
 mod inflate;
 mod kind;
+mod learn;
 mod lower;
 mod note;
 pub mod object;
@@ -30,6 +31,7 @@ mod yaml;
 pub use error::{ObjectError, Position, ReadError};
 pub use index::Index;
 pub use kind::Kind;
+pub use learn::learn;
 pub use lower::{
     Commitment, FargateOptions, LowerError, LowerOptions, Lowered, MinValuesPolicy, Nominated, OnFargate,
     PreferencePolicy, UNLIMITED, list_nominated, lower, stands_for_devices,

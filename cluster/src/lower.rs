@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use stowage_api::{NodeSettings, Quantity, well_known};
-use stowage_pricing::{Catalog, Commitments, Error};
+use stowage_pricing::{Catalog, Commitments, Error, LearntCapacity};
 use stowage_solver::{Daemon, LabelSetId, Labels, Pod as Pending, Problem};
 
 use self::attached::Attached;
@@ -105,6 +105,8 @@ pub struct LowerOptions {
     pub fargate: FargateOptions,
     /// What is paid for already. Those in force only: see [`Commitments::in_force`].
     pub commitments: Commitments,
+    /// What nodes were seen to have, in the place of the guess: see [`crate::learn()`].
+    pub learnt: LearntCapacity,
 }
 
 /// A problem, and what to know about it.
@@ -165,7 +167,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let mut remarks = Notes::of(snapshot);
     let pending = remarks.sort_out(snapshot, &options.schedulers);
     let pools = pool::provisioning(snapshot, &mut remarks);
-    let views = Views::of(snapshot, catalog, &pools, &mut remarks)?;
+    let views = Views::of(snapshot, catalog, &pools, &options.learnt, &mut remarks)?;
     let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools), options);
 
     let devices = Devices::new(snapshot, catalog, &pending, &mut remarks);

@@ -75,6 +75,13 @@ pub enum Note {
         /// Nodes on demand that run or are being launched.
         nodes: usize,
     },
+    /// Nodes on demand of other regions, which reserved instances of this one do not cover.
+    NodesElsewhere {
+        /// How many.
+        count: usize,
+        /// The region planned for.
+        region: String,
+    },
     /// Capacity reservations that a node class has selected, and nobody says how many machines of them are free.
     UnknownReservation {
         /// How many.
@@ -128,6 +135,19 @@ pub enum Note {
         /// Why not, of that one.
         why: String,
     },
+    /// Instance types with the memory that nodes of them were seen to have.
+    Learnt {
+        /// The `EC2NodeClass`; empty where classes do not differ.
+        class: String,
+        /// How many types.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// What it was taken to have.
+        guess: String,
+        /// What it has.
+        memory: String,
+    },
     /// Zones of the catalogue in which an `EC2NodeClass` has no subnet.
     NoSubnets {
         /// The class.
@@ -164,6 +184,13 @@ pub enum Note {
         eligible: usize,
         /// Of so many.
         pending: usize,
+    },
+    /// A Fargate profile that takes no pods.
+    FargateProfile {
+        /// Its name.
+        name: String,
+        /// Why it takes none.
+        why: String,
     },
     /// There is no Fargate profile, so one was assumed that takes every pod.
     AnyFargateProfile,
@@ -282,21 +309,12 @@ impl fmt::Display for Note {
                 let why = if *deleting { "being deleted" } else { "static (it has replicas)" };
                 write!(f, "NodePool {name} launches nothing for pods: it is {why}")
             }
-            Self::Commitments { count, nodes: 0 } => {
-                write!(f, "{}: no node on demand runs yet that uses them", Counted(*count, "commitment"))
+            Self::Commitments { count, nodes } => commitments(f, *count, *nodes),
+            Self::NodesElsewhere { count, region } => {
+                let nodes = Counted(*count, "node");
+                write!(f, "{nodes} on demand in other regions than {region}: taken to use no commitment")
             }
-            Self::Commitments { count, nodes } => {
-                let (commitments, nodes) = (Counted(*count, "commitment"), Counted(*nodes, "node"));
-                write!(f, "{commitments}: used by the {nodes} on demand that run before new ones use them")
-            }
-            Self::UnknownReservation { count, example } => {
-                let reservations = Counted(*count, "capacity reservation");
-                write!(
-                    f,
-                    "left out: {reservations} of EC2NodeClasses, as the catalogue does not say how many machines are free \
-                     ({example}): `stowage catalog import --reservations` makes one that does"
-                )
-            }
+            Self::UnknownReservation { count, example } => unknown_reservations(f, *count, example),
             Self::Overlay { problem } => write!(f, "not applied: {problem}"),
             Self::NodeCost { pool, dollars } => {
                 write!(f, "a node of NodePool {pool} costs ${dollars} an hour beside its instance")
@@ -316,6 +334,11 @@ impl fmt::Display for Note {
             Self::UnsuitedTypes { class, count, example, why } => {
                 let types = Counted(*count, "instance type");
                 write!(f, "nodes of EC2NodeClass {class} are none of {types} ({example}: {why})")
+            }
+            Self::Learnt { class, count, example, guess, memory } => {
+                let types = Counted(*count, "instance type");
+                let of = if class.is_empty() { String::new() } else { format!(" of EC2NodeClass {class}") };
+                write!(f, "memory of {types}{of} is that of nodes seen ({example}: {memory}, not {guess})")
             }
             Self::NoSubnets { class, zones } => {
                 write!(f, "EC2NodeClass {class} has no subnet in {zones}: its nodes are not launched there")
@@ -344,6 +367,7 @@ impl fmt::Display for Note {
             Self::Fargate { eligible, pending } => {
                 write!(f, "{eligible} of {} may run on Fargate", Counted(*pending, "pending pod"))
             }
+            Self::FargateProfile { name, why } => write!(f, "left out: Fargate profile {name}, as {why}"),
             Self::AnyFargateProfile => f.write_str(
                 "no Fargate profile in the snapshot: planned as if one took the pods of every namespace, in unknown zones",
             ),
@@ -355,6 +379,24 @@ impl fmt::Display for Note {
             }
         }
     }
+}
+
+fn commitments(f: &mut fmt::Formatter<'_>, count: usize, nodes: usize) -> fmt::Result {
+    let commitments = Counted(count, "commitment");
+    if nodes == 0 {
+        return write!(f, "{commitments}: no node on demand runs yet that uses them");
+    }
+    let nodes = Counted(nodes, "node");
+    write!(f, "{commitments}: used by the {nodes} on demand that run before new ones use them")
+}
+
+fn unknown_reservations(f: &mut fmt::Formatter<'_>, count: usize, example: &str) -> fmt::Result {
+    let reservations = Counted(count, "capacity reservation");
+    write!(
+        f,
+        "left out: {reservations} of EC2NodeClasses, as the catalogue does not say how many machines are free ({example}): \
+         `stowage catalog import --reservations` makes one that does"
+    )
 }
 
 /// A number of things.

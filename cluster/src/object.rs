@@ -26,7 +26,7 @@ pub use device::{
     ExactRequest, ResourceClaim, ResourceClaimSpec, ResourceClaimStatus, ResourceClaimTemplate,
     ResourceClaimTemplateSpec, ResourcePool, ResourceSlice, ResourceSliceSpec,
 };
-pub use fargate::{FargateProfile, FargateProfileSpec};
+pub use fargate::{FargateProfile, FargateProfileSpec, FargateProfileStatus};
 pub use node::{CsiDriver, CsiNode, CsiNodeSpec, DriverAllocatable, Node, NodeSpec, NodeStatus};
 pub(crate) use pod::PodObject;
 pub use pod::{

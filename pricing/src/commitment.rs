@@ -18,6 +18,8 @@
 //! Sources: EC2 user guide, "How Reserved Instances are applied"; Savings Plans user guide, "Understanding how Savings
 //! Plans apply to your usage".
 
+mod file;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -288,30 +290,6 @@ impl SavingsPlan {
 }
 
 impl Commitments {
-    /// Reads a file of commitments: JSON in the form of these types.
-    ///
-    /// # Errors
-    /// One line that says where and what.
-    pub fn parse(bytes: &[u8], file_name: &str) -> Result<Self, String> {
-        let read: Self =
-            serde_json::from_slice(bytes).map_err(|error| format!("commitments {file_name}: {error}"))?;
-        let bad = |amount: f64| !amount.is_finite() || amount < 0.0;
-        if let Some(of) = read.reserved_instances.iter().find(|r| bad(r.hourly)) {
-            return Err(format!(
-                "commitments {file_name}: {}: hourly is {}; write zero or more",
-                of.id, of.hourly
-            ));
-        }
-        let wrong = |plan: &&SavingsPlan| bad(plan.commitment) || plan.rates.values().any(|r| bad(*r));
-        if let Some(plan) = read.savings_plans.iter().find(wrong) {
-            return Err(format!(
-                "commitments {file_name}: {}: commitment and rates must be zero or more",
-                plan.id
-            ));
-        }
-        Ok(read)
-    }
-
     /// Leaves out what has ended by `now`, and instance plans of other regions.
     #[must_use]
     pub fn in_force(&self, now: Timestamp, region: &str) -> Self {

@@ -172,7 +172,10 @@ fn files_round_trip_and_bad_ones_say_so() {
     let error = |text: &str| Commitments::parse(text.as_bytes(), "c.json").unwrap_err();
     assert!(error(r#"{"reservedInstance": []}"#).contains("unknown field `reservedInstance`"));
     let negative = r#"{"savingsPlans": [{"id": "sp", "kind": "compute", "commitment": -1}]}"#;
-    assert_eq!(error(negative), "commitments c.json: sp: commitment and rates must be zero or more");
+    assert_eq!(
+        error(negative),
+        "commitments c.json: sp: commitment is -1; write dollars an hour, zero or more, and at most a million"
+    );
     let huge = Commitments {
         reserved_instances: vec![ReservedInstances {
             hourly: 1e300,

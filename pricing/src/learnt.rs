@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stowage_api::Quantity;
-use stowage_api::well_known::MEMORY;
+use stowage_api::well_known::{INSTANCE_MEMORY, MEMORY};
 
 use crate::catalog::InstanceType;
 use crate::time::Timestamp;
@@ -126,6 +126,11 @@ impl LearntCapacity {
         of.map(|seen| Quantity::from_bytes(seen.memory)).min()
     }
 
+    /// Whether anything is known of nodes of an image.
+    pub fn knows(&self, image: &str) -> bool {
+        self.types.values().any(|images| images.contains_key(image))
+    }
+
     /// Forgets what was not seen for sixty days.
     pub fn sweep(&mut self, now: Timestamp) {
         let before = self.len();
@@ -138,13 +143,14 @@ impl LearntCapacity {
 
     /// Puts what was learnt in the place of the guess, where something was. Says whether.
     ///
-    /// Less than half of the guess is not believed: such a node was of another type, or broken.
+    /// Less than half of the guess is not believed, nor more than EC2 advertises: such a node was of another type, or broken.
     pub fn correct<'i>(&self, of: &mut InstanceType, images: impl IntoIterator<Item = &'i str>) -> bool {
         let guess = of.resources.get(MEMORY).copied().unwrap_or_default();
         let least = guess.floor_units() / 100 * LEAST_PERCENT;
-        let Some(memory) = self.memory(&of.name, images).filter(|m| m.floor_units() >= least) else {
-            return false;
-        };
+        let advertised = of.labels.get(INSTANCE_MEMORY).and_then(|mib| mib.parse::<i64>().ok());
+        let most = advertised.map_or(i64::MAX, |mib| mib.saturating_mul(1 << 20));
+        let believed = |memory: &Quantity| (least..=most).contains(&memory.floor_units());
+        let Some(memory) = self.memory(&of.name, images).filter(believed) else { return false };
         of.resources.insert(MEMORY.to_owned(), memory);
         if let Some(kept) = of.overhead.get_mut(MEMORY) {
             *kept = (*kept).min(memory);
@@ -219,6 +225,8 @@ mod tests {
         let mut catalog = Catalog::embedded("us-east-1", &Settings::default()).unwrap();
         let m7i = catalog.types.iter_mut().find(|t| t.name == "m7i.large").unwrap();
         assert!(!learnt.correct(m7i, ["ami-1"]));
+        learnt.observe("m7i.large", "ami-2", mib(8_193), NOON);
+        assert!(!learnt.correct(m7i, ["ami-2"]));
         assert_eq!(m7i.resources[MEMORY].to_string(), "7577Mi");
     }
 

@@ -20,6 +20,8 @@
 //! compat: three minutes, and the codes, are those of karpenter-provider-aws v1.14 (`pkg/cache`, `pkg/errors`); Karpenter
 //! knows neither families nor longer times.
 
+mod file;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};

@@ -87,6 +87,8 @@ pub(crate) struct Header {
     catalog: Types,
     /// What is paid for already: the content of `--commitments`.
     commitments: Option<Value>,
+    /// What could not be had: the content of `--unavailable`.
+    unavailable: Option<Value>,
     /// More arguments of `stowage plan`.
     #[serde(default)]
     args: Vec<String>,
@@ -192,20 +194,23 @@ impl Scenario {
             catalog_file = file("catalog.json");
             fs::write(&catalog_file, catalog::json(&types)).map_err(|e| e.to_string())?;
         }
-        let commitments_file = file("commitments.json");
-        if let Some(commitments) = &self.header.commitments {
-            fs::write(&commitments_file, format!("{commitments:#}")).map_err(|e| e.to_string())?;
+        let mut files = Vec::new();
+        for (option, content) in
+            [("--commitments", &self.header.commitments), ("--unavailable", &self.header.unavailable)]
+        {
+            if let Some(content) = content {
+                let path = file(&format!("{}.json", option.trim_start_matches('-')));
+                fs::write(&path, format!("{content:#}")).map_err(|e| e.to_string())?;
+                files.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
+            }
         }
-        let commitments_file = commitments_file.to_string_lossy();
         let mut mismatches: Vec<String> = Vec::new();
         for effort in ["quick", "balanced"] {
             let (catalog_file, snapshot_file) =
                 (catalog_file.to_string_lossy(), snapshot_file.to_string_lossy());
             let mut args =
                 vec!["plan", "--catalog", &catalog_file, &snapshot_file, "-o", "json", "--effort", effort];
-            if self.header.commitments.is_some() {
-                args.extend(["--commitments", &commitments_file]);
-            }
+            args.extend(files.iter().map(String::as_str));
             args.extend(self.header.args.iter().map(String::as_str));
             let ran = support::run(&args);
             let found = match (&self.header.expect.error, ran.code) {

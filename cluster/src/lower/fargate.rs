@@ -77,11 +77,12 @@ pub(super) fn route<'a>(
     world: &'a World<'a>,
     remarks: &mut Notes,
 ) -> OnFargate {
-    let mut profiles: Vec<Profile> = snapshot.fargate_profiles.iter().map(profile).collect();
+    let mut profiles = usable(snapshot, remarks);
     profiles.extend(options.profiles.iter().cloned());
     let mut this = OnFargate::default();
     let Some(rates) = options.rates.filter(|_| options.wanted || !profiles.is_empty()) else { return this };
-    if profiles.is_empty() {
+    // Where there are profiles, but none that takes pods, none does.
+    if profiles.is_empty() && snapshot.fargate_profiles.is_empty() {
         this.assumed = true;
         let everything = ProfileSelector { namespace: "*".to_owned(), labels: BTreeMap::new() };
         profiles.push(Profile { name: "(any)".to_owned(), selectors: vec![everything], subnets: Vec::new() });
@@ -158,6 +159,24 @@ pub(super) fn conclude(
     for (why, (count, example)) in counts {
         remarks.add(Note::NotOnFargate { why, count, example: example.to_owned() });
     }
+}
+
+/// The profiles of a snapshot that take pods: EKS stops what runs on those that it deletes.
+fn usable(snapshot: &Snapshot, remarks: &mut Notes) -> Vec<Profile> {
+    let mut profiles = Vec::new();
+    for object in &snapshot.fargate_profiles {
+        let status = object.status.status.as_str();
+        let why = if object.metadata.is_terminating() {
+            "it is being deleted".to_owned()
+        } else if matches!(status, "" | "ACTIVE") {
+            profiles.push(profile(object));
+            continue;
+        } else {
+            format!("its status is {status}")
+        };
+        remarks.add(Note::FargateProfile { name: object.metadata.name.clone(), why });
+    }
+    profiles
 }
 
 fn profile(object: &crate::object::FargateProfile) -> Profile {

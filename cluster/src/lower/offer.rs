@@ -83,10 +83,9 @@ fn one(
             let sold = sold(own);
             // What commitments are for costs nothing more.
             let covering = covering.iter().filter(|_| system == LINUX);
-            let covered = covering.map(|draw| solver::Offering {
-                rebate: sold.price,
-                draws: vec![*draw],
-                ..sold.clone()
+            let rebates = covering.map(|draw| (draw, draw.saves(sold.price)));
+            let covered = rebates.filter(|(_, rebate)| *rebate > Price::ZERO).map(|(draw, rebate)| {
+                solver::Offering { rebate, draws: vec![(draw.quota, draw.units)], ..sold.clone() }
             });
             offerings.extend(covered.collect::<Vec<_>>());
             offerings.push(sold);

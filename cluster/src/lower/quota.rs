@@ -3,7 +3,7 @@
 //! ```text
 //! offering with a limit ───────────────────────▶ a quota of nodes
 //! commitments − what running nodes use ─ left ─▶ a quota, and for each offering on demand that it covers one without
-//!                                                anything to pay
+//!                                                anything to pay, and one with the part that the rest of it pays
 //! ```
 //!
 //! # Invariants
@@ -13,9 +13,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::NodePool;
-use stowage_api::well_known::{CAPACITY_RESERVATION_ID, CAPACITY_TYPE, INSTANCE_TYPE, ON_DEMAND, OS, ZONE};
+use stowage_api::well_known::{
+    CAPACITY_RESERVATION_ID, CAPACITY_TYPE, INSTANCE_TYPE, ON_DEMAND, OS, REGION, ZONE,
+};
 use stowage_pricing::{Catalog, Commitments, Cover, CoverUnit, InstanceType, Nodes, Offering};
-use stowage_solver::{Labels, Operator, Quota, QuotaId, Requirement};
+use stowage_solver::{Labels, Operator, Price, Quota, QuotaId, Requirement};
 
 use super::node::launching;
 use super::notes::Notes;
@@ -27,6 +29,9 @@ pub(super) const LINUX: &str = "linux";
 /// Label of nodes of EKS's own node groups: `ON_DEMAND` or `SPOT`.
 const EKS_CAPACITY_TYPE: &str = "eks.amazonaws.com/capacityType";
 
+/// A node is covered in part where that is an eighth at least: less is not worth another way to buy every type.
+const LEAST_PART: u64 = 8;
+
 /// Dollars an hour of a running type that the catalogue does not have: whatever a commitment takes for it, it saves.
 const UNKNOWN_PRICE: f64 = 1e6;
 
@@ -37,6 +42,24 @@ pub struct Commitment {
     pub quota: QuotaId,
     /// What units of the quota are.
     pub unit: CoverUnit,
+}
+
+/// What a node takes of a commitment.
+pub(super) struct Draw {
+    pub(super) quota: QuotaId,
+    /// Units of the quota.
+    pub(super) units: i64,
+    /// The same, out of [`Self::all`] units that cover the node as a whole.
+    part: u64,
+    all: u64,
+}
+
+impl Draw {
+    /// What of a price it saves, in whole micro-dollars.
+    pub(super) fn saves(&self, price: Price) -> Price {
+        let saved = i128::from(price.micros()) * i128::from(self.part) / i128::from(self.all);
+        Price::from_micros(i64::try_from(saved).unwrap_or(0))
+    }
 }
 
 /// The quotas of a problem.
@@ -61,12 +84,16 @@ impl Quotas {
         if *commitments == Commitments::default() {
             return this;
         }
-        let running = running(snapshot, catalog);
+        let (running, elsewhere) = running(snapshot, catalog);
         let nodes: u32 = running.iter().map(|n| n.count).sum();
         notes.add(Note::Commitments {
             count: commitments.reserved_instances.len() + commitments.savings_plans.len(),
             nodes: nodes as usize,
         });
+        if elsewhere > 0 {
+            let region = region(catalog).unwrap_or_default().to_owned();
+            notes.add(Note::NodesElsewhere { count: elsewhere, region });
+        }
         for cover in commitments.budget().after(&running).covers() {
             let units = i64::try_from(cover.free).unwrap_or(i64::MAX);
             let quota = this.add(&cover.name, units);
@@ -104,16 +131,28 @@ impl Quotas {
         Some((quota, 1))
     }
 
-    /// What one node of an offering takes of each commitment that covers it.
-    pub(super) fn covering(&self, of: &InstanceType, offering: &Offering) -> Vec<(QuotaId, i64)> {
+    /// How commitments cover one node of an offering.
+    ///
+    /// As a whole, as often as one suffices for that; and once in part, by what is then left over. The rest of such a node
+    /// is paid on demand, as AWS bills it.
+    pub(super) fn covering(&self, of: &InstanceType, offering: &Offering) -> Vec<Draw> {
         if offering.capacity_type() != ON_DEMAND || offering.limit.is_some() {
             return Vec::new();
         }
-        let takes = |(cover, quota): &(Cover, QuotaId)| {
-            let units = cover.takes(&of.name, offering.zone(), offering.price)?;
-            Some((*quota, i64::try_from(units).ok().filter(|units| *units > 0)?))
-        };
-        self.covers.iter().filter_map(takes).collect()
+        let mut draws = Vec::new();
+        for (cover, quota) in &self.covers {
+            let Some(all) = cover.takes(&of.name, offering.zone(), offering.price).filter(|n| *n > 0) else {
+                continue;
+            };
+            let whole = Some(all).filter(|all| *all <= cover.free);
+            let rest = Some(cover.free % all).filter(|rest| *rest > 0 && *rest >= all / LEAST_PART);
+            for part in whole.into_iter().chain(rest) {
+                if let Ok(units) = i64::try_from(part) {
+                    draws.push(Draw { quota: *quota, units, part, all });
+                }
+            }
+        }
+        draws
     }
 
     pub(super) fn into_all(self) -> (Vec<Quota>, Vec<Commitment>) {
@@ -148,8 +187,24 @@ pub(super) fn selected(
     required
 }
 
-/// Nodes on demand that run, or are being launched.
-fn running(snapshot: &Snapshot, catalog: &Catalog) -> Vec<Nodes> {
+/// The region that a catalogue is of.
+fn region(catalog: &Catalog) -> Option<&str> {
+    catalog.types.iter().flat_map(|of| &of.offerings).find_map(Offering::region)
+}
+
+/// Nodes on demand that run, or are being launched; and how many there are of other regions, which are not among them.
+fn running(snapshot: &Snapshot, catalog: &Catalog) -> (Vec<Nodes>, usize) {
+    let region = region(catalog);
+    let offerings = catalog.types.iter().flat_map(|of| &of.offerings);
+    let zones: BTreeSet<&str> = offerings.map(Offering::zone).collect();
+    // A zone is called as its region and a letter or more.
+    let is_here = |own: Option<&String>, zone: &str| match (region, own) {
+        (Some(region), Some(own)) => own == region,
+        (Some(region), None) => zones.contains(zone) || zone.starts_with(region),
+        (None, _) => true,
+    };
+    let mut elsewhere = 0;
+
     let nodes = snapshot.nodes.iter().filter(|n| !n.metadata.is_terminating()).map(|n| &n.metadata.labels);
     let claims = launching(snapshot).map(|claim| &claim.metadata.labels);
     let mut counts = BTreeMap::<(String, String), u32>::new();
@@ -158,17 +213,23 @@ fn running(snapshot: &Snapshot, catalog: &Catalog) -> Vec<Nodes> {
             && stated.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND")
             && stated.get(OS).is_none_or(|own| own == LINUX);
         if let (Some(of), Some(zone), true) = (stated.get(INSTANCE_TYPE), stated.get(ZONE), on_demand) {
-            *counts.entry((of.clone(), zone.clone())).or_insert(0) += 1;
+            if is_here(stated.get(REGION), zone) {
+                *counts.entry((of.clone(), zone.clone())).or_insert(0) += 1;
+            } else {
+                elsewhere += 1;
+            }
         }
     }
     let price = |of: &str, zone: &str| {
         let of = catalog.find(of)?;
-        let here = of.cheapest(|o| o.capacity_type() == ON_DEMAND && o.zone() == zone);
-        here.or_else(|| of.cheapest(|o| o.capacity_type() == ON_DEMAND)).map(|o| o.price)
+        // What runs is billed, whether another could be had now or not.
+        let sold = || of.offerings.iter().filter(|o| o.capacity_type() == ON_DEMAND);
+        let here = sold().filter(|o| o.zone() == zone).map(|o| o.price).min_by(f64::total_cmp);
+        here.or_else(|| sold().map(|o| o.price).min_by(f64::total_cmp))
     };
     let of_counts = |((instance_type, zone), count): ((String, String), u32)| {
         let on_demand = price(&instance_type, &zone).unwrap_or(UNKNOWN_PRICE);
         Nodes { instance_type, zone, count, on_demand }
     };
-    counts.into_iter().map(of_counts).collect()
+    (counts.into_iter().map(of_counts).collect(), elsewhere)
 }

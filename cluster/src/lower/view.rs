@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! NodePools that launch ─▶ their EC2NodeClasses ─▶ how nodes are set up ─▶ Catalog::suited_to ─▶ zones with a subnet
+//!    ─▶ memory as nodes of their images were seen to have
 //! ```
 //!
 //! Where classes differ, each has types of its own, told apart by the label that Karpenter gives a node for its class, which
@@ -15,14 +16,15 @@
 //! - A class that is not in the snapshot, or says nothing, leaves the catalogue as it is.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::{Ec2NodeClass, NodePool, well_known};
-use stowage_pricing::{Catalog, Error, NodeConfig};
+use stowage_pricing::{Catalog, Error, InstanceType, LearntCapacity, NodeConfig};
 use stowage_solver::{self as solver, Labels, Operator, Requirement};
 
 use super::notes::Notes;
 use super::overlay;
+use crate::learn::images;
 use crate::note::Note;
 use crate::snapshot::Snapshot;
 
@@ -42,6 +44,8 @@ struct Setup {
     config: Option<NodeConfig>,
     /// The zones of its subnets, where these are known.
     zones: Option<BTreeSet<String>>,
+    /// Its images, as far as anything was learnt of their nodes.
+    images: BTreeSet<String>,
 }
 
 /// All views of a catalogue.
@@ -63,21 +67,26 @@ impl<'c> Views<'c> {
         snapshot: &Snapshot,
         catalog: &'c Catalog,
         pools: &[&NodePool],
+        learnt: &LearntCapacity,
         notes: &mut Notes,
     ) -> Result<Self, Error> {
         let names: BTreeSet<&str> = pools.iter().map(|pool| class_of(pool)).collect();
         let base = catalog.source.nodes().cloned().unwrap_or_default();
         let mut setups = Vec::with_capacity(names.len());
+        let seen = if learnt.is_empty() { BTreeMap::new() } else { images(snapshot) };
         for name in names {
             let class = snapshot.node_classes.iter().find(|c| c.metadata.name == name && !name.is_empty());
-            setups.push((name, Setup::of(class, &base, notes)));
+            let mut setup = Setup::of(class, &base, notes);
+            setup.images = images_of(name, class, &seen).into_iter().filter(|i| learnt.knows(i)).collect();
+            setups.push((name, setup));
         }
         if setups.iter().all(|(_, setup)| *setup == setups[0].1) {
             setups.truncate(1);
         }
         let mut views = Vec::with_capacity(setups.len());
         for (name, setup) in setups {
-            let catalog = setup.view(name, catalog, &base, notes)?;
+            let mut catalog = setup.view(name, catalog, &base, notes)?;
+            setup.correct(name, learnt, &mut catalog, notes);
             views.push(View { class: name.to_owned(), only: None, catalog });
         }
         let mut this = Self { of_classes: views.len() > 1, all: views };
@@ -147,6 +156,21 @@ impl<'c> Views<'c> {
     }
 }
 
+/// The images of a class: those that it has found; else those that its nodes run; for no class those of all nodes.
+fn images_of(
+    name: &str,
+    class: Option<&Ec2NodeClass>,
+    seen: &BTreeMap<&str, BTreeSet<&str>>,
+) -> BTreeSet<String> {
+    let found = class.map_or(&[][..], |class| class.status.amis.as_slice());
+    if !found.is_empty() {
+        return found.iter().map(|ami| ami.id.clone()).collect();
+    }
+    let own = |class: &str| name.is_empty() || class == name;
+    let seen = seen.iter().filter(|(class, _)| own(class)).flat_map(|(_, images)| images);
+    seen.map(|image| (*image).to_owned()).collect()
+}
+
 /// The name of the class of a pool's nodes; empty where it names none.
 fn class_of(pool: &NodePool) -> &str {
     pool.spec.template.spec.node_class_ref.as_ref().map_or("", |class| class.name.as_str())
@@ -154,13 +178,35 @@ fn class_of(pool: &NodePool) -> &str {
 
 impl Setup {
     fn of(class: Option<&Ec2NodeClass>, base: &NodeConfig, notes: &mut Notes) -> Self {
-        let Some(class) = class else { return Self { config: None, zones: None } };
+        let Some(class) = class else {
+            return Self { config: None, zones: None, images: BTreeSet::new() };
+        };
         let (config, unused) = NodeConfig::of(class, base);
         for field in unused {
             notes.add(Note::ClassField { class: class.metadata.name.clone(), field: field.to_string() });
         }
         let zones: BTreeSet<String> = class.status.subnets.iter().map(|s| s.zone.clone()).collect();
-        Self { config: Some(config), zones: (!zones.is_empty()).then_some(zones) }
+        Self { config: Some(config), zones: (!zones.is_empty()).then_some(zones), images: BTreeSet::new() }
+    }
+
+    /// Puts the memory that nodes of the class were seen to have in the place of the guess.
+    fn correct(&self, class: &str, learnt: &LearntCapacity, seen: &mut Cow<'_, Catalog>, notes: &mut Notes) {
+        let images = || self.images.iter().map(String::as_str);
+        let known = |of: &InstanceType| learnt.memory(&of.name, images()).is_some();
+        let known: Vec<usize> = (0..seen.types.len()).filter(|at| known(&seen.types[*at])).collect();
+        let memory = |of: &InstanceType| of.resources.get(well_known::MEMORY).copied().unwrap_or_default();
+        let (mut count, mut first) = (0, None);
+        for at in known {
+            let guess = memory(&seen.types[at]);
+            let of = &mut seen.to_mut().types[at];
+            if learnt.correct(of, images()) && memory(of) != guess {
+                count += 1;
+                first = first.or_else(|| Some((of.name.clone(), guess.to_string(), memory(of).to_string())));
+            }
+        }
+        if let Some((example, guess, memory)) = first {
+            notes.add(Note::Learnt { class: class.to_owned(), count, example, guess, memory });
+        }
     }
 
     fn view<'c>(

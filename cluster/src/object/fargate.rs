@@ -14,6 +14,18 @@ pub struct FargateProfile {
     /// Specification.
     #[serde(deserialize_with = "null_is_default")]
     pub spec: FargateProfileSpec,
+    /// What became of it.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: FargateProfileStatus,
+}
+
+/// Status of a Fargate profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FargateProfileStatus {
+    /// Where it is in its life: `ACTIVE`, `CREATING`, `DELETING` …; empty where nobody has said yet.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: String,
 }
 
 /// Specification of a Fargate profile.
