@@ -97,6 +97,24 @@ impl Client {
         self.expect("GET", path, "application/json", None)
     }
 
+    /// Reads a collection as the table that is shown to people: columns and rows.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn table(&self, collection: &str) -> Result<Value> {
+        let request = Request::builder()
+            .method("GET")
+            .uri(format!("{}{collection}", self.base))
+            .header("authorization", &self.authorization)
+            .header("accept", "application/json;as=Table;g=meta.k8s.io;v=v1")
+            .body(())?;
+        let mut response = self.agent.run(request).with_context(|| format!("{collection} has no answer"))?;
+        if response.status() != 200 {
+            bail!("the table of {collection}: {}", response.status());
+        }
+        Ok(serde_json::from_slice(&response.body_mut().read_to_vec()?)?)
+    }
+
     /// Creates an object in a collection.
     ///
     /// # Errors

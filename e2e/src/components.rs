@@ -42,15 +42,7 @@ impl Components {
             return Ok(Self { folder });
         }
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("components");
-        let folder = cache()?.join("components").join(fingerprint(&sources)?);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        // Held until the build is done: another process waits here instead of building the same.
-        let lock = File::create(folder.join("lock"))?;
-        lock.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
-        if !folder.join("done").exists() {
-            build(&sources, &folder)?;
-            File::create(folder.join("done"))?;
-        }
+        let folder = kept("components", RELEASE, &sources, &["main.go", "go.mod", "go.sum"], build)?;
         Ok(Self { folder })
     }
 
@@ -69,11 +61,31 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(Path::new(&home).join(".cache/stowage-ci"))
 }
 
+/// The folder with what is built from `sources`; builds it the first time, and again when one of `files` has changed.
+pub(crate) fn kept(
+    name: &str,
+    release: &str,
+    sources: &Path,
+    files: &[&str],
+    build: fn(&Path, &Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let folder = cache()?.join(name).join(fingerprint(release, sources, files)?);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    // Held until the build is done: another process waits here instead of building the same.
+    let lock = File::create(folder.join("lock"))?;
+    lock.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
+    if !folder.join("done").exists() {
+        build(sources, &folder)?;
+        File::create(folder.join("done"))?;
+    }
+    Ok(folder)
+}
+
 /// Changes with what is built.
-fn fingerprint(sources: &Path) -> Result<String> {
+fn fingerprint(release: &str, sources: &Path, files: &[&str]) -> Result<String> {
     let mut hash = DefaultHasher::new();
-    RELEASE.hash(&mut hash);
-    for name in ["main.go", "go.mod", "go.sum"] {
+    release.hash(&mut hash);
+    for name in files {
         let path = sources.join(name);
         fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hash);
     }

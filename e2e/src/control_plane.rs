@@ -44,7 +44,7 @@ const EVERY: Duration = Duration::from_millis(25);
 const NO_ADMISSION: &str = "ServiceAccount,TaintNodesByCondition,StorageObjectInUseProtection,LimitRanger,ResourceQuota,\
 DefaultTolerationSeconds,RuntimeClass,CertificateApproval,CertificateSigning,CertificateSubjectRestriction,\
 DefaultIngressClass,PersistentVolumeClaimResize,ValidatingAdmissionPolicy,MutatingAdmissionWebhook,\
-ValidatingAdmissionWebhook,ClusterTrustBundleAttest,PodSecurity";
+ValidatingAdmissionWebhook,ClusterTrustBundleAttest";
 
 /// What runs beside etcd and kube-apiserver.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,8 @@ pub struct Options {
     pub scheduler: Option<Value>,
     /// Whether kube-controller-manager runs.
     pub controller_manager: bool,
+    /// Whether namespaces can ask for a level of pod security.
+    pub pod_security: bool,
 }
 
 impl Options {
@@ -94,7 +96,7 @@ impl ControlPlane {
 
         let mut starting = Starting { components, folder, processes: Vec::new() };
         starting.etcd(etcd_port, peer_port)?;
-        let client = starting.api_server(api_port, etcd_port, &certificate, &token)?;
+        let client = starting.api_server(api_port, etcd_port, &certificate, &token, options)?;
         if let Some(config) = &options.scheduler {
             starting.scheduler(config, scheduler_port, &kubeconfig, &certificate)?;
         }
@@ -204,7 +206,15 @@ impl Starting {
         })
     }
 
-    fn api_server(&mut self, port: u16, etcd_port: u16, certificate: &Path, token: &str) -> Result<Client> {
+    fn api_server(
+        &mut self,
+        port: u16,
+        etcd_port: u16,
+        certificate: &Path,
+        token: &str,
+        options: &Options,
+    ) -> Result<Client> {
+        let security = if options.pod_security { "" } else { ",PodSecurity" };
         let certificates = self.folder.join("certificates");
         // The key of the server's own certificate, which it makes before it reads this one, signs for service accounts too.
         let key = certificates.join("apiserver.key");
@@ -224,7 +234,7 @@ impl Starting {
                 ("service-account-signing-key-file", &key.display()),
                 ("service-cluster-ip-range", &"10.96.0.0/16"),
                 ("endpoint-reconciler-type", &"none"),
-                ("disable-admission-plugins", &NO_ADMISSION),
+                ("disable-admission-plugins", &format!("{NO_ADMISSION}{security}")),
                 ("enable-priority-and-fairness", &false),
                 ("max-requests-inflight", &0),
                 ("max-mutating-requests-inflight", &0),

@@ -11,12 +11,15 @@ mod case;
 mod client;
 mod components;
 mod control_plane;
+pub mod crds;
 mod daemon;
 pub mod differential;
 mod generate;
+mod helm;
 mod process;
 mod random;
 
 pub use client::{Answer, Client};
 pub use components::Components;
 pub use control_plane::{ControlPlane, Options};
+pub use helm::Helm;
