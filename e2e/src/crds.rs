@@ -115,7 +115,7 @@ impl Case {
         let text = |value: Value| value.as_str().map(str::to_owned).context("a name and a message are texts");
         let name = text(case.remove("name").context("a case has a name")?)?;
         let mut object = base.clone();
-        merge(&mut object, case.remove("with").unwrap_or(json!({})));
+        merge(&mut object, case.remove("with").unwrap_or_else(|| json!({})));
         for (what, fields) in ["many", "keys", "long"].map(|what| (what, case.remove(what))) {
             if let Some(fields) = fields {
                 let at = fields["at"].as_str().with_context(|| format!("{name}: {what} is at a place"))?;
@@ -130,7 +130,7 @@ impl Case {
             then: case.remove("then"),
             status: case.remove("status"),
             refused: case.remove("refused").map(text).transpose()?,
-            becomes: case.remove("becomes").unwrap_or(json!({})),
+            becomes: case.remove("becomes").unwrap_or_else(|| json!({})),
             name,
         };
         ensure!(case.is_empty(), "{}: no case has {:?}", read.name, case.keys());
@@ -176,7 +176,7 @@ fn message(answer: &Answer) -> &str {
 }
 
 fn filling(what: &str, fields: &Value) -> Value {
-    let count = fields["count"].as_u64().or(fields["length"].as_u64()).unwrap_or_default();
+    let count = fields["count"].as_u64().or_else(|| fields["length"].as_u64()).unwrap_or_default();
     match what {
         "many" => (0..count).map(|number| numbered(&fields["each"], number)).collect(),
         "keys" => Value::Object((0..count).map(|number| (format!("key-{number}"), json!("value"))).collect()),

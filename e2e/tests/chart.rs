@@ -1,5 +1,7 @@
 //! The charts: rendered by Helm, and tried on a real API server without keeping anything.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
@@ -114,8 +116,8 @@ fn the_api_server_takes_what_charts_come_to() {
     );
     assert_eq!(apply(client, &by_default), Vec::<String>::new());
 
-    let flags =
-        [&NAME[..], &["--values", &everything(), "--api-versions", "monitoring.coreos.com/v1"]].concat();
+    let values = everything();
+    let flags = [&NAME[..], &["--values", &values, "--api-versions", "monitoring.coreos.com/v1"]].concat();
     let (monitors, all): (Vec<Value>, Vec<Value>) = helm
         .template(&chart("stowage"), &flags)
         .unwrap()
