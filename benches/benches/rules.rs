@@ -129,6 +129,7 @@ fn with_rule(mut spec: PodSpec, rule: usize, app: &str, other: &str) -> PodSpec 
         selector: pods_of(app),
         honor_node_affinity: true,
         honor_taints: false,
+        wished: false,
     };
     match rule {
         0 => spec.spread.push(spread(zone())),

@@ -386,7 +386,7 @@ fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec
             Preference::Near(_) if nearest != Some(at) => continue,
             Preference::Near(term) => out.affinity.push(term.clone()),
             Preference::Away(term) => out.anti_affinity.push(term.clone()),
-            Preference::Spread(spread) => out.spread.push(spread.clone()),
+            Preference::Spread(spread) => out.spread.push(Spread { wished: true, ..spread.clone() }),
         }
         held.insert(at);
     }

@@ -298,6 +298,10 @@ pub struct Spread {
     pub honor_node_affinity: bool,
     /// Whether nodes whose taints the pod does not tolerate do not count (`nodeTaintsPolicy: Honor`).
     pub honor_taints: bool,
+    /// Whether it is only wished for. A node that lacks the label of a required rule counts for none of the pod's rules; one
+    /// that lacks the label of a wish does.
+    #[serde(default)]
+    pub wished: bool,
 }
 
 /// A required pod affinity or anti-affinity term.

@@ -55,6 +55,7 @@ pub(super) fn of(
             selector: term.selector,
             honor_node_affinity: true,
             honor_taints: false,
+            wished: false,
         })
     }));
     let says_something = |t: &&PreferredNodeTerm| {

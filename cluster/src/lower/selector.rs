@@ -45,6 +45,7 @@ pub(super) fn spread(constraint: &SpreadConstraint, namespace: &str, own: &Label
         },
         honor_node_affinity: constraint.node_affinity_policy != Some(Policy::Ignore),
         honor_taints: constraint.node_taints_policy == Some(Policy::Honor),
+        wished: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::problem::{NodeConstraint, PodId, PodSpec, Preference, Problem, SpecId};
+use crate::problem::{NodeConstraint, PodId, PodSpec, Preference, Problem, SpecId, Spread};
 use crate::solution::Solution;
 
 /// `problem` with what `solution` keeps of its preferences as rules.
@@ -44,7 +44,7 @@ fn hardened(spec: &PodSpec, lost: &[usize]) -> PodSpec {
             }
             Preference::Near(term) => out.affinity.push(term.clone()),
             Preference::Away(term) => out.anti_affinity.push(term.clone()),
-            Preference::Spread(spread) => out.spread.push(spread.clone()),
+            Preference::Spread(spread) => out.spread.push(Spread { wished: true, ..spread.clone() }),
         }
     }
     out

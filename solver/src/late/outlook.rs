@@ -226,7 +226,8 @@ fn count<'m>(
     let spec = model.spec(class);
     let rule: &'m Spread = &spec.spread[at];
     let eligible = |place: usize| {
-        let all_keys = spec.spread.iter().all(|s| domain(yard, place, &s.key).is_some());
+        let mut required = spec.spread.iter().filter(|s| !s.wished);
+        let all_keys = required.all(|s| domain(yard, place, &s.key).is_some());
         let mut own = spec.node.iter().filter(|c| !c.of_volume);
         let affinity = own.all(|c| met(c, |key| yard.label(place, key)));
         let taints = match yard.places[place].site {

@@ -52,7 +52,8 @@ impl SpreadTally {
     ) -> SpreadCount {
         let spec = model.spec(class);
         let selector = model.classes.selector_id(&spread.selector);
-        let keys: Vec<&str> = label_spreads(spec).map(|(_, key)| key).collect();
+        let required = label_spreads(spec).filter(|(other, _)| !other.wished);
+        let keys: Vec<&str> = required.map(|(_, key)| key).collect();
         let mut counts = BTreeMap::<String, u32>::new();
         for (node, live) in model.problem.nodes.iter().zip(&self.live) {
             let counted = keys.iter().all(|k| node.labels.contains_key(*k))

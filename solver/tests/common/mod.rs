@@ -56,6 +56,7 @@ pub fn spread(key: TopologyKey, name: &str, max_skew: u32) -> Spread {
         selector: app(name),
         honor_node_affinity: true,
         honor_taints: false,
+        wished: false,
     }
 }
 
