@@ -10,6 +10,9 @@
 //! pod joins ─▶ places & its node constraints & places like the node's own; rows with too little room go
 //! ```
 //!
+//! Labels of offerings (zone, capacity type) count as Karpenter counts them: for each type that is left, all the values with
+//! which it is sold, wherever the node itself must be. A pod that insists on a zone leaves as many zones as its types have.
+//!
 //! # Invariants
 //! - What counts is what [`crate::alternatives`] finds before it looks at `NodePool` limits: those change with every node.
 //! - A pod that would leave too few values all alone may not use the kind at all (policy `Strict`). Where the rule may be
@@ -24,7 +27,7 @@ use crate::arrangement::Pods;
 use crate::class::Classes;
 use crate::kind::{Kind, Kinds};
 use crate::model::{Model, copies};
-use crate::problem::{MinValues, NodeConstraint, PodSpec, Problem};
+use crate::problem::{InstanceType, MinValues, NodeConstraint, PodSpec, Problem};
 use crate::solution::Relaxed;
 
 /// Some places, one bit each.
@@ -113,7 +116,16 @@ impl Variety {
         for (variant, choice) in choices.iter_mut().enumerate() {
             let demands = &problem.pools[kinds.variants[variant].pool.index()].min_values;
             if !demands.is_empty() {
-                *choice = Some(Choice::of(kinds, variant as u32, demands, &seats, number, gates, &distinct));
+                let types = &problem.types;
+                *choice = Some(Choice::of(
+                    kinds,
+                    types,
+                    variant as u32,
+                    demands,
+                    (&seats, number),
+                    gates,
+                    &distinct,
+                ));
             }
         }
         Self { choices, seats, of_class, alone: Vec::new() }
@@ -142,10 +154,10 @@ impl Variety {
 impl Choice {
     fn of(
         kinds: &mut Kinds<'_>,
+        types: &[InstanceType],
         variant: u32,
         demands: &[MinValues],
-        seats: &[(u32, Option<u8>)],
-        places: usize,
+        (seats, places): (&[(u32, Option<u8>)], usize),
         gates: &[FixedBitSet],
         ties: &[&BTreeSet<&str>],
     ) -> Self {
@@ -170,13 +182,23 @@ impl Choice {
             }
         }
         for demand in demands {
-            let (values, of_kind) = kinds.values_of(&demand.key);
             let mut of_row = vec![BTreeMap::<u32, Places>::new(); number];
-            for &(at, row, place) in here.iter().filter(|(at, ..)| of_kind[*at] > 0) {
-                *of_row[row as usize].entry(of_kind[at] - 1).or_insert(0) |= 1 << place;
+            let mut sold = BTreeMap::<&str, u32>::new();
+            for &(at, row, _) in &here {
+                for value in sold_with(&types[kinds.kinds[at].instance_type.index()], &demand.key) {
+                    let next = sold.len() as u32;
+                    of_row[row as usize].insert(*sold.entry(value).or_insert(next), Places::MAX);
+                }
+            }
+            let mut values = sold.len();
+            if sold.is_empty() {
+                let (known, of_kind) = kinds.values_of(&demand.key);
+                for &(at, row, place) in here.iter().filter(|(at, ..)| of_kind[*at] > 0) {
+                    *of_row[row as usize].entry(of_kind[at] - 1).or_insert(0) |= 1 << place;
+                }
+                values = known.len();
             }
             let of_row = of_row.into_iter().map(|values| values.into_iter().collect()).collect();
-            let values = values.len();
             this.demands.push(Demand { least: demand.least, relax: demand.relax, of_row, values });
         }
         for labels in ties {
@@ -210,6 +232,11 @@ impl Choice {
         };
         self.demands.iter().map(count).collect()
     }
+}
+
+/// The values that a label has where a type is sold, if offerings have it.
+fn sold_with<'t>(of_type: &'t InstanceType, key: &str) -> BTreeSet<&'t str> {
+    of_type.offerings.iter().filter_map(|offering| offering.labels.get(key)).map(String::as_str).collect()
 }
 
 impl Tie {
@@ -494,9 +521,8 @@ impl Model<'_> {
     pub(crate) fn lacking(&self, own: u32, kinds: &[u32]) -> Vec<Relaxed> {
         let pool = &self.problem.pools[self.kinds.kinds[own as usize].pool.index()];
         let short = |demand: &MinValues| {
-            let values =
-                kinds.iter().map(|at| self.kinds.label(&self.kinds.kinds[*at as usize], &demand.key));
-            let found = values.flatten().collect::<HashSet<&str>>().len() as u32;
+            let values = kinds.iter().flat_map(|at| self.counted(*at, &demand.key));
+            let found = values.collect::<HashSet<&str>>().len() as u32;
             let short = Relaxed { key: demand.key.clone(), least: demand.least, found };
             (found < demand.least).then_some(short)
         };
@@ -555,18 +581,26 @@ impl Model<'_> {
         lacking.iter().all(|n| *n == 0)
     }
 
+    /// The values of a label that a kind counts with.
+    fn counted(&self, kind: u32, key: &str) -> BTreeSet<&str> {
+        let kind = &self.kinds.kinds[kind as usize];
+        let sold = sold_with(&self.problem.types[kind.instance_type.index()], key);
+        if sold.is_empty() { self.kinds.label(kind, key).into_iter().collect() } else { sold }
+    }
+
     /// Of kinds that could take a node's place, the first of each value that its pool's `minValues` still lack.
     pub(crate) fn varied_by(&self, own: u32, others: &[u32]) -> Vec<u32> {
         let kind = &self.kinds.kinds[own as usize];
         let mut out = BTreeSet::new();
         for demand in &self.problem.pools[kind.pool.index()].min_values {
-            let value = |at: u32| self.kinds.label(&self.kinds.kinds[at as usize], &demand.key);
-            let mut seen: HashSet<&str> = value(own).into_iter().collect();
+            let mut seen: HashSet<&str> = self.counted(own, &demand.key).into_iter().collect();
             for other in others {
                 if seen.len() >= demand.least as usize {
                     break;
                 }
-                if value(*other).is_some_and(|value| seen.insert(value)) {
+                let before = seen.len();
+                seen.extend(self.counted(*other, &demand.key));
+                if seen.len() > before {
                     out.insert(*other);
                 }
             }

@@ -163,9 +163,20 @@ impl<'c, 'p, 's> Checker<'c, 'p, 's> {
         let problem = self.cluster.problem;
         let pool = &problem.pools[node.pool.index()];
         let own = Alternative { instance_type: node.instance_type, offering: node.offering as u32 };
+        // A type counts with all the zones and capacity types that it is sold in, as with Karpenter.
         let distinct = |key: &str, among: &[Alternative]| {
-            let values = among.iter().filter_map(|a| View::of(problem, node, *a).get(key));
-            values.collect::<BTreeSet<&str>>().len()
+            let mut values = BTreeSet::<&str>::new();
+            for way in among {
+                let offerings = &problem.types[way.instance_type.index()].offerings;
+                let sold =
+                    offerings.iter().filter_map(|offering| offering.labels.get(key)).map(String::as_str);
+                let before = values.len();
+                values.extend(sold);
+                if values.len() == before {
+                    values.extend(View::of(problem, node, *way).get(key));
+                }
+            }
+            values.len()
         };
         let mut listed = node.alternatives.to_vec();
         listed.push(own);
