@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::generate::twist::SPREADING;
+
 /// A cluster and a catalogue.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Case {
@@ -24,10 +26,26 @@ impl Case {
     /// Pods that wait for a node, as far as planning is concerned.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &Value> {
         self.of_kind("Pod").filter(|pod| {
-            pod["spec"]["nodeName"].is_null()
-                && pod["spec"]["schedulingGates"].is_null()
-                && pod["metadata"]["deletionTimestamp"].is_null()
+            let (meta, spec) = (&pod["metadata"], &pod["spec"]);
+            let ours = spec["schedulerName"].as_str().is_none_or(|name| name == SPREADING);
+            let of_daemon_set = meta["ownerReferences"][0]["kind"] == "DaemonSet";
+            let mirror = meta["annotations"]["kubernetes.io/config.mirror"].is_string();
+            ours && !of_daemon_set
+                && !mirror
+                && spec["nodeName"].is_null()
+                && spec["schedulingGates"].is_null()
+                && meta["deletionTimestamp"].is_null()
         })
+    }
+
+    /// What is said of how to plan it, by name.
+    pub(crate) fn option(&self, key: &str) -> Option<&str> {
+        self.of_kind("ConfigMap").find_map(|map| map["data"][key].as_str())
+    }
+
+    /// Whether its pods are those of the scheduler that spreads by default.
+    pub(crate) fn spreads_by_default(&self) -> bool {
+        self.of_kind("Pod").any(|pod| pod["spec"]["schedulerName"] == SPREADING)
     }
 
     /// The snapshot, as `kubectl get -o json` prints it.

@@ -42,7 +42,7 @@ const EVERY: Duration = Duration::from_millis(25);
 
 /// Admission that suites do without: it needs controllers that do not run, or only takes time.
 const NO_ADMISSION: &str = "ServiceAccount,TaintNodesByCondition,StorageObjectInUseProtection,LimitRanger,ResourceQuota,\
-DefaultTolerationSeconds,RuntimeClass,CertificateApproval,CertificateSigning,CertificateSubjectRestriction,\
+DefaultTolerationSeconds,CertificateApproval,CertificateSigning,CertificateSubjectRestriction,\
 DefaultIngressClass,PersistentVolumeClaimResize,ValidatingAdmissionPolicy,MutatingAdmissionWebhook,\
 ValidatingAdmissionWebhook,ClusterTrustBundleAttest";
 
@@ -239,6 +239,8 @@ impl Starting {
                 ("max-requests-inflight", &0),
                 ("max-mutating-requests-inflight", &0),
                 ("delete-collection-workers", &4),
+                // In seconds. Watches end after one or two times this, by default half an hour; here they last as long as we.
+                ("min-request-timeout", &1_000_000),
                 ("event-ttl", &"5m"),
                 ("profiling", &false),
             ],

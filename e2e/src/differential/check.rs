@@ -1,17 +1,19 @@
 //! One cluster against the real scheduler: do planned pods fit where they are planned, and do others fit nowhere?
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 use stowage_api::well_known;
 
 use super::device;
 use super::plan::{Plan, plan};
 use super::rules::REQUIRED;
-use super::stage::{Stage, by_key};
+use super::stage::{PREEMPTING, Stage, by_key};
 use super::watcher::Seen;
 use crate::case::Case;
+use crate::generate::priority_of;
 
 /// So many orders of the planned pods are tried before they are said not to fit.
 const ORDERS: usize = 12;
@@ -30,6 +32,15 @@ pub(crate) enum Disagreement {
         /// What the scheduler says, or where it put it instead.
         why: String,
     },
+    /// The scheduler does not make room for the pod where it should.
+    Patient {
+        /// `namespace/name`.
+        pod: String,
+        /// Where it was to take the place of others.
+        node: String,
+        /// What it does instead.
+        why: String,
+    },
     /// The scheduler found a node for a pod that the plan gives none.
     Bound {
         /// `namespace/name`.
@@ -43,10 +54,12 @@ pub(crate) enum Disagreement {
 
 impl Disagreement {
     /// What makes two of them the same kind of failure.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &str {
         match self {
-            Self::NoPlan(_) => "no plan",
+            // A cluster that lost too much cannot even be read.
+            Self::NoPlan(why) => why.split(':').next().unwrap_or_default(),
             Self::Refused { .. } => "refused",
+            Self::Patient { .. } => "patient",
             Self::Bound { .. } => "bound",
         }
     }
@@ -58,6 +71,9 @@ impl std::fmt::Display for Disagreement {
             Self::NoPlan(why) => write!(f, "there is no plan: {why}"),
             Self::Refused { pod, node, why } => {
                 write!(f, "{pod} is planned on {node}, and the scheduler says: {why}")
+            }
+            Self::Patient { pod, node, why } => {
+                write!(f, "{pod} was to take the place of others on {node}, and does not: {why}")
             }
             Self::Bound { pod, node, why } => {
                 write!(f, "{pod} is bound to {node}, and was to fit nowhere: {why}")
@@ -104,13 +120,16 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     };
     let pods = by_key(case);
     stage.set_up(case)?;
+    outcome.disagreements = preempt(stage, &plan, &pods)?;
     stage.add_nodes(&plan.nodes)?;
-    outcome.disagreements = as_planned(stage, case, &plan, &pods)?;
+    if outcome.disagreements.is_empty() {
+        outcome.disagreements = as_planned(stage, case, &plan, &pods)?;
+    }
     if outcome.disagreements.is_empty() && !plan.unplaced.is_empty() {
         outcome.disagreements = nowhere(stage, case, &plan, &pods)?;
     }
     if unaided && outcome.disagreements.is_empty() {
-        for pod in pods.values() {
+        for (_, pod) in pods.iter().filter(|(name, _)| !plan.preempting.contains_key(*name)) {
             stage.withdraw(case, pod)?;
         }
         stage.remove_nodes(&plan.launchable)?;
@@ -119,6 +138,33 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     }
     stage.clear(case)?;
     Ok(outcome)
+}
+
+/// Lets the pods go that are to take the place of others, the highest first, before there are new nodes. Afterwards they run,
+/// and those whose place they have are gone: so the rest of the plan has it.
+fn preempt(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<Vec<Disagreement>> {
+    let mut out = Vec::new();
+    let rank = |name: &String| pods[name]["spec"]["priorityClassName"].as_str().map(priority_of);
+    let mut order: Vec<&String> = plan.preempting.keys().collect();
+    order.sort_by_key(|name| (Reverse(rank(name).unwrap_or_default()), *name));
+    for name in order {
+        let node = &plan.preempting[name];
+        let mut pod = pods[name].clone();
+        pod["spec"]["schedulerName"] = json!(PREEMPTING);
+        let uid = stage.submit(&pod)?;
+        stage.barrier()?;
+        stage.release(&pod, None)?;
+        let settled = |seen: &[Seen]| {
+            seen[0].node.is_some() || (seen[0].refused.is_some() && seen[0].nominated.is_none())
+        };
+        let seen = stage.wait(&[uid], name, settled)?.remove(0);
+        if seen.node.as_ref() != Some(node) {
+            let why =
+                seen.node.map(|other| format!("it goes to {other}")).or(seen.refused).unwrap_or_default();
+            out.push(Disagreement::Patient { pod: name.clone(), node: node.clone(), why });
+        }
+    }
+    Ok(out)
 }
 
 /// The planned pods in the order to let them go. Those that are to be even over something go before others that they may
@@ -242,7 +288,8 @@ fn nowhere(
     let seen = stage.wait(&uids, "pods without a place", all)?;
     let mut out = Vec::new();
     for ((pod, why), seen) in plan.unplaced.iter().zip(seen) {
-        if let Some(node) = seen.node {
+        // No wider choice makes a node take more.
+        if let Some(node) = seen.node.filter(|_| !plan.too_narrow.contains(pod)) {
             out.push(Disagreement::Bound { pod: pod.clone(), node, why: why.clone() });
         }
     }

@@ -8,6 +8,7 @@
 
 mod check;
 mod device;
+mod kubelet;
 mod plan;
 mod provisioner;
 mod rules;

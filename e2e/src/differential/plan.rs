@@ -1,22 +1,26 @@
 //! Planning a case as `stowage plan` does, and the nodes that the plan would bring into being.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
 use stowage_api::well_known;
-use stowage_cluster::{LowerOptions, ReadOptions, Source, lower, read};
+use stowage_cluster::{
+    LowerOptions, Lowered, MinValuesPolicy, PreferencePolicy, ReadOptions, Source, list_nominated, lower,
+    read,
+};
 use stowage_pricing::Catalog;
 use stowage_solver::{
-    Effect, InstanceType, Labels, NodePool, Offering, Operator, Problem, Requirement, Resources, Solution,
-    Taint, solve,
+    Effect, InstanceType, Labels, NodePool, Obstacle, Offering, Operator, Problem, Reason, Requirement,
+    Resources, Solution, Taint, solve,
 };
 
 use crate::case::{Case, key};
 use crate::daemon;
 use crate::generate::device::slice;
 use crate::generate::node::csi_node;
+use crate::generate::twist::{SPREADING, default_constraints};
 
 /// A node as it would be, with what comes with it.
 #[derive(Clone, Debug)]
@@ -34,8 +38,12 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<NodeToBe>,
     /// Node of each pod that has one, by `namespace/name`.
     pub(crate) placed: BTreeMap<String, String>,
+    /// Where each pod goes that takes the place of others.
+    pub(crate) preempting: BTreeMap<String, String>,
     /// Why each of the others has none.
     pub(crate) unplaced: BTreeMap<String, String>,
+    /// Those of them that a node of their own would take: `minValues`, which the scheduler does not know, forbids it.
+    pub(crate) too_narrow: BTreeSet<String>,
     /// One empty node of every kind that could be launched beside the planned ones; without room where a limit forbids it.
     pub(crate) launchable: Vec<NodeToBe>,
 }
@@ -49,6 +57,9 @@ impl std::fmt::Display for Plan {
         }
         for (pod, node) in &self.placed {
             writeln!(f, "{pod} on {node}")?;
+        }
+        for (pod, node) in &self.preempting {
+            writeln!(f, "{pod} on {node}, in the place of others")?;
         }
         for (pod, why) in &self.unplaced {
             writeln!(f, "{pod} nowhere: {why}")?;
@@ -67,11 +78,27 @@ pub(crate) fn plan(case: &Case) -> Result<Plan> {
     let catalog = Catalog::parse(catalog.as_bytes(), "catalogue")?;
     let source = Source { name: "snapshot", bytes: snapshot.as_bytes() };
     let snapshot = read(&[source], &ReadOptions::default())?;
-    let problem = lower(&snapshot, &catalog, &LowerOptions::default())?.problem;
+    let Lowered { mut problem, nominated, .. } = lower(&snapshot, &catalog, &how_to_lower(case)?)?;
     let options = stowage_solver::Options::default();
-    let solution = solve(&problem, &options, &AtomicBool::new(false), &mut |_, _, _| {})
+    let mut solution = solve(&problem, &options, &AtomicBool::new(false), &mut |_, _, _| {})
         .map_err(|broken| anyhow!("the solver's verifier refuses its plan: {}", broken[0].what))?;
+    list_nominated(&mut problem, &mut solution, &nominated);
     Builder { case, catalog: &catalog, problem: &problem, solution: &solution }.plan()
+}
+
+fn how_to_lower(case: &Case) -> Result<LowerOptions> {
+    let mut options = LowerOptions::default();
+    if case.option("preference-policy") == Some("ignore") {
+        options.preferences = PreferencePolicy::Ignore;
+    }
+    if case.option("min-values-policy") == Some("best-effort") {
+        options.min_values = MinValuesPolicy::BestEffort;
+    }
+    if case.spreads_by_default() {
+        options.schedulers = vec![SPREADING.to_owned()];
+        options.default_spread = serde_json::from_value(default_constraints())?;
+    }
+    Ok(options)
 }
 
 struct Builder<'a> {
@@ -110,24 +137,39 @@ impl Builder<'_> {
             let name = &self.problem.nodes[placement.node.index()].name;
             placed.extend(placement.pods.iter().map(|id| (pod(*id), name.clone())));
         }
-        let unplaced: BTreeMap<String, String> =
-            self.solution.unplaced.iter().map(|u| (pod(u.pod), format!("{:?}", u.reasons))).collect();
-        let pending: Vec<String> = self.case.pending().map(key).collect();
-        for pod in &pending {
-            if placed.contains_key(pod) == unplaced.contains_key(pod) {
-                return Err(anyhow!("pod {pod} is not in exactly one list of the plan"));
+        let (mut preempting, mut unplaced) = (BTreeMap::new(), BTreeMap::new());
+        let mut too_narrow = BTreeSet::new();
+        for left in &self.solution.unplaced {
+            let name = pod(left.pod);
+            if left.reasons.iter().any(|r| matches!(r, Reason::Pool(_, Obstacle::MinValues(_)))) {
+                too_narrow.insert(name.clone());
             }
+            match left.reasons.as_slice() {
+                [Reason::Blocked(why)] if makes_room(why).is_some() => {
+                    preempting.extend(makes_room(why).map(|node| (name, node)));
+                }
+                reasons => _ = unplaced.insert(name, format!("{reasons:?}")),
+            }
+        }
+        let mut listed: Vec<&String> =
+            placed.keys().chain(preempting.keys()).chain(unplaced.keys()).collect();
+        listed.sort_unstable();
+        let mut pending: Vec<String> = self.case.pending().map(key).collect();
+        pending.sort_unstable();
+        if !listed.into_iter().eq(&pending) {
+            return Err(anyhow!("the plan does not name each of the pending pods once, and no others"));
         }
         let mut launchable = if unplaced.is_empty() { Vec::new() } else { self.launchable()? };
         for node in &mut launchable {
             node.daemons = daemon::pods_on(&node.objects[0], &daemon_sets);
         }
-        Ok(Plan { nodes, placed, unplaced, launchable })
+        Ok(Plan { nodes, placed, preempting, unplaced, too_narrow, launchable })
     }
 
     /// A node of every kind: pool, its open labels' values, type and offering.
     fn launchable(&self) -> Result<Vec<NodeToBe>> {
         let mut out = Vec::new();
+        let hosts_beside_others = self.case.pending().any(counts_hosts_beside_others);
         for (pool_at, pool) in self.problem.pools.iter().enumerate() {
             let planned = self.solution.new_nodes.iter().filter(|n| n.pool.index() == pool_at);
             let mut used = pool.used.clone();
@@ -145,7 +187,7 @@ impl Builder<'_> {
                             let name = format!("extra-{}", out.len());
                             let mut node = self.node(&name, pool, of_type, offering, &chosen)?;
                             if full {
-                                close(&mut node.objects[0]);
+                                close(&mut node.objects[0], hosts_beside_others);
                             }
                             out.push(node);
                         }
@@ -169,6 +211,8 @@ impl Builder<'_> {
             labels.extend(more.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
         labels.insert(well_known::HOSTNAME.to_owned(), name.to_owned());
+        // Some stand for taints, and are no labels to Kubernetes.
+        labels.retain(|key, _| !key.contains(':'));
         let entry = self.catalog.find(&of_type.name).context("a type of the plan is not in the catalogue")?;
         let mut allocatable = Map::new();
         let mut attach = None;
@@ -194,6 +238,12 @@ impl Builder<'_> {
     }
 }
 
+/// The node on which a pod takes the place of others, if that is why it is given none.
+fn makes_room(why: &str) -> Option<String> {
+    let rest = why.strip_prefix("kube-scheduler makes room for it on node ")?;
+    Some(rest.split_once(':')?.0.to_owned())
+}
+
 /// `namespace/name` of the `DaemonSet` that a pod belongs to.
 fn key_of_owner(pod: &Value) -> Option<String> {
     let owner = pod["metadata"]["ownerReferences"][0]["name"].as_str()?;
@@ -210,14 +260,25 @@ fn taint(taint: &Taint) -> Value {
 }
 
 /// Leaves of a node that may not be launched what a `NodePool`'s limits do not change: that its zone, capacity type and other
-/// labels are domains, which spread rules count. It has no room, and is no host of its own to spread over.
-fn close(node: &mut Value) {
-    if let Some(labels) = node["metadata"]["labels"].as_object_mut() {
+/// labels are domains, which spread rules count. It has no room, and is no host of its own to spread over; but a pod that
+/// is to be even over hosts and something else counts no node that lacks either label.
+fn close(node: &mut Value, keep_host: bool) {
+    if let Some(labels) = node["metadata"]["labels"].as_object_mut()
+        && !keep_host
+    {
         labels.remove(well_known::HOSTNAME);
     }
     for amounts in ["allocatable", "capacity"] {
         node["status"][amounts] = json!({"pods": "0"});
     }
+}
+
+fn counts_hosts_beside_others(pod: &Value) -> bool {
+    let rules = pod["spec"]["topologySpreadConstraints"].as_array().into_iter().flatten();
+    let (hosts, others): (Vec<&Value>, Vec<&Value>) = rules
+        .filter(|rule| rule["whenUnsatisfiable"] == "DoNotSchedule")
+        .partition(|rule| rule["topologyKey"] == well_known::HOSTNAME);
+    !hosts.is_empty() && !others.is_empty()
 }
 
 fn within_limits(pool: &NodePool, used: &Resources, of_type: &InstanceType) -> bool {

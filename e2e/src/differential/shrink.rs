@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::case::Case;
 
 /// Objects that others only refer to; they stay until nothing does.
-const FURNITURE: [&str; 4] = ["Namespace", "StorageClass", "PriorityClass", "DeviceClass"];
+const FURNITURE: [&str; 5] = ["Namespace", "StorageClass", "PriorityClass", "DeviceClass", "RuntimeClass"];
 
 /// The smallest cluster found of those that `fails` says still fail, `case` being one.
 ///

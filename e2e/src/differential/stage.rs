@@ -4,6 +4,10 @@
 //! - A pod is let go only after a *barrier*: a pod whose node, claim and volume were made after everything else has been
 //!   bound, so the scheduler, which hears of each kind in order, knows all nodes, pods, claims and volumes as they are.
 //!   Namespaces, storage classes and priority classes are the same in all clusters and stay.
+//! - No two pods that the scheduler is to try have one name, also if one is gone before the other comes. Its queue knows pods
+//!   by namespace and name: a pod that is deleted while it is being tried may come back to the queue after it was taken off
+//!   it, for good, since no further event names it. The next of that name then finds its seat taken, and is not tried before
+//!   the five minutes are over after which everything is.
 //! - Barrier nodes have no label that anything counts over, and room for nothing more, so they change no decision.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +16,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::device;
+use super::kubelet;
 use super::plan::NodeToBe;
 use super::provisioner;
 use super::watcher::{Seen, Watcher};
@@ -19,7 +24,9 @@ use crate::case::{Case, key};
 use crate::client::Client;
 use crate::control_plane::{ControlPlane, Options};
 use crate::daemon;
+use crate::generate::NAMESPACES;
 use crate::generate::device::slice;
+use crate::generate::twist::{SPREADING, default_constraints, replica_sets};
 use crate::generate::volume::{claim_of, volume_of};
 
 /// Keeps a pod that is being deleted.
@@ -36,6 +43,9 @@ pub(crate) struct Stage {
     plane: ControlPlane,
     watcher: Watcher,
     barriers: u64,
+    /// How many pods were let try so far, and how each was called last, by its own namespace and name.
+    tries: u64,
+    names: BTreeMap<String, String>,
     /// Whether the cluster has devices.
     devices: bool,
     /// What its claims of devices are made from.
@@ -47,13 +57,29 @@ impl Stage {
         let plane = ControlPlane::start(&Options { scheduler: Some(scheduler()), ..Options::default() })?;
         let watcher = Watcher::start(plane.client())?;
         provisioner::start(plane.client())?;
+        kubelet::start(plane.client())?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": BARRIER}});
         plane.client().create("/api/v1/namespaces", &namespace)?;
         plane.client().create("/apis/resource.k8s.io/v1/deviceclasses", &json!({
             "apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": BARRIER},
             "spec": {"selectors": [{"cel": {"expression": format!("device.driver == '{BARRIER}.example.com'")}}]},
         }))?;
-        Ok(Self { plane, watcher, barriers: 0, devices: false, templates: Vec::new() })
+        for (namespace, _) in NAMESPACES {
+            let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+            plane.client().create("/api/v1/namespaces", &namespace)?;
+        }
+        for replica_set in replica_sets() {
+            plane.client().create(&collection(&replica_set)?, &replica_set)?;
+        }
+        Ok(Self {
+            plane,
+            watcher,
+            barriers: 0,
+            tries: 0,
+            names: BTreeMap::new(),
+            devices: false,
+            templates: Vec::new(),
+        })
     }
 
     fn client(&self) -> &Client {
@@ -72,7 +98,7 @@ impl Stage {
         for object in &case.objects {
             match object["kind"].as_str().unwrap_or_default() {
                 // Those stay, and are the same in all clusters.
-                "Namespace" | "StorageClass" | "PriorityClass" | "DeviceClass" => {
+                "Namespace" | "StorageClass" | "PriorityClass" | "DeviceClass" | "RuntimeClass" => {
                     let path = collection(object)?;
                     let answer = self.client().send("POST", &path, "application/json", Some(object))?;
                     anyhow::ensure!(
@@ -139,7 +165,11 @@ impl Stage {
     }
 
     /// Makes a pending pod, held back by a gate. Returns its uid.
-    pub(crate) fn submit(&self, pod: &Value) -> Result<String> {
+    pub(crate) fn submit(&mut self, pod: &Value) -> Result<String> {
+        self.tries += 1;
+        let name = format!("{}-{}", pod["metadata"]["name"].as_str().unwrap_or_default(), self.tries);
+        self.names.insert(key(pod), name);
+        let pod = &self.as_tried(pod);
         let mut gated = pod.clone();
         gated["spec"]["schedulingGates"] = json!([{"name": GATE}]);
         let made = self.client().create(&collection(pod)?, &gated)?;
@@ -162,9 +192,19 @@ impl Stage {
         Ok(uid)
     }
 
+    /// A pod as it is called on the control plane.
+    fn as_tried(&self, pod: &Value) -> Value {
+        let mut tried = pod.clone();
+        if let Some(name) = self.names.get(&key(pod)) {
+            tried["metadata"]["name"] = json!(name);
+        }
+        tried
+    }
+
     /// Lets a pod go; nominated to a node where one is given. Not before: the scheduler counts pods that are nominated to a
     /// node as if they ran there, when it looks at that node, and not when it looks at others.
     pub(crate) fn release(&self, pod: &Value, nominated: Option<&str>) -> Result<()> {
+        let pod = &self.as_tried(pod);
         if let Some(node) = nominated {
             let path = format!("{}/status", path_of(pod)?);
             self.client().patch(&path, &json!({"status": {"nominatedNodeName": node}}))?;
@@ -175,6 +215,7 @@ impl Stage {
 
     /// Deletes a pending pod, and makes anew the claims of its own that were to be bound. Returns whether it had any.
     pub(crate) fn withdraw(&self, case: &Case, pod: &Value) -> Result<bool> {
+        let pod = &self.as_tried(pod);
         self.client().delete(&path_of(pod)?)?;
         let mut any = false;
         for claim in ephemeral_claims(pod) {
@@ -327,17 +368,31 @@ impl Stage {
     }
 }
 
-/// Preemption is off: a pod that could have another's room is to stay without. Pods that are refused come back after a
-/// second at most, and nothing slows the scheduler down.
+/// Its third scheduler, which is the default one but that it preempts.
+pub(crate) const PREEMPTING: &str = "preempting-scheduler";
+
+/// Preemption is off but for pods that are to preempt: others that could have another's room are to stay without. Pods that
+/// are refused come back after a second at most, and nothing slows the scheduler down.
 fn scheduler() -> Value {
     let mut config = Options::scheduler();
     config["clientConnection"] = json!({"qps": 5000, "burst": 5000});
     config["podInitialBackoffSeconds"] = json!(1);
     config["podMaxBackoffSeconds"] = json!(1);
-    config["profiles"] = json!([{
-        "schedulerName": "default-scheduler", "percentageOfNodesToScore": 100,
-        "plugins": {"postFilter": {"disabled": [{"name": "DefaultPreemption"}]}},
-    }]);
+    let profile = |name: &str, preempts: bool, spread: &Value| {
+        let off = if preempts { json!([]) } else { json!([{"name": "DefaultPreemption"}]) };
+        let defaults = json!({"defaultingType": "List", "defaultConstraints": spread});
+        json!({
+            "schedulerName": name, "percentageOfNodesToScore": 100,
+            "plugins": {"postFilter": {"disabled": off}},
+            "pluginConfig": [{"name": "PodTopologySpread", "args": defaults}],
+        })
+    };
+    let none = json!([]);
+    config["profiles"] = json!([
+        profile("default-scheduler", false, &none),
+        profile(SPREADING, false, &default_constraints()),
+        profile(PREEMPTING, true, &none),
+    ]);
     config
 }
 
@@ -386,6 +441,8 @@ fn collection(object: &Value) -> Result<String> {
         "StorageClass" => "/apis/storage.k8s.io/v1/storageclasses".to_owned(),
         "PriorityClass" => "/apis/scheduling.k8s.io/v1/priorityclasses".to_owned(),
         "DeviceClass" => "/apis/resource.k8s.io/v1/deviceclasses".to_owned(),
+        "RuntimeClass" => "/apis/node.k8s.io/v1/runtimeclasses".to_owned(),
+        "ReplicaSet" => format!("/apis/apps/v1/namespaces/{namespace}/replicasets"),
         "ResourceSlice" => "/apis/resource.k8s.io/v1/resourceslices".to_owned(),
         "ResourceClaim" => format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims"),
         other => anyhow::bail!("a {other} cannot be made on the control plane"),

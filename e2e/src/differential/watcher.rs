@@ -20,6 +20,8 @@ pub(crate) struct Seen {
     pub(crate) node: Option<String>,
     /// Why it was refused last.
     pub(crate) refused: Option<String>,
+    /// The node that it is nominated to.
+    pub(crate) nominated: Option<String>,
 }
 
 impl Seen {
@@ -78,8 +80,10 @@ impl Watcher {
                         c["message"].as_str().unwrap_or_default()
                     )
                 });
-            let node = pod["spec"]["nodeName"].as_str().map(str::to_owned);
-            pods.insert(uid, Seen { node, refused });
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let (node, nominated) =
+                (text(&pod["spec"]["nodeName"]), text(&pod["status"]["nominatedNodeName"]));
+            pods.insert(uid, Seen { node, refused, nominated });
         }
         self.state.1.notify_all();
     }

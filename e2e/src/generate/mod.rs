@@ -1,15 +1,18 @@
 //! Clusters made up from a seed, small and full of rules.
 //!
-//! A cluster is 5 to 15 pending pods of a few services, up to three nodes with running pods, one to three `NodePool`s, and
+//! A cluster is 5 to 15 pending pods of a few services and up to three others, up to three nodes with running pods, one to three `NodePool`s, and
 //! the volumes, claims and `DaemonSet`s that these refer to. Rules are drawn often enough that most clusters mix several,
 //! and seldom enough that most pods have somewhere to go.
 
+mod bystander;
 mod catalog;
 pub(crate) mod device;
 pub(crate) mod node;
 mod pod;
 mod pool;
 mod rule;
+pub(crate) mod twist;
+mod urgent;
 pub(crate) mod volume;
 
 use serde_json::{Value, json};
@@ -24,7 +27,7 @@ pub(crate) const POD_AFFINITY: u64 = 15;
 const HOST_AFFINITY: u64 = 25;
 
 /// Namespaces, and a label of theirs.
-const NAMESPACES: [(&str, &str); 3] = [("shop", "web"), ("data", "batch"), ("lab", "batch")];
+pub(crate) const NAMESPACES: [(&str, &str); 3] = [("shop", "web"), ("data", "batch"), ("lab", "batch")];
 
 /// Makes the cluster of a seed.
 pub(crate) fn generate(seed: u64) -> Case {
@@ -43,6 +46,7 @@ pub(crate) fn generate(seed: u64) -> Case {
         }})
     }));
     objects.extend(priority_classes());
+    objects.extend(twist::runtime_classes());
     objects.extend(volume::storage_classes());
     let mut volumes = volume::Volumes::new(random);
     let services = pod::services(random, &nodes, &mut volumes);
@@ -56,17 +60,28 @@ pub(crate) fn generate(seed: u64) -> Case {
     objects.extend(pending);
     let mut case = Case { catalog, objects };
     device::add(seed, &mut case);
+    twist::add(seed, &mut case);
+    urgent::add(seed, &mut case);
+    bystander::add(seed, &mut case);
     case
 }
 
-/// Neither preempts, so that no pod makes room for itself: whether one is to wait or to preempt is not what is tried here.
-fn priority_classes() -> [Value; 2] {
-    [("important", 1000), ("spare", -10)].map(|(name, value)| {
+/// Priority classes. The last takes the place of others, the first two never do.
+const PRIORITIES: [(&str, i32, &str); 3] =
+    [("important", 1000, "Never"), ("spare", -10, "Never"), ("urgent", 2000, "PreemptLowerPriority")];
+
+fn priority_classes() -> [Value; 3] {
+    PRIORITIES.map(|(name, value, policy)| {
         json!({
             "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
-            "value": value, "preemptionPolicy": "Never",
+            "value": value, "preemptionPolicy": policy,
         })
     })
+}
+
+/// The priority of a class.
+pub(crate) fn priority_of(class: &str) -> i32 {
+    PRIORITIES.iter().find(|(name, ..)| *name == class).map_or(0, |(_, value, _)| *value)
 }
 
 #[cfg(test)]
@@ -83,7 +98,7 @@ mod tests {
     fn clusters_are_small() {
         for seed in 0..200 {
             let pending = generate(seed).pending().count();
-            assert!((5..=15).contains(&pending), "seed {seed}: {pending}");
+            assert!((5..=18).contains(&pending), "seed {seed}: {pending}");
         }
     }
 }

@@ -73,7 +73,11 @@ fn size(random: &mut Random) -> Value {
 /// Ways in which pods ask for more than their containers do one by one.
 fn resources(random: &mut Random, spec: &mut Value) {
     match random.within(0, 24) {
-        0 => spec["overhead"] = json!({"cpu": "120m", "memory": "200Mi"}),
+        0 => {
+            // As the API server leaves it.
+            spec["runtimeClassName"] = json!("heavy");
+            spec["overhead"] = json!({"cpu": "120m", "memory": "200Mi"});
+        }
         1 => {
             let mut first = container("1200m", "1Gi");
             first["name"] = json!("first");

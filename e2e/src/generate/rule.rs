@@ -65,7 +65,7 @@ fn term(random: &mut Random, nodes: &[Existing]) -> Value {
     json!({"matchExpressions": expressions})
 }
 
-fn expression(random: &mut Random) -> Value {
+pub(super) fn expression(random: &mut Random) -> Value {
     let listed = |random: &mut Random, key: &str, values: &[&str]| {
         let operator = random.pick(&["In", "In", "NotIn"]);
         json!({"key": key, "operator": operator, "values": random.some(values)})

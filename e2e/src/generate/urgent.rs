@@ -1,0 +1,68 @@
+//! Pods that may take the place of others, and pods that a node holds room for.
+//!
+//! Drawn from numbers of its own and added to a cluster that is made already, so that it changes nothing else of it.
+
+use serde_json::{Value, json};
+
+use super::pod::container;
+use crate::case::Case;
+use crate::random::Random;
+
+/// How many clusters in a hundred that have nodes get pods that preempt, and how many a nominated one.
+const PREEMPTING: u64 = 22;
+const NOMINATED: u64 = 15;
+
+/// Adds such pods to some clusters.
+pub(super) fn add(seed: u64, case: &mut Case) {
+    let mut random = Random::new(seed ^ 0x7572_6765_6e74);
+    let random = &mut random;
+    let nodes: Vec<Value> = case.of_kind("Node").cloned().collect();
+    if nodes.is_empty() {
+        return;
+    }
+    if random.percent(PREEMPTING) {
+        for pod in case.objects.iter_mut().filter(|o| o["kind"] == "Pod" && o["spec"]["nodeName"].is_string())
+        {
+            // Pods of `DaemonSet`s come back where they were.
+            if pod["metadata"]["ownerReferences"].is_null() && random.percent(35) {
+                pod["spec"]["priorityClassName"] = json!("spare");
+            }
+        }
+        for at in 0..random.within(1, 2) {
+            let node = random.pick(&nodes);
+            let cpu = milli(&node["status"]["allocatable"]["cpu"]).saturating_sub(random.within(1, 5) * 100);
+            let mut pod = pending(&format!("urgent-{at}"), &format!("{cpu}m"));
+            pod["spec"]["priorityClassName"] = json!("urgent");
+            if random.percent(60) {
+                pod["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+            }
+            case.objects.push(pod);
+        }
+    }
+    if random.percent(NOMINATED) {
+        let node = random.pick(&nodes);
+        let name = &node["metadata"]["name"];
+        let pods = case.of_kind("Pod").filter(|pod| pod["spec"]["nodeName"] == *name).count();
+        let most = node["status"]["allocatable"]["pods"].as_str().and_then(|n| n.parse().ok()).unwrap_or(0);
+        // What runs there never takes more than half of the smallest node, so there is room but for the number of pods.
+        if pods < most {
+            let mut pod = pending("held", "100m");
+            pod["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+            pod["status"]["nominatedNodeName"] = name.clone();
+            case.objects.push(pod);
+        }
+    }
+}
+
+fn pending(name: &str, cpu: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "labels": {"app": name}},
+        "spec": {"containers": [container(cpu, "128Mi")]},
+        "status": {"phase": "Pending"},
+    })
+}
+
+fn milli(amount: &Value) -> usize {
+    amount.as_str().and_then(|text| text.trim_end_matches('m').parse().ok()).unwrap_or(0)
+}
