@@ -1,4 +1,7 @@
 //! A captured cluster: its objects, as far as planning reads them.
+//!
+//! Which pods wait for kube-scheduler is Kubernetes' to say: those without a node that are not gated, and whose owner is no
+//! `DaemonSet` and no node.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

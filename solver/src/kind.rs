@@ -6,6 +6,8 @@
 //! ```
 //!
 //! A kind knows its price and its room: the type's allocatable less the `DaemonSets` that would run there.
+//!
+//! Kubernetes' source of truth for which `DaemonSets` run on a node: the DaemonSet controller's `NodeShouldRunDaemonPod`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

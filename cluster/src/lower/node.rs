@@ -1,4 +1,6 @@
 //! Nodes that exist or are being launched: capacity already paid for, less what takes room there.
+//!
+//! Kubernetes' source of truth: the scheduler's `NodeInfo`, and its plugins `NodeUnschedulable` and `TaintToleration`.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,4 +1,6 @@
 //! Instance types and offerings of the catalogue, with all the labels that their nodes would have.
+//!
+//! Karpenter's source of truth: `computeRequirements` of its AWS provider, and the labels that kubelets put on their nodes.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! `NodePools`: what may be launched, and how the nodes then look.
+//!
+//! Karpenter's source of truth: `NewNodeClaimTemplate`, and for labels that it keeps to itself `RestrictedLabelDomains`.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::LazyLock;

@@ -1,4 +1,7 @@
 //! Resources by number, and amounts in base units.
+//!
+//! Kubernetes' source of truth: `resource.Quantity`, and the scheduler's plugin `NodeResourcesFit`, which counts every resource by
+//! itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,7 @@
 //! Pod specs: everything that decides where a pod may run, worked out once for each distinct one.
+//!
+//! Kubernetes' source of truth for what a pod needs: `PodRequests` of its component helpers, by which kube-scheduler and kubelet
+//! add up containers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

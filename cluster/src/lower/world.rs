@@ -1,4 +1,6 @@
 //! Objects that pods refer to, found by name.
+//!
+//! Kubernetes' source of truth for priorities: the admission plugin `Priority`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::plan::{Plan, plan};
 use super::rules::REQUIRED;
 use super::stage::{PREEMPTING, Stage, by_key};
 use super::watcher::Seen;
-use crate::case::Case;
+use crate::case::{Case, key};
 use crate::generate::priority_of;
 
 /// So many orders of the planned pods are tried before they are said not to fit.
@@ -120,10 +120,13 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     };
     let pods = by_key(case);
     stage.set_up(case)?;
-    outcome.disagreements = preempt(stage, &plan, &pods)?;
+    let (disagreements, settled) = preempt(stage, case, &plan, &pods)?;
+    outcome.disagreements = disagreements;
     stage.add_nodes(&plan.nodes)?;
+    let mut rest = plan.clone();
+    rest.placed.retain(|name, _| !settled.contains(name));
     if outcome.disagreements.is_empty() {
-        outcome.disagreements = as_planned(stage, case, &plan, &pods)?;
+        outcome.disagreements = as_planned(stage, case, &rest, &pods)?;
     }
     if outcome.disagreements.is_empty() && !plan.unplaced.is_empty() {
         outcome.disagreements = nowhere(stage, case, &plan, &pods)?;
@@ -140,31 +143,53 @@ pub(crate) fn check(stage: &mut Stage, case: &Case, unaided: bool) -> Result<Out
     Ok(outcome)
 }
 
-/// Lets the pods go that are to take the place of others, the highest first, before there are new nodes. Afterwards they run,
-/// and those whose place they have are gone: so the rest of the plan has it.
-fn preempt(stage: &mut Stage, plan: &Plan, pods: &BTreeMap<String, &Value>) -> Result<Vec<Disagreement>> {
-    let mut out = Vec::new();
-    let rank = |name: &String| pods[name]["spec"]["priorityClassName"].as_str().map(priority_of);
-    let mut order: Vec<&String> = plan.preempting.keys().collect();
-    order.sort_by_key(|name| (Reverse(rank(name).unwrap_or_default()), *name));
-    for name in order {
-        let node = &plan.preempting[name];
+/// Lets the pods go that are to take the place of others, before there are new nodes, and before each those that the plan
+/// puts on existing nodes and that have as much right to it: the higher priority, then the name. Afterwards they run, and
+/// those whose place they have are gone: so the rest of the plan has it. Tells which of the others run now, too.
+fn preempt(
+    stage: &mut Stage,
+    case: &Case,
+    plan: &Plan,
+    pods: &BTreeMap<String, &Value>,
+) -> Result<(Vec<Disagreement>, BTreeSet<String>)> {
+    let (mut out, mut settled) = (Vec::new(), BTreeSet::new());
+    let existing: BTreeSet<String> = case.of_kind("Node").map(key).collect();
+    let rank = |name: &str| {
+        let class = pods[name]["spec"]["priorityClassName"].as_str();
+        (Reverse(class.map_or(0, priority_of)), name.to_owned())
+    };
+    let Some(last) = plan.preempting.keys().map(|name| rank(name)).max() else {
+        return Ok((out, settled));
+    };
+    let there = plan.placed.iter().filter(|(name, node)| existing.contains(*node) && rank(name) < last);
+    let mut order: Vec<(&String, &String)> = plan.preempting.iter().chain(there).collect();
+    order.sort_by_key(|(name, _)| rank(name));
+    for (name, node) in order {
+        let preempts = plan.preempting.contains_key(name);
         let mut pod = pods[name].clone();
-        pod["spec"]["schedulerName"] = json!(PREEMPTING);
+        if preempts {
+            pod["spec"]["schedulerName"] = json!(PREEMPTING);
+        }
         let uid = stage.submit(&pod)?;
         stage.barrier()?;
-        stage.release(&pod, None)?;
-        let settled = |seen: &[Seen]| {
-            seen[0].node.is_some() || (seen[0].refused.is_some() && seen[0].nominated.is_none())
+        stage.release(&pod, (!preempts).then_some(node.as_str()))?;
+        let is_settled = |seen: &[Seen]| {
+            let gave_up = seen[0].refused.is_some() && (!preempts || seen[0].nominated.is_none());
+            seen[0].node.is_some() || gave_up
         };
-        let seen = stage.wait(&[uid], name, settled)?.remove(0);
-        if seen.node.as_ref() != Some(node) {
+        let seen = stage.wait(&[uid], name, is_settled)?.remove(0);
+        if seen.node.as_ref() == Some(node) {
+            settled.insert(name.clone());
+        } else if preempts {
             let why =
                 seen.node.map(|other| format!("it goes to {other}")).or(seen.refused).unwrap_or_default();
             out.push(Disagreement::Patient { pod: name.clone(), node: node.clone(), why });
+        } else {
+            // It may have to come after others.
+            stage.withdraw(case, &pod)?;
         }
     }
-    Ok(out)
+    Ok((out, settled))
 }
 
 /// The planned pods in the order to let them go. Those that are to be even over something go before others that they may

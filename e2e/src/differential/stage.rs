@@ -4,10 +4,10 @@
 //! - A pod is let go only after a *barrier*: a pod whose node, claim and volume were made after everything else has been
 //!   bound, so the scheduler, which hears of each kind in order, knows all nodes, pods, claims and volumes as they are.
 //!   Namespaces, storage classes and priority classes are the same in all clusters and stay.
-//! - No two pods that the scheduler is to try have one name, also if one is gone before the other comes. Its queue knows pods
-//!   by namespace and name: a pod that is deleted while it is being tried may come back to the queue after it was taken off
-//!   it, for good, since no further event names it. The next of that name then finds its seat taken, and is not tried before
-//!   the five minutes are over after which everything is.
+//! - No two pods that the scheduler is to try have one name, also if one is gone before the other comes. A failed attempt is
+//!   booked on the pod that has the name by then (`handleSchedulingFailure` asks for it by name), and the queue keeps seats by
+//!   name: the successor of a pod that was deleted while it was tried may find its seat taken by what is known of the other,
+//!   and is then not tried when its gate goes, but only once five minutes are over.
 //! - Barrier nodes have no label that anything counts over, and room for nothing more, so they change no decision.
 
 use std::collections::{BTreeMap, BTreeSet};

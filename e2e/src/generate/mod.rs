@@ -46,6 +46,7 @@ pub(crate) fn generate(seed: u64) -> Case {
         }})
     }));
     objects.extend(priority_classes());
+    objects.extend(urgent::ranks());
     objects.extend(twist::runtime_classes());
     objects.extend(volume::storage_classes());
     let mut volumes = volume::Volumes::new(random);

@@ -191,16 +191,10 @@ fn several_wishes(random: &mut Random, case: &mut Case) {
 /// Volumes that say with other labels than usual where they are.
 fn other_keys_of_volumes(random: &mut Random, case: &mut Case) {
     let by_id = random.percent(50);
+    const WHERE: &str = "/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0";
     for volume in case.objects.iter_mut().filter(|o| o["kind"] == "PersistentVolume") {
-        let expression =
-            &mut volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"][0];
-        let Some(zone) = expression["values"][0].as_str().map(str::to_owned) else {
-            // Asking made what is not there.
-            if let Some(spec) = volume["spec"].as_object_mut() {
-                spec.remove("nodeAffinity");
-            }
-            continue;
-        };
+        let Some(expression) = volume.pointer_mut(WHERE) else { continue };
+        let zone = expression["values"][0].as_str().unwrap_or_default();
         if by_id {
             let id = ZONES.iter().find(|(name, _)| *name == zone).map_or("", |(_, id)| id);
             *expression = json!({"key": "topology.k8s.aws/zone-id", "operator": "In", "values": [id]});

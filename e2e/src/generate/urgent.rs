@@ -20,13 +20,23 @@ pub(super) fn add(seed: u64, case: &mut Case) {
     if nodes.is_empty() {
         return;
     }
-    if random.percent(PREEMPTING) {
-        for pod in case.objects.iter_mut().filter(|o| o["kind"] == "Pod" && o["spec"]["nodeName"].is_string())
-        {
-            // Pods of `DaemonSet`s come back where they were.
-            if pod["metadata"]["ownerReferences"].is_null() && random.percent(35) {
-                pod["spec"]["priorityClassName"] = json!("spare");
+    let near_others = case.pending().any(|pod| pod["spec"]["affinity"]["podAffinity"].is_object());
+    // What an eviction does to pods that are to be near the victim is not worked out.
+    if random.percent(PREEMPTING) && !near_others {
+        let running = |o: &&mut Value| o["kind"] == "Pod" && o["spec"]["nodeName"].is_string();
+        let mut rank = 0;
+        for pod in case.objects.iter_mut().filter(running) {
+            // One that ends already is nobody's victim, and would hold its room here for ever.
+            if let Some(meta) = pod["metadata"].as_object_mut() {
+                meta.remove("deletionTimestamp");
             }
+            // No two alike: of pods and nodes that are equally dear the scheduler takes any.
+            pod["spec"]["priorityClassName"] = if pod["metadata"]["ownerReferences"].is_null() {
+                rank += 1;
+                json!(format!("rank-{rank}"))
+            } else {
+                json!("system-node-critical")
+            };
         }
         for at in 0..random.within(1, 2) {
             let node = random.pick(&nodes);
@@ -38,6 +48,8 @@ pub(super) fn add(seed: u64, case: &mut Case) {
             }
             case.objects.push(pod);
         }
+        // Whoever preempts takes no heed of pods of lower priority that are nominated; planning does.
+        return;
     }
     if random.percent(NOMINATED) {
         let node = random.pick(&nodes);
@@ -65,4 +77,14 @@ fn pending(name: &str, cpu: &str) -> Value {
 
 fn milli(amount: &Value) -> usize {
     amount.as_str().and_then(|text| text.trim_end_matches('m').parse().ok()).unwrap_or(0)
+}
+
+/// Priority classes for pods that run, one for each.
+pub(super) fn ranks() -> impl Iterator<Item = Value> {
+    (1..=9).map(|rank| {
+        json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": format!("rank-{rank}")},
+            "value": -100 - rank, "preemptionPolicy": "Never",
+        })
+    })
 }

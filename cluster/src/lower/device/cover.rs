@@ -7,6 +7,8 @@
 //!
 //! Should there be too many, each demand also takes from every set that it shares a device with. That is more than it
 //! needs, never less: whoever comes last then still finds a free device in its own set.
+//!
+//! Kubernetes' source of truth: the allocator of structured parameters, which finds an allocation where there is one.
 
 use std::collections::BTreeSet;
 

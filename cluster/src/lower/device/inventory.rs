@@ -2,6 +2,8 @@
 //!
 //! A pool is what a driver says it is: the slices of its newest generation, if they are all there and no two devices have
 //! one name. Devices of other pools are not given to anyone (`GatherPools` of the allocator).
+//!
+//! Kubernetes' source of truth: `GatherPools` of the allocator of structured parameters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
