@@ -188,10 +188,12 @@ fn several_wishes(random: &mut Random, case: &mut Case) {
     }
 }
 
+/// Where a volume says which label tells where it is.
+const WHERE: &str = "/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0";
+
 /// Volumes that say with other labels than usual where they are.
 fn other_keys_of_volumes(random: &mut Random, case: &mut Case) {
     let by_id = random.percent(50);
-    const WHERE: &str = "/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0";
     for volume in case.objects.iter_mut().filter(|o| o["kind"] == "PersistentVolume") {
         let Some(expression) = volume.pointer_mut(WHERE) else { continue };
         let zone = expression["values"][0].as_str().unwrap_or_default();

@@ -18,6 +18,9 @@ type OfPod = (&'static str, fn(&Value, &Case) -> bool);
 /// Every rule, in words, and how to see it in a cluster.
 type OfCase = (&'static str, fn(&Case) -> bool);
 
+/// Every rule, in words, and how to see it in a plan.
+type OfPlan = (&'static str, fn(&Plan) -> bool);
+
 const ZONE: &str = "topology.kubernetes.io/zone";
 const HOST: &str = "kubernetes.io/hostname";
 pub(super) const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -154,7 +157,7 @@ fn of_cases() -> impl Iterator<Item = &'static OfCase> {
 }
 
 /// Rules that show in the plan.
-const OF_PLANS: &[(&str, fn(&Plan) -> bool)] = &[
+const OF_PLANS: &[OfPlan] = &[
     ("priority: pods that take the place of others", |plan| !plan.preempting.is_empty()),
     ("pods that fit nowhere", |plan| !plan.unplaced.is_empty()),
     ("pods that minValues leaves without a node", |plan| !plan.too_narrow.is_empty()),
