@@ -4,6 +4,7 @@ use stowage_cluster::{LowerOptions, Lowered, Note, UNLIMITED};
 use stowage_solver::{Effect, Taint};
 
 use super::common::pod;
+use super::volumes::STORAGE;
 use super::{amounts, lowered, lowered_with, map, one};
 
 const NODES: &str = r#"

@@ -6,7 +6,7 @@ use stowage_solver::{Operator, Problem, Requirement};
 use super::common::pod;
 use super::{amounts, constraint, is_in, lowered, map, one};
 
-const STORAGE: &str = r#"
+pub(crate) const STORAGE: &str = r#"
     {"kind": "StorageClass", "metadata": {"name": "gp3"}, "provisioner": "ebs.csi.aws.com",
      "volumeBindingMode": "WaitForFirstConsumer", "allowedTopologies": [{"matchLabelExpressions": [
         {"key": "topology.ebs.csi.aws.com/zone", "values": ["us-east-1a", "us-east-1b"]}]}]},
