@@ -19,6 +19,9 @@ pub struct ObjectMeta {
     pub name: String,
     /// Namespace; `None` for cluster-wide kinds.
     pub namespace: Option<String>,
+    /// What tells it from others of its name, before and after it; empty in a snapshot that was written by hand.
+    #[serde(deserialize_with = "null_is_default")]
+    pub uid: String,
     /// Labels.
     #[serde(deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,

@@ -271,10 +271,12 @@ impl Decoder {
             return Err(fault);
         }
         let name = metadata.name.into_boxed_str();
+        let uid = metadata.uid.into_boxed_str();
         let made_claims = status.made_claims.into_boxed_slice();
         Ok(Pod {
             namespace,
             name,
+            uid,
             labels,
             spec,
             node,

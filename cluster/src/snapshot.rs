@@ -78,6 +78,8 @@ pub struct Pod {
     pub namespace: Arc<str>,
     /// Name.
     pub name: Box<str>,
+    /// What tells it from others of its name; empty where the snapshot does not say.
+    pub uid: Box<str>,
     /// Labels.
     pub labels: Arc<BTreeMap<String, String>>,
     /// What decides where it may run.

@@ -1,4 +1,4 @@
-//! The program as users have it, with `--live`.
+//! The programs as users have them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -15,32 +15,43 @@ use crate::components::cache;
 /// Where it cannot be built.
 pub fn stowage() -> Result<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let flags = ["--package", "stowage", "--features", "live"];
+    once(&BUILT, "STOWAGE_LIVE", "stowage", &flags)
+}
+
+/// The path of `stowage-controller`: `STOWAGE_CONTROLLER` where that is set, else it is built.
+///
+/// # Errors
+/// Where it cannot be built.
+pub fn stowage_controller() -> Result<&'static Path> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&BUILT, "STOWAGE_CONTROLLER", "stowage-controller", &["--package", "stowage-controller"])
+}
+
+fn once(
+    built: &'static OnceLock<Result<PathBuf, String>>,
+    variable: &str,
+    name: &str,
+    flags: &[&str],
+) -> Result<&'static Path> {
+    let built = built.get_or_init(|| build(variable, name, flags).map_err(|error| format!("{error:#}")));
     built.as_deref().map_err(|error| anyhow::anyhow!(error.clone()))
 }
 
-fn build() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("STOWAGE_LIVE").map(PathBuf::from) {
-        ensure!(path.is_file(), "STOWAGE_LIVE is {}, and there is no such file", path.display());
+fn build(variable: &str, name: &str, flags: &[&str]) -> Result<PathBuf> {
+    if let Some(path) = env::var_os(variable).map(PathBuf::from) {
+        ensure!(path.is_file(), "{variable} is {}, and there is no such file", path.display());
         return Ok(path);
     }
     let target = cache()?.join("target");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "stowage",
-            "--features",
-            "live",
-            "--manifest-path",
-        ])
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
         .arg(manifest)
+        .args(flags)
         .env("CARGO_TARGET_DIR", &target)
         .status()
         .context("cannot run cargo")?;
-    ensure!(built.success(), "stowage with the feature live does not build: {built}");
-    Ok(target.join("debug/stowage"))
+    ensure!(built.success(), "{name} does not build: {built}");
+    Ok(target.join("debug").join(name))
 }

@@ -12,7 +12,7 @@ mod http;
 mod moto;
 mod stock;
 
-pub use binary::stowage;
+pub use binary::{stowage, stowage_controller};
 pub use front::{Front, Mishap};
 pub use moto::Moto;
 pub use stock::Stock;

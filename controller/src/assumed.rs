@@ -1,0 +1,168 @@
+//! What was decided and has not shown yet: machines asked for, and the pods that they are for.
+//!
+//! Between asking for a node and seeing it, the cluster looks as if nothing had happened. A plan made then would ask again.
+//! So every snapshot is amended before it is planned on: a machine that is being launched stands there as the node that it
+//! will be, and its pods as ones that have their room.
+//!
+//! # Invariants
+//! - A machine counts from the moment its claim is made until its Node is there, then the Node counts.
+//! - A pod has its room until it is bound, gone, or its machine is gone. Nothing is held for ever.
+//! - Pods that kube-scheduler has not refused are not planned for: it may well have a node for them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stowage_api::NodeClaim;
+use stowage_api::well_known::{HOSTNAME, stable};
+use stowage_cluster::object::Node;
+use stowage_cluster::{Pod, Snapshot};
+
+use crate::decide::Wanted;
+
+/// Machines asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Assumed {
+    /// By name of the claim.
+    machines: BTreeMap<String, Machine>,
+}
+
+#[derive(Clone, Debug)]
+struct Machine {
+    node: Node,
+    pods: Vec<String>,
+}
+
+/// The cluster as it will be when all that was asked for is there.
+#[derive(Clone, Debug)]
+pub struct Amended {
+    /// To plan on.
+    pub snapshot: Snapshot,
+    /// The pods that a plan is for, `namespace/name`.
+    pub waiting: Vec<String>,
+    /// Claims of which nothing is known but that they are there: what they will hold shows when they are launched.
+    pub unknown: Vec<String>,
+}
+
+impl Assumed {
+    /// A claim of this name was made for what was wanted.
+    ///
+    /// # Errors
+    /// Where `wanted.node` is no Node, which would be a defect.
+    pub fn add(&mut self, claim: &str, wanted: &Wanted) -> Result<(), serde_json::Error> {
+        let node = named(claim, &wanted.node)?;
+        self.machines.insert(claim.to_owned(), Machine { node, pods: wanted.pods.clone() });
+        Ok(())
+    }
+
+    /// The machine of a claim that a pod is to run on, if it has one.
+    pub fn machine_of(&self, pod: &str) -> Option<&str> {
+        let of = |(name, machine): (&'_ String, &Machine)| {
+            machine.pods.iter().any(|p| p == pod).then(|| name.clone())
+        };
+        let name = self.machines.iter().find_map(of)?;
+        self.machines.get_key_value(&name).map(|(name, _)| name.as_str())
+    }
+
+    /// The pods that are to run on the machine of a claim, `namespace/name`.
+    pub fn pods_of(&self, claim: &str) -> &[String] {
+        self.machines.get(claim).map_or(&[], |machine| &machine.pods)
+    }
+
+    /// Forgets what has come about and what never will: machines whose claims are gone, pods that are bound or gone.
+    pub fn forget(&mut self, snapshot: &Snapshot) {
+        let claims: BTreeMap<&str, &NodeClaim> =
+            snapshot.node_claims.iter().map(|c| (c.metadata.name.as_str(), c)).collect();
+        self.machines
+            .retain(|name, _| claims.get(name.as_str()).is_some_and(|c| !c.metadata.is_terminating()));
+        let waiting: std::collections::HashSet<String> =
+            snapshot.pods.iter().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
+        for machine in self.machines.values_mut() {
+            machine.pods.retain(|pod| waiting.contains(pod));
+        }
+    }
+
+    /// The snapshot with machines as nodes and their pods on them.
+    pub fn amend(&self, snapshot: &Snapshot) -> Amended {
+        let mut out = snapshot.clone();
+        let mut unknown = Vec::new();
+        let by_machine: HashMap<&str, &str> = snapshot
+            .nodes
+            .iter()
+            .filter(|node| !node.spec.provider_id.is_empty())
+            .map(|node| (node.spec.provider_id.as_str(), node.metadata.name.as_str()))
+            .collect();
+        // The name under which each claim's machine is a node of the amended snapshot.
+        let mut nodes = BTreeMap::<&str, Arc<str>>::new();
+        out.node_claims.clear();
+        for claim in &snapshot.node_claims {
+            let name = claim.metadata.name.as_str();
+            let machine = claim.status.provider_id.as_str();
+            let there = Some(claim.status.node_name.as_str()).filter(|name| !name.is_empty());
+            if let Some(node) = there.or_else(|| by_machine.get(machine).copied()) {
+                nodes.insert(name, node.into());
+                out.node_claims.push(claim.clone());
+            } else if claim.metadata.is_terminating() {
+                out.node_claims.push(claim.clone());
+            } else if let Some(node) =
+                self.machines.get(name).map(|m| m.node.clone()).or_else(|| launched(claim))
+            {
+                nodes.insert(name, name.into());
+                out.nodes.push(node);
+            } else {
+                unknown.push(name.to_owned());
+                out.node_claims.push(claim.clone());
+            }
+        }
+        let room: HashMap<&str, &Arc<str>> = self
+            .machines
+            .iter()
+            .filter_map(|(claim, machine)| Some((nodes.get(claim.as_str())?, machine)))
+            .flat_map(|(node, machine)| machine.pods.iter().map(move |pod| (pod.as_str(), node)))
+            .collect();
+        let mut waiting = Vec::new();
+        out.pods.retain_mut(|pod| {
+            if pod.pending() != Some(Ok(())) || pod.nominated.is_some() {
+                return true;
+            }
+            let key = pod.key();
+            if let Some(node) = room.get(key.as_str()) {
+                pod.nominated = Some(Arc::clone(node));
+            } else if pod.refused {
+                waiting.push(key);
+            } else {
+                return false;
+            }
+            true
+        });
+        Amended { snapshot: out, waiting, unknown }
+    }
+}
+
+fn named(name: &str, node: &Value) -> Result<Node, serde_json::Error> {
+    let mut node = node.clone();
+    node["metadata"]["name"] = json!(name);
+    node["metadata"]["labels"][HOSTNAME] = json!(name);
+    serde_json::from_value(node)
+}
+
+/// The node that a launched machine will be, as its claim says: `None` before it is launched.
+fn launched(claim: &NodeClaim) -> Option<Node> {
+    if claim.status.allocatable.is_empty() {
+        return None;
+    }
+    let mut node = Node::default();
+    node.metadata.name.clone_from(&claim.metadata.name);
+    for requirement in &claim.spec.requirements {
+        if let (stowage_api::Operator::In, [value]) = (requirement.operator, requirement.values.as_slice()) {
+            node.metadata.labels.insert(stable(&requirement.key).to_owned(), value.clone());
+        }
+    }
+    // What it was launched as stands in its labels.
+    node.metadata.labels.extend(claim.metadata.labels.clone());
+    node.metadata.labels.insert(HOSTNAME.to_owned(), claim.metadata.name.clone());
+    node.spec.taints.clone_from(&claim.spec.taints);
+    node.status.allocatable = claim.status.allocatable.clone();
+    node.status.capacity = claim.status.capacity.clone();
+    Some(node)
+}

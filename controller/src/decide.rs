@@ -1,0 +1,188 @@
+//! What to do about the pods that wait: a plan, as orders that can be carried out.
+//!
+//! ```text
+//! Snapshot ─▶ Assumed::amend ─▶ lower ─▶ solve (verified) ─▶ Decision: nodes to ask for, pods with room, pods without
+//! ```
+//!
+//! Pure: what a decision follows from is handed in, and the same facts give the same decision.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+use stowage_api::Quantity;
+use stowage_api::well_known::HOSTNAME;
+use stowage_cluster::words::{amount, reason};
+use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
+use stowage_pricing::Catalog;
+use stowage_solver::{Memory, NewNode, Options, Problem, ResourceId, Solution, solve_again};
+
+use crate::claim::{Choice, MOST_TYPES};
+
+/// What is known when a decision is made, beside the cluster itself.
+#[derive(Clone, Debug)]
+pub struct Terms<'a> {
+    /// What can be bought.
+    pub catalog: &'a Catalog,
+    /// How pods are read.
+    pub lowering: &'a LowerOptions,
+    /// How hard to look.
+    pub solving: &'a Options,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// Nodes to ask for.
+    pub wanted: Vec<Wanted>,
+    /// Pods for which there is room: (`namespace/name`, name of the node or of the claim).
+    pub placed: Vec<(String, String)>,
+    /// Pods that fit nowhere: (`namespace/name`, why).
+    pub unplaced: Vec<(String, String)>,
+    /// What all that costs.
+    pub figures: Figures,
+}
+
+/// What a plan costs, as it was weighed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Dollars an hour of the nodes to ask for.
+    pub cost: f64,
+    /// Dollars an hour below which nothing holds the same pods.
+    pub bound: f64,
+    /// How far the cost is above the bound, as a share of it.
+    pub gap: f64,
+    /// Pods that were planned for.
+    pub pods: usize,
+}
+
+/// A node to ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// Its `NodePool`.
+    pub pool: String,
+    /// What to launch it as.
+    pub choice: Choice,
+    /// Its pods, `namespace/name`.
+    pub pods: Vec<String>,
+    /// How the node will look, as far as scheduling goes: a Node object without a name.
+    pub node: Value,
+    /// Dollars an hour.
+    pub price: f64,
+}
+
+/// Why nothing could be decided.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// The cluster cannot be counted.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// A defect: the plan does not hold.
+    #[error("the planner made a plan that breaks a rule, and it is not followed: {0}")]
+    Broken(String),
+}
+
+/// Decides what to do about the pending pods of a snapshot.
+///
+/// # Errors
+/// Where the snapshot cannot be lowered, or a defect shows.
+pub fn decide(
+    snapshot: &Snapshot,
+    terms: &Terms<'_>,
+    memory: &mut Memory,
+    cancel: &AtomicBool,
+) -> Result<Decision, DecideError> {
+    let lowered = lower(snapshot, terms.catalog, terms.lowering)?;
+    let solution = solve_again(&lowered.problem, terms.solving, memory, cancel, &mut |_, _, _| {}).map_err(
+        |violations| DecideError::Broken(violations.first().map(|v| v.what.clone()).unwrap_or_default()),
+    )?;
+    Ok(orders(&lowered, &solution))
+}
+
+fn orders(lowered: &Lowered, solution: &Solution) -> Decision {
+    let problem = &lowered.problem;
+    let key = |pod: &stowage_solver::PodId| problem.pods[pod.index()].name.clone();
+    let placed = solution.placements.iter().flat_map(|placement| {
+        let node = &problem.nodes[placement.node.index()].name;
+        placement.pods.iter().map(move |pod| (key(pod), node.clone()))
+    });
+    let unplaced = solution.unplaced.iter().map(|left| {
+        let sentences: Vec<String> = left.reasons.iter().map(|r| reason::sentence(problem, r)).collect();
+        (key(&left.pod), sentences.join("; "))
+    });
+    Decision {
+        wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node)).collect(),
+        placed: placed.collect(),
+        unplaced: unplaced.collect(),
+        figures: Figures {
+            cost: solution.cost.dollars(),
+            bound: solution.bound.dollars(),
+            gap: solution.gap(),
+            pods: problem.pods.len(),
+        },
+    }
+}
+
+fn wanted(lowered: &Lowered, node: &NewNode) -> Wanted {
+    let problem = &lowered.problem;
+    let pool = &problem.pools[node.pool.index()];
+    let offering = node.offering(problem);
+    let of_type = &problem.types[node.instance_type.index()];
+    let mut types = vec![of_type.name.clone()];
+    types.extend(node.types_in_place(problem).map(|t| problem.types[t.index()].name.clone()));
+    types.truncate(MOST_TYPES);
+
+    let mut labels = pool.labels.clone();
+    labels.extend(of_type.labels.iter().chain(&offering.labels).map(|(k, v)| (k.clone(), v.clone())));
+    labels.extend(node.chosen_labels.iter().cloned());
+    // A placeholder: the node's own name takes its place.
+    labels.remove(HOSTNAME);
+    let taints: Vec<Value> = pool
+        .taints
+        .iter()
+        .map(|t| json!({"key": t.key, "value": t.value, "effect": format!("{:?}", t.effect)}))
+        .collect();
+    let none = BTreeMap::<String, Quantity>::new();
+    let allocatable = lowered.allocatable.get(node.instance_type.index()).unwrap_or(&none);
+    let allocatable: BTreeMap<&str, String> =
+        allocatable.iter().map(|(name, amount)| (name.as_str(), amount.to_string())).collect();
+    Wanted {
+        pool: pool.name.clone(),
+        choice: Choice {
+            types,
+            zone: offering.zone.clone(),
+            capacity_type: offering.capacity_type.clone(),
+            labels: node.chosen_labels.iter().cloned().collect(),
+            requests: requests(problem, node),
+            relaxed: !node.relaxed.is_empty(),
+        },
+        pods: node.pods.iter().map(|pod| problem.pods[pod.index()].name.clone()).collect(),
+        node: json!({
+            "metadata": {"labels": labels},
+            "spec": {"taints": taints},
+            "status": {
+                "allocatable": allocatable,
+                "capacity": quantities(problem, |id| of_type.capacity.get(id)),
+            },
+        }),
+        price: node.price.dollars(),
+    }
+}
+
+/// What the pods and the `DaemonSets` of a node ask for.
+fn requests(problem: &Problem, node: &NewNode) -> BTreeMap<String, String> {
+    let pods = node.pods.iter().map(|pod| problem.pods[pod.index()].spec);
+    let daemons = node.daemons.iter().map(|daemon| problem.daemons[daemon.index()].spec);
+    let specs: Vec<_> = pods.chain(daemons).map(|spec| &problem.specs[spec.index()].requests).collect();
+    quantities(problem, |id| specs.iter().map(|requests| requests.get(id)).sum())
+}
+
+/// The amounts above zero, as quantities.
+fn quantities(problem: &Problem, amount_of: impl Fn(ResourceId) -> i64) -> BTreeMap<String, String> {
+    let named =
+        problem.resources.iter().enumerate().map(|(at, name)| (name, amount_of(ResourceId(at as u32))));
+    named
+        .filter(|(_, base)| *base > 0)
+        .map(|(name, base)| (name.clone(), amount::quantity(name, base)))
+        .collect()
+}

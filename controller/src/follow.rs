@@ -1,0 +1,145 @@
+//! Follows a cluster: lists and watches every kind that planning reads, into an index.
+//!
+//! Lists come in pages, watches take bookmarks, and a watch that breaks begins anew with a list, later each time. A kind that
+//! the API server does not serve is looked for again now and then, and counts as one without objects until then.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::TryStreamExt as _;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, ResourceExt as _, discovery};
+use stowage_cluster::{Index, Kind, Snapshot};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+/// How long until a kind that is not served is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// Objects in one page of a list.
+const PAGE: u32 = 500;
+
+/// The cluster as it is now, shared by all who read it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    index: Arc<Mutex<Index>>,
+    /// Counts changes, so that readers can wait for the next.
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { index: Arc::default(), changes: watch::channel(0).0 }
+    }
+}
+
+impl Cluster {
+    /// The cluster as of now; `None` until every kind was listed once.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let kinds: Vec<Kind> = kinds().collect();
+        self.with(|index| index.is_synced(&kinds).then(|| index.snapshot()))
+    }
+
+    /// Whether every kind was listed once.
+    pub fn is_synced(&self) -> bool {
+        let kinds: Vec<Kind> = kinds().collect();
+        self.with(|index| index.is_synced(&kinds))
+    }
+
+    /// Tells of changes from now on.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Takes in an object that this process has just written, before its watch tells of it.
+    pub fn assume(&self, kind: Kind, object: &DynamicObject) {
+        self.put(kind, object);
+        self.changed();
+    }
+
+    fn put(&self, kind: Kind, object: &DynamicObject) {
+        let json = serde_json::to_string(object).unwrap_or_default();
+        if let Err(error) = self.with(|index| index.apply(kind, &json)) {
+            warn!(%error, "an object cannot be read, and counts as one that is not there");
+        }
+    }
+
+    fn event(&self, kind: Kind, event: Event<DynamicObject>) {
+        match event {
+            Event::Init => self.with(|index| index.begin_list(kind)),
+            Event::InitApply(object) => return self.put(kind, &object),
+            Event::InitDone => self.with(|index| index.end_list(kind)),
+            Event::Apply(object) => self.put(kind, &object),
+            Event::Delete(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                self.with(|index| index.remove(kind, &namespace, &object.name_any()));
+            }
+        }
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A panic of another reader leaves the index as it was: it is changed by single calls only.
+    fn with<T>(&self, f: impl FnOnce(&mut Index) -> T) -> T {
+        f(&mut self.index.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The kinds that are followed: all that planning reads but those that no API server has.
+fn kinds() -> impl Iterator<Item = Kind> {
+    Kind::all().filter(|kind| *kind != Kind::FargateProfile)
+}
+
+/// Follows all kinds until the task is dropped.
+pub async fn follow(client: Client, cluster: Cluster) {
+    let followed = kinds().map(|kind| one(client.clone(), cluster.clone(), kind));
+    futures::future::join_all(followed).await;
+}
+
+async fn one(client: Client, cluster: Cluster, kind: Kind) {
+    let mut told = false;
+    let resource = loop {
+        match served(&client, kind).await {
+            Ok(Some(resource)) => break resource,
+            Ok(None) => {
+                if !told {
+                    info!(kind = kind.name(), "the API server does not serve this kind");
+                    cluster.with(|index| index.end_list(kind));
+                    cluster.changed();
+                    told = true;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(error) => {
+                warn!(kind = kind.name(), %error, "cannot ask which kinds the API server has");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    };
+    debug!(kind = kind.name(), version = resource.version, "following");
+    let api: Api<DynamicObject> = Api::all_with(client, &resource);
+    let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();
+    let mut events = std::pin::pin!(events);
+    loop {
+        match events.try_next().await {
+            Ok(Some(event)) => cluster.event(kind, event),
+            Ok(None) => return,
+            // The stream goes on by itself, after a pause.
+            Err(error) => warn!(kind = kind.name(), %error, "a watch broke, and begins anew"),
+        }
+    }
+}
+
+/// How the API server serves a kind; `None` where it does not.
+pub(crate) async fn served(client: &Client, kind: Kind) -> kube::Result<Option<ApiResource>> {
+    match discovery::group(client, kind.group()).await {
+        Ok(group) => Ok(group.recommended_kind(kind.name()).map(|(resource, _)| resource)),
+        Err(kube::Error::Discovery(kube::error::DiscoveryError::MissingApiGroup(_))) => Ok(None),
+        Err(other) => Err(other),
+    }
+}

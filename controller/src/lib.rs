@@ -1,0 +1,21 @@
+//! The controller: follows a cluster, plans for its pending pods, and asks for nodes.
+//!
+//! ```text
+//! API server ─▶ follow ─▶ Index ─▶ Snapshot ─▶ batch ─▶ assumed ─▶ decide ─▶ claim ─▶ NodeClaims, events
+//! AWS ────────▶ market ─▶ Catalog ───────────────────────▲
+//! ```
+//!
+//! What decides is pure and stands in modules of its own ([`batch`], [`assumed`], [`decide`], [`claim`]); the loops around
+//! them read the clock, the API server and AWS.
+
+pub mod assumed;
+pub mod batch;
+pub mod claim;
+pub mod decide;
+pub mod follow;
+pub mod market;
+pub mod operate;
+pub mod provision;
+mod say;
+pub mod settings;
+pub mod user_data;

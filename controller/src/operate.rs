@@ -1,0 +1,5 @@
+//! What a process of a cluster owes to those who run it: one that leads, whether it is well, and what it measured.
+
+pub mod health;
+pub mod lease;
+pub mod metrics;

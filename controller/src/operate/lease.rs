@@ -1,0 +1,215 @@
+//! One of several replicas leads: a Lease says which.
+//!
+//! ```text
+//!            free, or not renewed for its duration
+//!  standby ───────────────────────────────────────▶ leads ── renews every few seconds
+//!     ▲                                               │
+//!     └────────────── given back on the way out ◀─────┘  cannot renew in time: the process ends
+//! ```
+//!
+//! # Invariants
+//! - Clocks of machines are not compared: a lease is old when *this* process has seen no change of it for its duration.
+//! - Who leads and cannot renew says so before anyone else may lead.
+//!
+//! compat: karpenter v1.14 by way of client-go's `leaderelection`: name, durations, and a holder of `<pod>_<suffix>`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ObjectMeta, PostParams};
+use tracing::{debug, info, warn};
+
+/// So long does a lease hold without being renewed.
+const HOLDS: Duration = Duration::from_secs(15);
+/// Who cannot renew for so long stops leading; well before the lease ends.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// How often a lease is renewed, and looked at by others.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// A replica that wants to lead.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Leases of its namespace.
+    pub leases: Api<Lease>,
+    /// Name of the lease.
+    pub name: String,
+    /// Who it is.
+    pub identity: String,
+}
+
+/// What a candidate last saw of the lease.
+#[derive(Clone, Debug)]
+struct Seen {
+    version: Option<String>,
+    at: Instant,
+}
+
+/// What to do about a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is ours: renew it.
+    Renew,
+    /// Nobody holds it, or who did is gone: take it.
+    Take,
+    /// Somebody holds it.
+    Wait,
+}
+
+/// What to do about a lease that was last seen to change `unchanged` ago.
+fn step(spec: &LeaseSpec, identity: &str, unchanged: Duration) -> Step {
+    let held =
+        Duration::from_secs(spec.lease_duration_seconds.unwrap_or_default().max(0).unsigned_abs().into());
+    match spec.holder_identity.as_deref() {
+        None | Some("") => Step::Take,
+        Some(holder) if holder == identity => Step::Renew,
+        Some(_) if unchanged > held => Step::Take,
+        Some(_) => Step::Wait,
+    }
+}
+
+/// The lease as its holder writes it at `now`.
+fn written(old: Option<&LeaseSpec>, identity: &str, now: Timestamp) -> LeaseSpec {
+    let old = old.cloned().unwrap_or_default();
+    let same = old.holder_identity.as_deref() == Some(identity);
+    let changes = old.lease_transitions.unwrap_or_default();
+    LeaseSpec {
+        holder_identity: Some(identity.to_owned()),
+        lease_duration_seconds: Some(HOLDS.as_secs() as i32),
+        acquire_time: if same { old.acquire_time } else { Some(MicroTime(now)) },
+        renew_time: Some(MicroTime(now)),
+        lease_transitions: Some(if same { changes } else { changes.saturating_add(1) }),
+        ..LeaseSpec::default()
+    }
+}
+
+impl Candidate {
+    /// Waits until this replica leads.
+    pub async fn lead(&self) {
+        let mut seen = Seen { version: None, at: Instant::now() };
+        loop {
+            match self.attempt(&mut seen).await {
+                Ok(true) => {
+                    info!(lease = self.name, identity = self.identity, "leads");
+                    return;
+                }
+                Ok(false) => debug!(lease = self.name, "another replica leads"),
+                Err(error) => {
+                    warn!(lease = self.name, error = format!("{error:#}"), "cannot ask for the lease");
+                }
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Renews the lease until it is lost. To be called once this replica leads; whatever it does must end with this.
+    pub async fn hold(&self) {
+        let mut renewed = Instant::now();
+        let mut seen = Seen { version: None, at: Instant::now() };
+        loop {
+            tokio::time::sleep(EVERY).await;
+            match tokio::time::timeout(GIVE_UP, self.attempt(&mut seen)).await {
+                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(false)) => {
+                    warn!(lease = self.name, "another replica has taken the lease");
+                    return;
+                }
+                Ok(Err(error)) => warn!(error = format!("{error:#}"), "cannot renew the lease"),
+                Err(_) => warn!("the API server does not answer: cannot renew the lease"),
+            }
+            if renewed.elapsed() > GIVE_UP {
+                return;
+            }
+        }
+    }
+
+    /// Gives the lease back, so that another replica leads at once.
+    pub async fn release(&self) {
+        let given = async {
+            let Some(mut lease) = self.leases.get_opt(&self.name).await? else { return Ok(()) };
+            let spec = lease.spec.get_or_insert_default();
+            if spec.holder_identity.as_deref() == Some(&self.identity) {
+                spec.holder_identity = Some(String::new());
+                spec.lease_duration_seconds = Some(1);
+                spec.renew_time = Some(MicroTime(Timestamp::now()));
+                self.leases.replace(&self.name, &PostParams::default(), &lease).await?;
+            }
+            Ok::<(), kube::Error>(())
+        };
+        match tokio::time::timeout(EVERY, given).await {
+            Ok(Ok(())) => info!(lease = self.name, "gave the lease back"),
+            Ok(Err(error)) => warn!(%error, "the lease was not given back: it runs out by itself"),
+            Err(_) => warn!("the lease was not given back: it runs out by itself"),
+        }
+    }
+
+    /// Takes or renews the lease, and says whether it is ours now.
+    async fn attempt(&self, seen: &mut Seen) -> Result<bool> {
+        let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
+            let lease = Lease {
+                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                spec: Some(written(None, &self.identity, Timestamp::now())),
+            };
+            return won(self.leases.create(&PostParams::default(), &lease).await);
+        };
+        if seen.version != lease.metadata.resource_version {
+            *seen = Seen { version: lease.metadata.resource_version.clone(), at: Instant::now() };
+        }
+        let spec = lease.spec.clone().unwrap_or_default();
+        if step(&spec, &self.identity, seen.at.elapsed()) == Step::Wait {
+            return Ok(false);
+        }
+        lease.spec = Some(written(Some(&spec), &self.identity, Timestamp::now()));
+        // With the version that was read: of two who take it at once, one is refused.
+        won(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+}
+
+/// Whether a write of a lease went through; somebody else may have been first.
+fn won(written: kube::Result<Lease>) -> Result<bool> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(other) => Err(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held_by(holder: &str) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            lease_transitions: Some(3),
+            acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_nobody_holds_it_any_more() {
+        let seconds = Duration::from_secs;
+        assert_eq!(step(&LeaseSpec::default(), "me", seconds(0)), Step::Take);
+        assert_eq!(step(&held_by(""), "me", seconds(0)), Step::Take);
+        assert_eq!(step(&held_by("me"), "me", seconds(60)), Step::Renew);
+        assert_eq!(step(&held_by("other"), "me", seconds(15)), Step::Wait);
+        assert_eq!(step(&held_by("other"), "me", seconds(16)), Step::Take);
+        let odd = LeaseSpec { lease_duration_seconds: Some(-5), ..held_by("other") };
+        assert_eq!(step(&odd, "me", seconds(1)), Step::Take);
+    }
+
+    #[test]
+    fn a_change_of_hands_is_counted_and_a_renewal_is_not() {
+        let now = Timestamp::UNIX_EPOCH + k8s_openapi::jiff::SignedDuration::from_secs(100);
+        let taken = written(Some(&held_by("other")), "me", now);
+        assert_eq!((taken.lease_transitions, taken.acquire_time), (Some(4), Some(MicroTime(now))));
+        let renewed = written(Some(&held_by("me")), "me", now);
+        assert_eq!(renewed.lease_transitions, Some(3));
+        assert_eq!(renewed.acquire_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
+        assert_eq!(renewed.renew_time, Some(MicroTime(now)));
+    }
+}

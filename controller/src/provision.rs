@@ -1,0 +1,236 @@
+//! The loop that provisions: waits for a batch, decides, asks for nodes, and says so.
+//!
+//! ```text
+//! change ─▶ amend ─▶ window ─▶ decide (on a thread of its own) ─▶ NodeClaims ─▶ events
+//!    ▲                                                             │
+//!    └───────────────── assumed at once, seen later ◀──────────────┘
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
+use kube::Client;
+use kube::api::{Api, DynamicObject, PostParams};
+use serde_json::Value;
+use stowage_cluster::{Kind, Snapshot};
+use stowage_solver::Memory;
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+
+use crate::assumed::{Amended, Assumed};
+use crate::batch::Window;
+use crate::claim::node_claim;
+use crate::decide::{Decision, Terms, Wanted, decide};
+use crate::follow::{Cluster, served};
+use crate::market::Market;
+use crate::operate::metrics::Metrics;
+use crate::say::{Said, Voice};
+use crate::settings::Settings;
+
+/// A pod that a plan could not help is planned for again after so long.
+///
+/// compat: karpenter v1.14 looks at unscheduled pods every ten seconds.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Changes that come within so short a time are looked at together.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Looking takes no more than one part in so many and one: where changes never end, most of the time is others'.
+const IDLE_PARTS: u32 = 4;
+
+/// Claims that are made side by side.
+const SIDE_BY_SIDE: usize = 10;
+
+/// What the loop works with.
+pub struct Provisioner {
+    /// To write with.
+    pub client: Client,
+    /// What there is.
+    pub cluster: Cluster,
+    /// What can be bought.
+    pub market: watch::Receiver<Arc<Market>>,
+    /// How.
+    pub settings: Settings,
+    /// What it measures.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What it remembers from pass to pass.
+struct State {
+    start: Instant,
+    window: Window,
+    assumed: Assumed,
+    memory: Memory,
+    /// When a pod was last planned for, where that did not help.
+    tried: HashMap<String, Duration>,
+    voice: Voice,
+}
+
+impl Provisioner {
+    /// Provisions until the task is dropped.
+    pub async fn run(mut self) {
+        let mut state = State {
+            start: Instant::now(),
+            window: Window::new(self.settings.batch_idle_duration, self.settings.batch_max_duration),
+            assumed: Assumed::default(),
+            memory: Memory::default(),
+            tried: HashMap::new(),
+            voice: Voice::new(self.client.clone()),
+        };
+        let mut changes = self.cluster.changes();
+        loop {
+            let started = state.start.elapsed();
+            if let Some(snapshot) = self.cluster.snapshot() {
+                self.look(&snapshot, &mut state).await;
+            }
+            let now = state.start.elapsed();
+            let settle = SETTLE.max(now.saturating_sub(started) * IDLE_PARTS);
+            let due = state.window.due().map_or(AGAIN, |due| due.saturating_sub(now));
+            tokio::select! {
+                _ = changes.changed() => tokio::time::sleep(settle.min(due)).await,
+                () = tokio::time::sleep(due) => {}
+            }
+            changes.borrow_and_update();
+        }
+    }
+
+    /// Looks at the cluster as it is, and makes a pass when a batch is complete.
+    async fn look(&mut self, snapshot: &Arc<Snapshot>, state: &mut State) {
+        state.assumed.forget(snapshot);
+        let amended = state.assumed.amend(snapshot);
+        self.metrics.looked(&amended.snapshot, amended.unknown.len());
+        let now = state.start.elapsed();
+        state.tried.retain(|_, at| now < *at + AGAIN);
+        for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
+            state.window.add(pod, now);
+        }
+        if let Some(first) = amended.unknown.first() {
+            // Their machines are launched by now, or will be: what they hold shows soon.
+            debug!(claim = first, count = amended.unknown.len(), "waiting for NodeClaims to be launched");
+            return;
+        }
+        let Some(batch) = state.window.take(now) else { return };
+        let waiting = amended.waiting.clone();
+        if let Err(error) = self.pass(amended, batch, state).await {
+            error!(error = format!("{error:#}"), "nothing was provisioned in this pass");
+        }
+        let helped = |pod: &String| state.assumed.machine_of(pod).is_some();
+        let left: Vec<String> = waiting.into_iter().filter(|pod| !helped(pod)).collect();
+        let now = state.start.elapsed();
+        state.tried.extend(left.into_iter().map(|pod| (pod, now)));
+    }
+
+    async fn pass(&mut self, amended: Amended, batch: usize, state: &mut State) -> Result<()> {
+        let market = Arc::clone(&self.market.borrow_and_update());
+        let mut lowering = self.settings.lowering();
+        lowering.commitments = market.commitments.clone();
+        let solving = self.settings.solving();
+        let mut memory = std::mem::take(&mut state.memory);
+        let started = Instant::now();
+        let solved = tokio::task::spawn_blocking(move || {
+            let terms = Terms { catalog: &market.catalog, lowering: &lowering, solving: &solving };
+            let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
+            (decision, memory, amended.snapshot)
+        });
+        let (decision, memory, snapshot) = solved.await.context("the planner ended without an answer")?;
+        state.memory = memory;
+        let decision = decision?;
+        let figures = decision.figures;
+        let seconds = started.elapsed().as_secs_f64();
+        self.metrics.planned(batch, &decision, seconds);
+        info!(
+            batch,
+            pods = figures.pods,
+            nodes = decision.wanted.len(),
+            unplaced = decision.unplaced.len(),
+            cost = figures.cost,
+            bound = figures.bound,
+            gap = figures.gap,
+            seconds,
+            "planned"
+        );
+        self.ask(&decision, &snapshot, state).await;
+        Ok(())
+    }
+
+    /// Makes the claims of a decision, and tells the pods.
+    async fn ask(&self, decision: &Decision, snapshot: &Snapshot, state: &mut State) {
+        let made = self.make(&decision.wanted).await.unwrap_or_else(|error| {
+            error!(error = format!("{error:#}"), "no NodeClaim could be made");
+            Vec::new()
+        });
+        let mut said = Vec::new();
+        for (wanted, made) in made {
+            match made {
+                Ok(claim) => {
+                    let name = claim.metadata.name.clone().unwrap_or_default();
+                    if let Err(error) = state.assumed.add(&name, wanted) {
+                        error!(%error, claim = name, "a planned node is none: this is a defect");
+                    }
+                    self.cluster.assume(Kind::NodeClaim, &claim);
+                    self.metrics.asked(wanted);
+                    info!(
+                        claim = name,
+                        pool = wanted.pool,
+                        instance_type = wanted.choice.types.first(),
+                        alternatives = wanted.choice.types.len().saturating_sub(1),
+                        zone = wanted.choice.zone,
+                        capacity_type = wanted.choice.capacity_type,
+                        pods = wanted.pods.len(),
+                        price = wanted.price,
+                        "asked for a node"
+                    );
+                    said.extend(wanted.pods.iter().map(|pod| (pod.as_str(), Said::Expected(name.clone()))));
+                }
+                Err(error) => {
+                    warn!(pool = wanted.pool, error = format!("{error:#}"), "a NodeClaim was not made");
+                }
+            }
+        }
+        said.extend(decision.placed.iter().map(|(pod, node)| (pod.as_str(), Said::Expected(node.clone()))));
+        said.extend(decision.unplaced.iter().map(|(pod, why)| (pod.as_str(), Said::Nowhere(why.clone()))));
+        state.voice.say(&said, snapshot).await;
+    }
+
+    /// Makes claims for what is wanted, side by side.
+    async fn make<'w>(&self, all: &'w [Wanted]) -> Result<Vec<(&'w Wanted, Result<DynamicObject>)>> {
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (pools, claims) = (self.api(Kind::NodePool).await?, self.api(Kind::NodeClaim).await?);
+        let mut templates = HashMap::<&str, Value>::new();
+        for wanted in all {
+            if !templates.contains_key(wanted.pool.as_str()) {
+                // As it is in the cluster, with every field of it: planning knows only some.
+                match pools.get(&wanted.pool).await {
+                    Ok(pool) => drop(templates.insert(&wanted.pool, serde_json::to_value(pool)?)),
+                    Err(error) => warn!(pool = wanted.pool, %error, "a NodePool cannot be read"),
+                }
+            }
+        }
+        let of = |wanted: &'w Wanted| {
+            Some((wanted, node_claim(templates.get(wanted.pool.as_str())?, &wanted.choice)))
+        };
+        let make = |(wanted, claim): (&'w Wanted, Value)| {
+            let claims = &claims;
+            async move {
+                let made = async {
+                    Ok(claims.create(&PostParams::default(), &serde_json::from_value(claim)?).await?)
+                };
+                (wanted, made.await)
+            }
+        };
+        let made = futures::stream::iter(all.iter().filter_map(of)).map(make).buffer_unordered(SIDE_BY_SIDE);
+        Ok(made.collect().await)
+    }
+
+    async fn api(&self, kind: Kind) -> Result<Api<DynamicObject>> {
+        let resource = served(&self.client, kind).await?;
+        let resource = resource.with_context(|| format!("the API server does not serve {}s", kind.name()))?;
+        Ok(Api::all_with(self.client.clone(), &resource))
+    }
+}

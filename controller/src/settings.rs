@@ -1,0 +1,196 @@
+//! Flags and environment: named as Karpenter's where they mean the same.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use stowage_cluster::LowerOptions;
+use stowage_solver::Options;
+
+/// Follows a cluster, plans for its pending pods, and asks for nodes
+#[derive(Clone, Debug, Parser)]
+#[command(name = "stowage-controller", version)]
+pub struct Settings {
+    /// Plan when for so long no new pod came
+    #[arg(long, env = "BATCH_IDLE_DURATION", value_parser = duration, default_value = "1s")]
+    pub batch_idle_duration: Duration,
+
+    /// Plan so long after the first pod at the latest
+    #[arg(long, env = "BATCH_MAX_DURATION", value_parser = duration, default_value = "10s")]
+    pub batch_max_duration: Duration,
+
+    /// Whether preferences of pods are weighed
+    #[arg(long, env = "PREFERENCE_POLICY", value_enum, ignore_case = true, default_value = "respect")]
+    pub preference_policy: PreferencePolicy,
+
+    /// What becomes of pods for which minValues of a NodePool cannot be met
+    #[arg(long, env = "MIN_VALUES_POLICY", value_enum, ignore_case = true, default_value = "strict")]
+    pub min_values_policy: MinValuesPolicy,
+
+    /// How hard to look for cheaper plans
+    #[arg(long, env = "STOWAGE_EFFORT", value_enum, default_value = "balanced")]
+    pub effort: Effort,
+
+    /// Stop looking at this distance from the proven bound, as a share of it
+    #[arg(long, env = "STOWAGE_GAP", default_value_t = 0.02)]
+    pub gap: f64,
+
+    /// File of instance types and prices to use instead of what AWS says
+    #[arg(long, env = "STOWAGE_CATALOG", value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+
+    /// Folder to keep AWS's answers in
+    #[arg(long, env = "STOWAGE_CACHE", value_name = "FOLDER", default_value = "/var/cache/stowage")]
+    pub cache: PathBuf,
+
+    /// Port of /metrics
+    #[arg(long, env = "METRICS_PORT", default_value_t = 8080)]
+    pub metrics_port: u16,
+
+    /// Port of /healthz and /readyz
+    #[arg(long, env = "HEALTH_PROBE_PORT", default_value_t = 8081)]
+    pub health_probe_port: u16,
+
+    /// Address to listen on
+    #[arg(long, env = "STOWAGE_LISTEN", default_value = "0.0.0.0")]
+    pub listen: IpAddr,
+
+    /// Lead without asking: for a single replica
+    #[arg(long, env = "DISABLE_LEADER_ELECTION", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub disable_leader_election: bool,
+
+    /// Name of the Lease that says which replica leads
+    #[arg(long, env = "LEADER_ELECTION_NAME", default_value = "karpenter-leader-election")]
+    pub leader_election_name: String,
+
+    /// Namespace of that Lease [default: the pod's own, else that of the kubeconfig]
+    #[arg(long, env = "LEADER_ELECTION_NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
+
+    /// Name of this replica, the first part of what the Lease calls it [default: the name of the host]
+    #[arg(long, env = "POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// What is logged: error, warn, info, debug, or a filter by module
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// How it is logged
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+}
+
+/// What becomes of preferences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PreferencePolicy {
+    /// They hold until they cost a pod its place.
+    Respect,
+    /// Nobody looks at them.
+    Ignore,
+}
+
+/// What becomes of `minValues` that cannot be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MinValuesPolicy {
+    /// The pod is not placed.
+    Strict,
+    /// The pod is placed with fewer.
+    #[value(alias = "besteffort")]
+    BestEffort,
+}
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Effort {
+    /// One construction, improved a little.
+    Quick,
+    /// Until the gap is reached, or a few seconds.
+    Balanced,
+    /// Until hardly anything is left to find.
+    Thorough,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// An object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Settings {
+    /// How pods are read.
+    pub fn lowering(&self) -> LowerOptions {
+        LowerOptions {
+            preferences: match self.preference_policy {
+                PreferencePolicy::Respect => stowage_cluster::PreferencePolicy::Respect,
+                PreferencePolicy::Ignore => stowage_cluster::PreferencePolicy::Ignore,
+            },
+            min_values: match self.min_values_policy {
+                MinValuesPolicy::Strict => stowage_cluster::MinValuesPolicy::Strict,
+                MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
+            },
+            ..LowerOptions::default()
+        }
+    }
+
+    /// How hard to look for cheaper plans.
+    pub fn solving(&self) -> Options {
+        let effort = match self.effort {
+            Effort::Quick => stowage_solver::Effort::Quick,
+            Effort::Balanced => stowage_solver::Effort::Balanced,
+            Effort::Thorough => stowage_solver::Effort::Thorough,
+        };
+        Options { gap: self.gap, effort, ..Options::default() }
+    }
+}
+
+/// A duration as Go writes it: `1s`, `500ms`, `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a duration as 500ms, 1s or 1m30s".to_owned();
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let (number, after) = rest.split_at(digits);
+        let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let (unit, seconds) =
+            units.into_iter().find(|(unit, _)| after.starts_with(unit)).ok_or_else(wrong)?;
+        let amount: f64 = number.parse().map_err(|_| wrong())?;
+        let part = Duration::try_from_secs_f64(amount * seconds).map_err(|_| wrong())?;
+        total = total.checked_add(part).ok_or_else(wrong)?;
+        rest = &after[unit.len()..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_go_writes_them() {
+        let read = |text: &str| duration(text).map(|d| d.as_millis()).ok();
+        assert_eq!(
+            ["1s", "500ms", "1m30s", "1.5h", "0s"].map(read),
+            [Some(1_000), Some(500), Some(90_000), Some(5_400_000), Some(0)]
+        );
+        for text in ["", "5", "s", "1w", "1s5", "-1s", "1e99h", "9999999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn karpenters_words_are_understood() {
+        let of = |args: &[&str]| Settings::try_parse_from([&["stowage-controller"], args].concat());
+        let settings =
+            of(&["--min-values-policy", "BestEffort", "--preference-policy", "Ignore"]).expect("valid");
+        assert_eq!(settings.min_values_policy, MinValuesPolicy::BestEffort);
+        assert_eq!(settings.preference_policy, PreferencePolicy::Ignore);
+        assert_eq!(settings.batch_max_duration, Duration::from_secs(10));
+        assert!(of(&["--batch-idle-duration", "soon"]).is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! Decisions, one after the other, as a controller makes them.
+
+use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+use stowage_cluster::{Index, Kind, LowerOptions};
+use stowage_controller::assumed::{Amended, Assumed};
+use stowage_controller::claim::node_claim;
+use stowage_controller::decide::{Decision, Terms, decide};
+use stowage_pricing::{Catalog, Settings};
+use stowage_solver::{Memory, Options};
+
+static CATALOG: LazyLock<Catalog> =
+    LazyLock::new(|| Catalog::embedded("us-east-1", &Settings::default()).expect("a region"));
+
+/// A cluster, and a controller that has seen all of it.
+#[derive(Default)]
+struct Cluster {
+    index: Index,
+    assumed: Assumed,
+}
+
+impl Cluster {
+    fn with_pool(spec: &Value) -> Self {
+        let mut cluster = Self::default();
+        cluster.put(Kind::NodePool, &json!({"metadata": {"name": "default", "uid": "u"}, "spec": spec}));
+        cluster
+    }
+
+    fn put(&mut self, kind: Kind, object: &Value) {
+        self.index.apply(kind, &object.to_string()).expect("an object that can be read");
+    }
+
+    /// A pod that kube-scheduler has found no node for.
+    fn pod(&mut self, name: &str, cpu: &str) {
+        self.put(Kind::Pod, &refused(name, cpu));
+    }
+
+    fn amend(&mut self) -> Amended {
+        let snapshot = self.index.snapshot();
+        self.assumed.forget(&snapshot);
+        self.assumed.amend(&snapshot)
+    }
+
+    fn decide(&mut self) -> Decision {
+        let amended = self.amend();
+        let lowering = LowerOptions { in_flight: true, ..LowerOptions::default() };
+        let solving = Options::default();
+        let terms = Terms { catalog: &CATALOG, lowering: &lowering, solving: &solving };
+        decide(&amended.snapshot, &terms, &mut Memory::default(), &AtomicBool::new(false))
+            .expect("a decision")
+    }
+
+    /// Makes the claims of a decision, and gives their names.
+    fn carry_out(&mut self, decision: &Decision) -> Vec<String> {
+        let pool = json!({"metadata": {"name": "default", "uid": "u"}});
+        let mut names = Vec::new();
+        for (at, wanted) in decision.wanted.iter().enumerate() {
+            let mut claim = node_claim(&pool, &wanted.choice);
+            let name = format!("default-{at}");
+            claim["metadata"]["name"] = json!(name);
+            self.put(Kind::NodeClaim, &claim);
+            self.assumed.add(&name, wanted).expect("a node");
+            names.push(name);
+        }
+        names
+    }
+}
+
+fn refused(name: &str, cpu: &str) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]},
+        "status": {"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
+    })
+}
+
+fn amd64() -> Value {
+    json!({"template": {"spec": {"requirements": [
+        {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+    ]}}})
+}
+
+#[test]
+fn what_was_asked_for_is_not_asked_for_again() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    for at in 0..20 {
+        cluster.pod(&format!("web-{at}"), "700m");
+    }
+    let first = cluster.decide();
+    assert!(!first.wanted.is_empty() && first.unplaced.is_empty());
+    assert_eq!((first.figures.pods, first.wanted.iter().map(|w| w.pods.len()).sum()), (20, 20));
+    assert!(first.figures.bound > 0.0 && first.figures.bound <= first.figures.cost);
+    let names = cluster.carry_out(&first);
+
+    assert_eq!(cluster.amend().waiting, [""; 0]);
+    let again = cluster.decide();
+    assert_eq!((again.wanted, again.unplaced), (vec![], vec![]));
+    assert_eq!(
+        cluster.assumed.machine_of("default/web-0").map(|m| names.contains(&m.to_owned())),
+        Some(true)
+    );
+
+    cluster.pod("late", "700m");
+    assert_eq!(cluster.amend().waiting, ["default/late"]);
+    let late = cluster.decide();
+    let had = late.wanted.iter().flat_map(|w| &w.pods).chain(late.placed.iter().map(|(pod, _)| pod));
+    assert_eq!(had.collect::<Vec<_>>(), ["default/late"], "only the new pod is planned for");
+}
+
+#[test]
+fn a_machine_becomes_its_node_and_keeps_its_pods() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    let machine = "aws:///us-east-1a/i-1";
+
+    // Launched: the claim says which machine it is. Then the Node comes, under a name of its own.
+    let mut claim = node_claim(&json!({"metadata": {"name": "default"}}), &decision.wanted[0].choice);
+    claim["metadata"]["name"] = json!(name);
+    claim["status"] = json!({"providerID": machine, "allocatable": {"cpu": "1930m"}});
+    cluster.put(Kind::NodeClaim, &claim);
+    let amended = cluster.amend();
+    assert_eq!(
+        amended.snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect::<Vec<_>>(),
+        [name.as_str()]
+    );
+
+    let mut node = decision.wanted[0].node.clone();
+    node["metadata"]["name"] = json!("ip-10-0-0-1");
+    node["spec"]["providerID"] = json!(machine);
+    cluster.put(Kind::Node, &node);
+    let amended = cluster.amend();
+    assert_eq!(amended.snapshot.nodes.len(), 1, "a machine counts once");
+    let pod = &amended.snapshot.pods[0];
+    assert_eq!((pod.nominated.as_deref(), amended.waiting.len()), (Some("ip-10-0-0-1"), 0));
+    assert_eq!(cluster.decide().wanted, []);
+
+    // Bound: nothing is held for it any more.
+    let mut bound = refused("web", "700m");
+    bound["spec"]["nodeName"] = json!("ip-10-0-0-1");
+    bound["status"] = json!({"phase": "Running"});
+    cluster.put(Kind::Pod, &bound);
+    cluster.amend();
+    assert_eq!((cluster.assumed.machine_of("default/web"), cluster.assumed.pods_of(&name).len()), (None, 0));
+}
+
+#[test]
+fn a_claim_that_is_gone_gives_its_pods_back() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    assert!(cluster.amend().waiting.is_empty());
+    cluster.index.remove(Kind::NodeClaim, "", &name);
+    assert_eq!(cluster.amend().waiting, ["default/web"]);
+    assert_eq!(cluster.decide().wanted.len(), 1);
+}
+
+#[test]
+fn pods_that_the_scheduler_has_not_refused_wait_for_it() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    let mut fresh = refused("fresh", "700m");
+    fresh["status"] = json!({"phase": "Pending"});
+    cluster.put(Kind::Pod, &fresh);
+    assert_eq!((cluster.amend().waiting.len(), cluster.decide().figures.pods), (0, 0));
+}
+
+#[test]
+fn after_a_restart_launched_machines_count_and_others_are_unknown() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    cluster.assumed = Assumed::default();
+    assert_eq!(cluster.amend().unknown, [name.as_str()]);
+
+    let mut claim = node_claim(&json!({"metadata": {"name": "default"}}), &decision.wanted[0].choice);
+    claim["metadata"]["name"] = json!(name);
+    claim["status"] = json!({"providerID": "aws:///us-east-1a/i-1", "allocatable": {"cpu": "1930m", "memory": "6Gi", "pods": "29"}});
+    cluster.put(Kind::NodeClaim, &claim);
+    let amended = cluster.amend();
+    assert_eq!((amended.unknown.len(), amended.waiting.len(), amended.snapshot.nodes.len()), (0, 1, 1));
+    let again = cluster.decide();
+    assert_eq!((again.wanted, again.placed), (vec![], vec![("default/web".to_owned(), name)]));
+}
+
+#[test]
+fn limits_count_what_is_being_launched() {
+    let mut pool = amd64();
+    pool["limits"] = json!({"nodes": "1"});
+    let mut cluster = Cluster::with_pool(&pool);
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    cluster.carry_out(&decision);
+    cluster.pod("big", "30");
+    let second = cluster.decide();
+    assert_eq!(second.wanted, []);
+    let (pod, why) = &second.unplaced[0];
+    assert_eq!(pod, "default/big");
+    assert!(why.starts_with("NodePool default: its limit of 1 node leaves no room"), "{why}");
+}

@@ -1,0 +1,64 @@
+//! The controller under test: the built program, following a control plane of ours.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::aws::stowage_controller;
+use crate::control_plane::{ControlPlane, free_ports};
+use crate::process::Process;
+
+/// A running controller. It ends, without warning, when this is dropped.
+#[derive(Debug)]
+pub struct Controller {
+    process: Process,
+    health: u16,
+    metrics: u16,
+}
+
+impl Controller {
+    /// Starts the controller with these flags; what it says goes to `NAME.log` beside the logs of the control plane.
+    ///
+    /// # Errors
+    /// Where it cannot be built or started.
+    pub fn start(plane: &ControlPlane, name: &str, flags: &[&str]) -> Result<Self> {
+        let [health, metrics] = free_ports()?;
+        let mut kubeconfig = OsString::from("KUBECONFIG=");
+        kubeconfig.push(plane.kubeconfig());
+        // Nothing of our own environment: what runs in a pod has none of it either.
+        let mut arguments: Vec<OsString> = vec!["-i".into(), kubeconfig, stowage_controller()?.into()];
+        let own = [
+            format!("--pod-name={name}"),
+            "--listen=127.0.0.1".to_owned(),
+            format!("--health-probe-port={health}"),
+            format!("--metrics-port={metrics}"),
+        ];
+        arguments.extend(own.into_iter().map(OsString::from));
+        arguments.extend(flags.iter().map(OsString::from));
+        let process = Process::start(name, Path::new("/usr/bin/env"), &arguments, plane.logs())?;
+        Ok(Self { process, health, metrics })
+    }
+
+    /// What it has said so far.
+    ///
+    /// # Errors
+    /// Where its log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.process.log())?)
+    }
+
+    /// Whether it says that it is ready; not while it does not answer.
+    pub fn is_ready(&self) -> bool {
+        ureq::get(format!("http://127.0.0.1:{}/readyz", self.health)).call().is_ok()
+    }
+
+    /// What it has measured, as Prometheus reads it.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    pub fn metrics(&self) -> Result<String> {
+        let mut answer = ureq::get(format!("http://127.0.0.1:{}/metrics", self.metrics)).call()?;
+        answer.body_mut().read_to_string().context("metrics are no text")
+    }
+}
