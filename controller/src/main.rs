@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     log(&settings)?;
     let source = match &settings.catalog {
         Some(file) => Source::File(file.clone()),
-        None => Source::Aws(settings.cache.clone()),
+        None => Source::Aws { cache: settings.cache.clone(), nodes: Box::new(settings.nodes()) },
     };
     // Before the runtime starts: asking AWS brings a runtime of its own.
     let market = source.read().context("cannot learn what can be bought")?;
@@ -95,8 +95,8 @@ fn candidate(settings: &Settings, client: &Client) -> Option<Candidate> {
     let pod = settings.pod_name.clone().or_else(host).unwrap_or_else(|| "stowage".to_owned());
     // Tells this process from the last one in the same pod.
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let namespace =
-        settings.leader_election_namespace.as_deref().unwrap_or_else(|| client.default_namespace());
+    let stated = settings.leader_election_namespace.as_deref().or(settings.system_namespace.as_deref());
+    let namespace = stated.unwrap_or_else(|| client.default_namespace());
     Some(Candidate {
         leases: Api::namespaced(client.clone(), namespace),
         name: settings.leader_election_name.clone(),

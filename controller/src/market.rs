@@ -27,8 +27,13 @@ pub struct Market {
 pub enum Source {
     /// A catalogue file.
     File(PathBuf),
-    /// AWS; its answers are kept in this folder.
-    Aws(PathBuf),
+    /// AWS; its answers are kept in a folder.
+    Aws {
+        /// The folder.
+        cache: PathBuf,
+        /// How much of instances pods can use.
+        nodes: Box<Nodes>,
+    },
 }
 
 impl Source {
@@ -45,13 +50,13 @@ impl Source {
                 let catalog = Catalog::parse(&bytes, &name)?;
                 Ok(Market { catalog: Arc::new(catalog), commitments: Commitments::default() })
             }
-            Self::Aws(folder) => {
+            Self::Aws { cache, nodes } => {
                 let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
                 let store =
-                    Store::new(folder, set("AWS_PROFILE").as_deref(), set("AWS_ENDPOINT_URL").as_deref());
+                    Store::new(cache, set("AWS_PROFILE").as_deref(), set("AWS_ENDPOINT_URL").as_deref());
                 let now = now();
                 let wish = Wish { region: None, store: &store, most_age: None, offline: false, now };
-                let live = read(&wish, &mut |_| {})?.live(&Nodes::default(), now)?;
+                let live = read(&wish, &mut |_| {})?.live(nodes, now)?;
                 for remark in &live.remarks {
                     info!(remark, "catalogue");
                 }

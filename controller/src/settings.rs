@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use stowage_cluster::LowerOptions;
+use stowage_pricing::Share;
 use stowage_solver::Options;
 
 /// Follows a cluster, plans for its pending pods, and asks for nodes
@@ -19,6 +20,14 @@ pub struct Settings {
     /// Plan so long after the first pod at the latest
     #[arg(long, env = "BATCH_MAX_DURATION", value_parser = duration, default_value = "10s")]
     pub batch_max_duration: Duration,
+
+    /// Share of memory that the hypervisor and kernel keep of what EC2 advertises
+    #[arg(long, env = "VM_MEMORY_OVERHEAD_PERCENT", default_value = "0.075")]
+    pub vm_memory_overhead_percent: Share,
+
+    /// Network interfaces of each node that pods get no addresses of
+    #[arg(long, env = "RESERVED_ENIS", default_value_t = 0)]
+    pub reserved_enis: u32,
 
     /// Whether preferences of pods are weighed
     #[arg(long, env = "PREFERENCE_POLICY", value_enum, ignore_case = true, default_value = "respect")]
@@ -68,6 +77,10 @@ pub struct Settings {
     /// Namespace of that Lease [default: the pod's own, else that of the kubeconfig]
     #[arg(long, env = "LEADER_ELECTION_NAMESPACE")]
     pub leader_election_namespace: Option<String>,
+
+    /// Namespace that the controller runs in
+    #[arg(long, env = "SYSTEM_NAMESPACE", hide = true)]
+    pub system_namespace: Option<String>,
 
     /// Name of this replica, the first part of what the Lease calls it [default: the name of the host]
     #[arg(long, env = "POD_NAME")]
@@ -135,6 +148,17 @@ impl Settings {
             },
             ..LowerOptions::default()
         }
+    }
+
+    /// How much of instances pods can use, where no `EC2NodeClass` says.
+    pub fn nodes(&self) -> stowage_pricing::Settings {
+        let standard = stowage_pricing::Settings::default();
+        let nodes = stowage_pricing::NodeConfig {
+            vm_memory_overhead: self.vm_memory_overhead_percent,
+            reserved_interfaces: self.reserved_enis,
+            ..standard.nodes
+        };
+        stowage_pricing::Settings { nodes, ..standard }
     }
 
     /// How hard to look for cheaper plans.
