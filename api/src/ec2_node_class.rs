@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::{ObjectMeta, Quantity, null_is_default};
+use crate::{ObjectMeta, Quantity, Requirement, null_is_default, short_list};
 
 /// An `EC2NodeClass`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -227,6 +227,9 @@ pub struct Ami {
     /// `ami-0123456789abcdef0`.
     #[serde(deserialize_with = "null_is_default")]
     pub id: String,
+    /// What instance types it runs on, by their labels.
+    #[serde(deserialize_with = "short_list")]
+    pub requirements: Vec<Requirement>,
 }
 
 #[cfg(test)]

@@ -82,6 +82,30 @@ impl Requirement {
     pub fn number(&self) -> Option<i64> {
         self.values.first().filter(|_| self.operator.is_numeric())?.parse().ok()
     }
+
+    /// Whether a node may have this value of the label, or where `None`, may lack the label.
+    ///
+    /// ```
+    /// use stowage_api::{Operator, Requirement};
+    ///
+    /// let key = "karpenter.k8s.aws/instance-cpu".to_owned();
+    /// let above = Requirement { key, operator: Operator::Gt, values: vec!["4".to_owned()], min_values: None };
+    /// assert!(above.allows(Some("8")) && !above.allows(Some("4")) && !above.allows(None));
+    /// ```
+    pub fn allows(&self, value: Option<&str>) -> bool {
+        let listed = value.is_some_and(|value| self.values.iter().any(|v| v == value));
+        let number = || value.and_then(|value| value.parse::<i64>().ok()).zip(self.number());
+        match self.operator {
+            Operator::In => listed,
+            Operator::NotIn => !listed,
+            Operator::Exists => value.is_some(),
+            Operator::DoesNotExist => value.is_none(),
+            Operator::Gt => number().is_some_and(|(has, bound)| has > bound),
+            Operator::Lt => number().is_some_and(|(has, bound)| has < bound),
+            Operator::Gte => number().is_some_and(|(has, bound)| has >= bound),
+            Operator::Lte => number().is_some_and(|(has, bound)| has <= bound),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -179,5 +203,22 @@ mod tests {
             let error = read(json).expect_err(json);
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn values_are_told_apart() {
+        let allowed = |operator, values: &[&str]| {
+            let values = values.iter().map(|v| (*v).to_owned()).collect();
+            let requirement = Requirement { key: "k".to_owned(), operator, values, min_values: None };
+            [Some("a"), Some("5"), None].map(|value| requirement.allows(value))
+        };
+        assert_eq!(allowed(Operator::In, &["a"]), [true, false, false]);
+        assert_eq!(allowed(Operator::NotIn, &["a"]), [false, true, true]);
+        assert_eq!(allowed(Operator::Exists, &[]), [true, true, false]);
+        assert_eq!(allowed(Operator::DoesNotExist, &[]), [false, false, true]);
+        assert_eq!(allowed(Operator::Gt, &["4"]), [false, true, false]);
+        assert_eq!(allowed(Operator::Lt, &["5"]), [false, false, false]);
+        assert_eq!(allowed(Operator::Gte, &["5"]), [false, true, false]);
+        assert_eq!(allowed(Operator::Lte, &["5"]), [false, true, false]);
     }
 }

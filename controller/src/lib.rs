@@ -13,6 +13,7 @@ pub mod batch;
 pub mod claim;
 pub mod decide;
 pub mod follow;
+pub mod launch;
 pub mod market;
 pub mod operate;
 pub mod provision;

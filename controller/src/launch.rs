@@ -1,0 +1,3 @@
+//! From a `NodeClaim` to what EC2 is asked for.
+
+pub mod order;

@@ -1,0 +1,129 @@
+use serde_json::{Value, json};
+use stowage_pricing::Settings;
+
+use super::*;
+
+fn catalog() -> Catalog {
+    Catalog::embedded("us-east-1", &Settings::default()).expect("a region")
+}
+
+fn claim(requirements: &Value) -> NodeClaim {
+    serde_json::from_value(json!({"metadata": {"name": "c"}, "spec": {"requirements": requirements}}))
+        .expect("a claim")
+}
+
+fn is_in(key: &str, values: &[&str]) -> Value {
+    json!({"key": key, "operator": "In", "values": values})
+}
+
+/// A claim as the planner makes it.
+fn planned(types: &[&str], zone: &str, capacity_type: &str) -> NodeClaim {
+    claim(&json!([
+        is_in(INSTANCE_TYPE, types),
+        is_in("topology.kubernetes.io/zone", &[zone]),
+        is_in("karpenter.sh/capacity-type", &[capacity_type]),
+        is_in("karpenter.sh/nodepool", &["default"]),
+        is_in("team", &["a"]),
+    ]))
+}
+
+fn class() -> Ec2NodeClass {
+    let arch = |arch: &str| json!([{"key": "kubernetes.io/arch", "operator": "In", "values": [arch]}]);
+    serde_json::from_value(json!({"metadata": {"name": "al2023"}, "status": {
+        "subnets": [
+            {"id": "subnet-a1", "zone": "us-east-1a"}, {"id": "subnet-a2", "zone": "us-east-1a"},
+            {"id": "subnet-b", "zone": "us-east-1b"},
+        ],
+        "amis": [{"id": "ami-arm", "requirements": arch("arm64")}, {"id": "ami-x86", "requirements": arch("amd64")}],
+    }}))
+    .expect("a class")
+}
+
+fn plain(claim: &NodeClaim) -> Result<Order, NothingToOrder> {
+    order(claim, &class(), &catalog(), &BTreeMap::new())
+}
+
+fn types(order: &Order) -> Vec<&str> {
+    order.images.iter().flat_map(|i| &i.ways).map(|w| w.instance_type.as_str()).collect()
+}
+
+#[test]
+fn a_planned_claim_becomes_ways_by_price_with_an_image_each() {
+    let order = plain(&planned(&["m7i.large", "m6i.large", "m7g.large"], "us-east-1a", "on-demand"))
+        .expect("an order");
+    assert_eq!(order.capacity_type, "on-demand");
+    let images: Vec<(&str, Vec<&str>)> = order
+        .images
+        .iter()
+        .map(|i| (i.image.as_str(), i.ways.iter().map(|w| w.instance_type.as_str()).collect()))
+        .collect();
+    assert_eq!(images, [("ami-arm", vec!["m7g.large"]), ("ami-x86", vec!["m6i.large", "m7i.large"])]);
+    let ways: Vec<&Way> = order.images.iter().flat_map(|i| &i.ways).collect();
+    assert!(ways.iter().all(|w| w.zone == "us-east-1a" && w.subnet == "subnet-a1" && w.price > 0.0));
+}
+
+#[test]
+fn the_subnet_with_the_most_free_addresses_is_taken_and_a_full_one_never() {
+    let claim = planned(&["m7i.large"], "us-east-1a", "on-demand");
+    let subnet = |free: &[(&str, i64)]| {
+        let free = free.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
+        order(&claim, &class(), &catalog(), &free).map(|order| order.images[0].ways[0].subnet.clone())
+    };
+    assert_eq!(subnet(&[("subnet-a1", 5), ("subnet-a2", 9)]).as_deref(), Ok("subnet-a2"));
+    assert_eq!(subnet(&[("subnet-a1", 9), ("subnet-a2", 9)]).as_deref(), Ok("subnet-a1"));
+    assert_eq!(
+        subnet(&[("subnet-a1", 0), ("subnet-a2", 0)]),
+        Err(NothingToOrder::NoSubnet { class: "al2023".to_owned(), zones: vec!["us-east-1a".to_owned()] })
+    );
+}
+
+#[test]
+fn an_open_claim_is_launched_as_spot_where_that_is_cheaper_and_never_as_something_exotic() {
+    let open = claim(&json!([
+        is_in("karpenter.sh/capacity-type", &["spot", "on-demand"]),
+        is_in("karpenter.k8s.aws/instance-category", &["g", "m"]),
+    ]));
+    let order = plain(&open).expect("an order");
+    assert_eq!(order.capacity_type, "spot");
+    let catalog = catalog();
+    let chosen: BTreeSet<&str> = types(&order).into_iter().collect();
+    assert!(
+        (2..=MOST_TYPES).contains(&chosen.len()),
+        "dearer than on demand, spot is left out: {}",
+        chosen.len()
+    );
+    assert!(catalog.types.iter().filter(|t| chosen.contains(t.name.as_str())).all(|t| !is_exotic(t)));
+
+    let gpu = plain(&planned(&["g5.xlarge", "m7i.48xlarge"], "us-east-1a", "on-demand")).expect("an order");
+    assert_eq!(types(&gpu), ["g5.xlarge", "m7i.48xlarge"], "what was planned is meant");
+}
+
+#[test]
+fn a_choice_that_is_counted_on_is_not_narrowed() {
+    let mut requirement = is_in("karpenter.k8s.aws/instance-category", &["g", "m"]);
+    requirement["minValues"] = json!(2);
+    let order = plain(&claim(&json!([requirement, is_in("karpenter.sh/capacity-type", &["on-demand"])])));
+    let order = order.expect("an order");
+    let chosen: BTreeSet<&str> = types(&order).into_iter().collect();
+    assert_eq!(chosen.len(), MOST_TYPES);
+    assert_eq!(chosen.iter().filter(|t| t.starts_with('g')).count(), 1, "{chosen:?}");
+}
+
+#[test]
+fn what_cannot_be_had_is_said() {
+    assert_eq!(plain(&planned(&["m99.large"], "us-east-1a", "on-demand")), Err(NothingToOrder::NoOffering));
+    let without = Ec2NodeClass {
+        status: stowage_api::Ec2NodeClassStatus { amis: vec![], ..class().status },
+        ..class()
+    };
+    let claim = planned(&["m7i.large"], "us-east-1a", "on-demand");
+    assert_eq!(
+        order(&claim, &without, &catalog(), &BTreeMap::new()),
+        Err(NothingToOrder::NoImage { class: "al2023".to_owned(), example: "m7i.large".to_owned() })
+    );
+    let far = planned(&["m7i.large"], "us-east-1c", "on-demand");
+    assert_eq!(
+        plain(&far).map_err(|e| e.to_string()),
+        Err("EC2NodeClass al2023 has no subnet in us-east-1c".to_owned())
+    );
+}
