@@ -16,6 +16,8 @@
 
 mod ask;
 mod call;
+mod ec2;
+mod fleet;
 mod read;
 mod region;
 mod row;
@@ -23,6 +25,8 @@ mod session;
 mod store;
 
 pub use call::Call;
+pub use ec2::{Ec2, FoundImage, FoundSubnet, Machine, Refused, Search};
+pub use fleet::{Disk, Failure, Fleet, FleetWay, Launched, Metadata, Started, Template};
 pub use read::{Reading, Readings, Trouble, Wish, read};
 pub use region::Live;
 pub use store::Store;

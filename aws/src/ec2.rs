@@ -1,0 +1,292 @@
+//! EC2 for whoever launches: what there is to launch into, and the machines that there are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types::{
+    ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation,
+};
+
+use crate::session::{Session, configured_region};
+
+/// A client of EC2 in one region.
+#[derive(Clone, Debug)]
+pub struct Ec2 {
+    pub(crate) client: aws_sdk_ec2::Client,
+}
+
+/// Why a call came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The call: `CreateFleet`.
+    pub call: &'static str,
+    /// EC2's code, where it answered: `RequestLimitExceeded`.
+    pub code: Option<String>,
+    /// EC2's words, or why there was no answer.
+    pub message: String,
+}
+
+impl std::error::Error for Refused {}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.code {
+            Some(code) => write!(f, "{}: {code}: {}", self.call, self.message),
+            None => write!(f, "{}: {}", self.call, self.message),
+        }
+    }
+}
+
+impl Refused {
+    pub(crate) fn of<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        call: &'static str,
+        error: &SdkError<E>,
+    ) -> Self {
+        let said = error.code().map(str::to_owned);
+        let message = error.message().map_or_else(|| innermost(error), str::to_owned);
+        Self { call, code: said, message }
+    }
+
+    /// Whether what was named is not there (any more).
+    pub fn is_gone(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code.ends_with(".NotFound"))
+    }
+}
+
+/// What the innermost cause says, which is most: `connection refused`.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A way to find things: all that it says must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Id.
+    pub id: Option<String>,
+    /// Name; `*` stands for any letters.
+    pub name: Option<String>,
+    /// Tags; the value `*` for any.
+    pub tags: BTreeMap<String, String>,
+    /// Owners: accounts, `self`, `amazon`.
+    pub owners: Vec<String>,
+}
+
+impl Search {
+    fn filters(&self, id: &str, name: &str) -> Vec<Filter> {
+        let one = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
+        let mut out = Vec::new();
+        out.extend(self.id.as_deref().map(|value| one(id, value)));
+        out.extend(self.name.as_deref().map(|value| one(name, value)));
+        for (key, value) in &self.tags {
+            out.push(if value == "*" { one("tag-key", key) } else { one(&format!("tag:{key}"), value) });
+        }
+        out
+    }
+}
+
+/// A subnet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundSubnet {
+    /// `subnet-0123456789abcdef0`.
+    pub id: String,
+    /// Zone.
+    pub zone: String,
+    /// Zone id.
+    pub zone_id: String,
+    /// Addresses that are free.
+    pub free: i64,
+}
+
+/// An image of machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundImage {
+    /// `ami-0123456789abcdef0`.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// When it was made, as EC2 writes it.
+    pub created: String,
+    /// When it is no longer to be used, as EC2 writes it.
+    pub deprecated: Option<String>,
+}
+
+/// A machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Machine {
+    /// `i-0123456789abcdef0`.
+    pub id: String,
+    /// Instance type.
+    pub instance_type: String,
+    /// Zone.
+    pub zone: String,
+    /// Image.
+    pub image: String,
+    /// Whether it is spot.
+    pub spot: bool,
+    /// `pending`, `running`, `shutting-down`, `stopping`, `stopped`, `terminated`.
+    pub state: String,
+    /// When it was launched, seconds since 1970.
+    pub launched: i64,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Machine {
+    /// Whether it is there, or will be.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state.as_str(), "pending" | "running" | "stopping" | "stopped")
+    }
+
+    /// As Nodes and `NodeClaims` call it: `aws:///us-east-1a/i-0123456789abcdef0`.
+    pub fn provider_id(&self) -> String {
+        format!("aws:///{}/{}", self.zone, self.id)
+    }
+}
+
+impl Ec2 {
+    /// A client of a region, or of the one that AWS's own configuration names; `None` where nothing does. Makes no call.
+    pub async fn open(region: Option<&str>) -> Option<Self> {
+        let region = match region {
+            Some(region) => region.to_owned(),
+            None => configured_region().await?,
+        };
+        Some(Self { client: Session::open(&region).await.ec2 })
+    }
+
+    /// Subnets that one of the searches finds, by id.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn subnets(&self, any_of: &[Search]) -> Result<Vec<FoundSubnet>, Refused> {
+        let mut found = BTreeMap::new();
+        for search in any_of {
+            let call = self.client.describe_subnets();
+            let call = call.set_filters(Some(search.filters("subnet-id", "tag:Name")));
+            let mut pages = call.into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| Refused::of("DescribeSubnets", &error))?;
+                for subnet in page.subnets() {
+                    let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+                    let id = text(subnet.subnet_id());
+                    let of = FoundSubnet {
+                        id: id.clone(),
+                        zone: text(subnet.availability_zone()),
+                        zone_id: text(subnet.availability_zone_id()),
+                        free: subnet.available_ip_address_count().unwrap_or_default().into(),
+                    };
+                    found.insert(id, of);
+                }
+            }
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Security groups that one of the searches finds: (id, name), by id.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn security_groups(&self, any_of: &[Search]) -> Result<Vec<(String, String)>, Refused> {
+        let mut found = BTreeMap::new();
+        for search in any_of {
+            let call = self.client.describe_security_groups();
+            let call = call.set_filters(Some(search.filters("group-id", "group-name")));
+            let mut pages = call.into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| Refused::of("DescribeSecurityGroups", &error))?;
+                for group in page.security_groups() {
+                    let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+                    found.insert(text(group.group_id()), text(group.group_name()));
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Images that one of the searches finds, the newest first.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn images(&self, any_of: &[Search]) -> Result<Vec<FoundImage>, Refused> {
+        let mut found = BTreeMap::new();
+        for search in any_of {
+            let call = self.client.describe_images().include_deprecated(true);
+            let call = call.set_filters(Some(search.filters("image-id", "name")));
+            let owners = (!search.owners.is_empty()).then(|| search.owners.clone());
+            let mut pages = call.set_owners(owners).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| Refused::of("DescribeImages", &error))?;
+                found.extend(page.images().iter().map(image).map(|image| (image.id.clone(), image)));
+            }
+        }
+        let mut images: Vec<FoundImage> = found.into_values().collect();
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
+        Ok(images)
+    }
+
+    /// Machines with all of these tags, whatever their state; the value `*` for any.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn machines(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Machine>, Refused> {
+        let search = Search { tags: tags.clone(), ..Search::default() };
+        let call = self.client.describe_instances().set_filters(Some(search.filters("", "")));
+        let mut pages = call.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
+            found.extend(page.reservations().iter().flat_map(Reservation::instances).map(machine));
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Ends machines. Those that are not there are no error.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn terminate(&self, ids: &[String]) -> Result<(), Refused> {
+        // One that is unknown makes EC2 refuse all of them.
+        for id in ids {
+            let ended = self.client.terminate_instances().instance_ids(id).send().await;
+            match ended.map_err(|error| Refused::of("TerminateInstances", &error)) {
+                Err(refused) if !refused.is_gone() => return Err(refused),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn image(of: &Image) -> FoundImage {
+    let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+    FoundImage {
+        id: text(of.image_id()),
+        name: text(of.name()),
+        architecture: text(of.architecture().map(ArchitectureValues::as_str)),
+        created: text(of.creation_date()),
+        deprecated: of.deprecation_time().map(str::to_owned),
+    }
+}
+
+fn machine(of: &Instance) -> Machine {
+    let text = |found: Option<&str>| found.unwrap_or_default().to_owned();
+    let tags = of.tags().iter().map(|tag| (text(tag.key()), text(tag.value())));
+    Machine {
+        id: text(of.instance_id()),
+        instance_type: text(of.instance_type().map(InstanceType::as_str)),
+        zone: text(of.placement().and_then(|p| p.availability_zone())),
+        image: text(of.image_id()),
+        spot: of.instance_lifecycle().is_some_and(|l| l.as_str() == "spot"),
+        state: text(of.state().and_then(|s| s.name()).map(InstanceStateName::as_str)),
+        launched: of.launch_time().map_or(0, DateTime::secs),
+        tags: tags.collect(),
+    }
+}
