@@ -1,3 +1,5 @@
 //! From a `NodeClaim` to what EC2 is asked for.
 
 pub mod order;
+pub mod run;
+pub mod template;

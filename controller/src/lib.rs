@@ -15,6 +15,7 @@ pub mod decide;
 pub mod follow;
 pub mod launch;
 pub mod market;
+pub mod node_class;
 pub mod operate;
 pub mod provision;
 mod say;

@@ -8,8 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use kube::{Api, Client};
+use stowage_aws::Ec2;
 use stowage_controller::follow::{Cluster, follow};
+use stowage_controller::launch::run::{ClusterFacts, Launcher, Shortages};
 use stowage_controller::market::{self, Market, Source};
+use stowage_controller::node_class;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
 use stowage_controller::operate::metrics::Metrics;
@@ -46,7 +49,10 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     let candidate = candidate(&settings, &client);
     let at = |port| SocketAddr::new(settings.listen, port);
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
+    let shortages = Shortages::default();
+    let launching = launching(&settings, &client, &cluster, &market, &shortages).await?;
     let provisioner = Provisioner {
+        shortages,
         client: client.clone(),
         cluster: cluster.clone(),
         market,
@@ -66,6 +72,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         };
         tokio::select! {
             () = provisioner.run() => {}
+            () = launching => {}
             () = held => {}
         }
     };
@@ -83,6 +90,48 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         candidate.release().await;
     }
     Ok(())
+}
+
+/// The loops that launch; one that does nothing where others do that.
+async fn launching(
+    settings: &Settings,
+    client: &Client,
+    cluster: &Cluster,
+    market: &watch::Receiver<Arc<Market>>,
+    shortages: &Shortages,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let launcher = if settings.disable_launch {
+        None
+    } else {
+        anyhow::ensure!(
+            !settings.cluster_name.is_empty(),
+            "CLUSTER_NAME is not set: machines are found by it"
+        );
+        let ec2 =
+            Ec2::open(None).await.context("AWS_REGION is not set: machines are launched in a region")?;
+        let endpoint = kube::Config::infer().await.map(|config| config.cluster_url.to_string());
+        let endpoint = settings.cluster_endpoint.clone().or_else(|| endpoint.ok()).unwrap_or_default();
+        let facts = ClusterFacts {
+            name: settings.cluster_name.clone(),
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            ca_bundle: settings.cluster_ca_bundle.clone(),
+            service_cidr: settings.service_cidr.clone(),
+        };
+        Some(Launcher {
+            client: client.clone(),
+            ec2,
+            cluster: cluster.clone(),
+            market: market.clone(),
+            shortages: shortages.clone(),
+            facts,
+        })
+    };
+    Ok(async move {
+        let Some(launcher) = launcher else { return std::future::pending().await };
+        let (client, ec2, cluster) =
+            (launcher.client.clone(), launcher.ec2.clone(), launcher.cluster.clone());
+        tokio::join!(node_class::run(client, ec2, cluster), launcher.run());
+    })
 }
 
 /// Who asks for the lease; `None` where nobody has to.

@@ -86,7 +86,8 @@ pub async fn keep(source: Source, market: watch::Sender<Arc<Market>>) {
     }
 }
 
-fn now() -> Timestamp {
+/// The moment, as the catalogue counts it.
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

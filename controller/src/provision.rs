@@ -17,6 +17,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::Value;
 use stowage_cluster::{Kind, Snapshot};
+use stowage_pricing::Catalog;
 use stowage_solver::Memory;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -26,7 +27,8 @@ use crate::batch::Window;
 use crate::claim::node_claim;
 use crate::decide::{Decision, Terms, Wanted, decide};
 use crate::follow::{Cluster, served};
-use crate::market::Market;
+use crate::launch::run::Shortages;
+use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
 use crate::say::{Said, Voice};
 use crate::settings::Settings;
@@ -55,6 +57,8 @@ pub struct Provisioner {
     pub market: watch::Receiver<Arc<Market>>,
     /// How.
     pub settings: Settings,
+    /// What lately could not be had.
+    pub shortages: Shortages,
     /// What it measures.
     pub metrics: Arc<Metrics>,
 }
@@ -130,9 +134,16 @@ impl Provisioner {
         lowering.commitments = market.commitments.clone();
         let solving = self.settings.solving();
         let mut memory = std::mem::take(&mut state.memory);
+        let shortages = self.shortages.clone();
         let started = Instant::now();
         let solved = tokio::task::spawn_blocking(move || {
-            let terms = Terms { catalog: &market.catalog, lowering: &lowering, solving: &solving };
+            let mut catalog = Catalog::clone(&market.catalog);
+            let hidden = shortages.with(|short| {
+                short.sweep(now());
+                short.hide_in(&mut catalog, now())
+            });
+            debug!(hidden, "offerings that lately could not be had are left out");
+            let terms = Terms { catalog: &catalog, lowering: &lowering, solving: &solving };
             let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
             (decision, memory, amended.snapshot)
         });

@@ -53,6 +53,27 @@ pub struct Settings {
     #[arg(long, env = "STOWAGE_CACHE", value_name = "FOLDER", default_value = "/var/cache/stowage")]
     pub cache: PathBuf,
 
+    /// Name of the cluster: machines carry it as a tag, and are found by it
+    #[arg(long, env = "CLUSTER_NAME", default_value = "")]
+    pub cluster_name: String,
+
+    /// URL of the API server, as machines are told it [default: that which the controller uses]
+    #[arg(long, env = "CLUSTER_ENDPOINT")]
+    pub cluster_endpoint: Option<String>,
+
+    /// Authorities that sign the API server's certificate, in base64, as machines are told
+    #[arg(long, env = "CLUSTER_CA_BUNDLE", default_value = "", hide_default_value = true)]
+    pub cluster_ca_bundle: String,
+
+    /// Addresses of Services, which machines of Amazon Linux 2023 are told: 10.100.0.0/16
+    #[arg(long, env = "STOWAGE_SERVICE_CIDR")]
+    pub service_cidr: Option<String>,
+
+    /// Ask for nodes by NodeClaims, and leave it to others to launch them
+    #[arg(long, env = "STOWAGE_DISABLE_LAUNCH", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub disable_launch: bool,
+
     /// Port of /metrics
     #[arg(long, env = "METRICS_PORT", default_value_t = 8080)]
     pub metrics_port: u16,

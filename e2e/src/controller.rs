@@ -18,16 +18,22 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts the controller with these flags; what it says goes to `NAME.log` beside the logs of the control plane.
+    /// Starts the controller with these flags and nothing but this environment; what it says goes to `NAME.log` beside the logs of the control plane.
     ///
     /// # Errors
     /// Where it cannot be built or started.
-    pub fn start(plane: &ControlPlane, name: &str, flags: &[&str]) -> Result<Self> {
+    pub fn start(
+        plane: &ControlPlane,
+        name: &str,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let [health, metrics] = free_ports()?;
         let mut kubeconfig = OsString::from("KUBECONFIG=");
         kubeconfig.push(plane.kubeconfig());
-        // Nothing of our own environment: what runs in a pod has none of it either.
-        let mut arguments: Vec<OsString> = vec!["-i".into(), kubeconfig, stowage_controller()?.into()];
+        let mut arguments: Vec<OsString> = vec!["-i".into(), kubeconfig];
+        arguments.extend(environment.iter().map(|(key, value)| format!("{key}={value}").into()));
+        arguments.push(stowage_controller()?.into());
         let own = [
             format!("--pod-name={name}"),
             "--listen=127.0.0.1".to_owned(),

@@ -45,7 +45,13 @@ impl World {
 
     fn controller(&self, name: &str) -> Controller {
         let file = self.file.display().to_string();
-        Controller::start(&self.plane, name, &["--catalog", &file, "--log-format", "text"]).unwrap()
+        Controller::start(
+            &self.plane,
+            name,
+            &["--catalog", &file, "--log-format", "text", "--disable-launch"],
+            &[],
+        )
+        .unwrap()
     }
 
     fn pod(&self, name: &str, cpu: &str) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::http::{Request, Response, forward, serve};
+use super::http::{Request, Response, forward, relay, serve};
 use super::moto::Moto;
 use super::stock::Stock;
 
@@ -147,6 +147,16 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         "DescribeSavingsPlans" => {
             Response::Whole(200, "application/json", json!({"savingsPlans": []}).to_string())
         }
+        // What moto does as EC2 does it: finding and launching.
+        "DescribeSecurityGroups"
+        | "DescribeImages"
+        | "DescribeInstances"
+        | "CreateLaunchTemplate"
+        | "CreateFleet"
+        | "TerminateInstances" => relay(request, &request.body, moto).map_or_else(
+            |_| failure(500, "Moto"),
+            |(status, body)| Response::Whole(status, "text/xml", body),
+        ),
         _ => failure(400, "InvalidAction"),
     }
 }

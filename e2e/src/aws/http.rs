@@ -86,6 +86,14 @@ fn read(from: &mut impl BufRead) -> Result<Option<Request>> {
 
 /// Sends a request with another body on to a server at `port`, and gives what that says.
 pub(crate) fn forward(request: &Request, body: &str, port: u16) -> Result<String> {
+    match relay(request, body, port)? {
+        (200, answer) => Ok(answer),
+        (status, answer) => bail!("moto answers {status} {answer} to {body}"),
+    }
+}
+
+/// Like [`forward`], with the status: what is refused is an answer, too.
+pub(crate) fn relay(request: &Request, body: &str, port: u16) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     let dropped = ["content-length", "connection", "host", "expect"];
     let mut message = String::new();
@@ -106,8 +114,7 @@ pub(crate) fn forward(request: &Request, body: &str, port: u16) -> Result<String
     message += "\r\n\r\n";
     message += body;
     stream.write_all(message.as_bytes())?;
-    match read(&mut BufReader::new(stream))? {
-        Some(answer) if answer.path == "200" => Ok(answer.body),
-        answer => bail!("moto answers {answer:?} to {body}"),
-    }
+    let answer = read(&mut BufReader::new(stream))?.context("moto gives no answer")?;
+    // Of an answer, what stands in the place of a path is the status.
+    Ok((answer.path.parse()?, answer.body))
 }

@@ -1,0 +1,396 @@
+//! The loop that launches: every `NodeClaim` without a machine gets one, or is given up so that its pods are planned anew.
+//!
+//! ```text
+//! claim ─▶ its class is ready ─▶ a machine of an earlier try? ─▶ order ─▶ templates ─▶ fleet of one ─▶ status
+//!                                                                                       └▶ no capacity: claim deleted
+//! ```
+//!
+//! # Invariants
+//! - No claim has two machines: the fleet's token is the claim's uid, and a machine whose launch was answered to nobody is
+//!   found by its tags.
+//! - What could not be had is remembered before the claim is given up, so that the next plan knows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
+use k8s_openapi::jiff::Timestamp as Moment;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
+use stowage_api::crd::{Condition, Ec2NodeClass, NodeClaim, NodeClaimStatus};
+use stowage_api::well_known::{
+    ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ON_DEMAND, OS, REGION, SPOT, ZONE,
+};
+use stowage_api::{Effect, Taint};
+use stowage_aws::{Ec2, Fleet, FleetWay, Machine};
+use stowage_cluster::{Kind, Snapshot};
+use stowage_pricing::{AmiFamily, CapacityFault, Catalog, OfferingKey, Unavailable};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::order::{NothingToOrder, Order, order};
+use super::template::{self, template};
+use crate::follow::Cluster;
+use crate::market::{Market, now};
+use crate::user_data::Boot;
+
+/// Launches side by side.
+const SIDE_BY_SIDE: usize = 20;
+
+/// A launch that failed for another reason than capacity is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// And one that waits for something that takes no time.
+const SOON: Duration = Duration::from_millis(500);
+
+/// What machines are told of their cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Its name.
+    pub name: String,
+    /// URL of its API server.
+    pub endpoint: String,
+    /// Authorities of that, in base64.
+    pub ca_bundle: String,
+    /// Addresses of Services.
+    pub service_cidr: Option<String>,
+}
+
+/// What lately could not be had; shared with whoever plans.
+#[derive(Clone, Debug, Default)]
+pub struct Shortages(Arc<Mutex<Unavailable>>);
+
+impl Shortages {
+    /// Looks at it, or notes something.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Unavailable) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Launcher {
+    /// To write with.
+    pub client: Client,
+    /// To launch with.
+    pub ec2: Ec2,
+    /// What there is.
+    pub cluster: Cluster,
+    /// What can be bought.
+    pub market: watch::Receiver<Arc<Market>>,
+    /// What lately could not be had.
+    pub shortages: Shortages,
+    /// What machines are told.
+    pub facts: ClusterFacts,
+}
+
+/// What came of a claim.
+enum Outcome {
+    /// It has a machine.
+    Launched,
+    /// Nothing that it admits can be had.
+    GivenUp,
+    /// Not now.
+    Later(&'static str),
+}
+
+impl Launcher {
+    /// Launches until the task is dropped.
+    pub async fn run(self) {
+        let mut changes = self.cluster.changes();
+        // When a claim may be tried again.
+        let mut resting = HashMap::<String, Instant>::new();
+        loop {
+            let now = Instant::now();
+            resting.retain(|_, until| *until > now);
+            if let Some(snapshot) = self.cluster.snapshot() {
+                let waiting = waiting(&snapshot).filter(|name| !resting.contains_key(*name));
+                let tried = futures::stream::iter(waiting.map(str::to_owned).collect::<Vec<_>>())
+                    .map(|name| async {
+                        let outcome = Box::pin(self.one(&name)).await;
+                        (name, outcome)
+                    })
+                    .buffer_unordered(SIDE_BY_SIDE)
+                    .collect::<Vec<_>>()
+                    .await;
+                for (name, outcome) in tried {
+                    let rest = match outcome {
+                        Ok(Outcome::Launched | Outcome::GivenUp) => AGAIN,
+                        Ok(Outcome::Later(why)) => {
+                            debug!(claim = name, why, "not launched yet");
+                            SOON
+                        }
+                        Err(error) => {
+                            warn!(claim = name, error = format!("{error:#}"), "a launch failed");
+                            AGAIN
+                        }
+                    };
+                    // Whatever came of it: the watch may not have shown it by the next look.
+                    resting.insert(name, Instant::now() + rest);
+                }
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(if resting.is_empty() { AGAIN } else { SOON }) => {}
+            }
+            changes.borrow_and_update();
+        }
+    }
+
+    async fn one(&self, name: &str) -> Result<Outcome> {
+        let claims: Api<NodeClaim> = Api::all(self.client.clone());
+        let Some(claim) = claims.get_opt(name).await? else { return Ok(Outcome::Later("it is gone")) };
+        let launched = claim.status.as_ref().is_some_and(|s| s.provider_id.is_some());
+        if launched || claim.metadata.deletion_timestamp.is_some() {
+            return Ok(Outcome::Later("nothing is to be done"));
+        }
+        let classes: Api<Ec2NodeClass> = Api::all(self.client.clone());
+        let Some(class) = classes.get_opt(&claim.spec.node_class_ref.name).await? else {
+            return self.give_up(&claims, name, "its EC2NodeClass does not exist").await;
+        };
+        let ready = class.status.as_ref().and_then(|s| condition::find(&s.conditions, READY));
+        match ready {
+            Some(ready) if ready.observed_generation != class.metadata.generation => {
+                return Ok(Outcome::Later("its EC2NodeClass is being looked up"));
+            }
+            Some(ready) if ready.status == TRUE => {}
+            Some(ready) if ready.status != UNKNOWN => {
+                let why = format!("its EC2NodeClass is not ready: {}", ready.message);
+                return self.give_up(&claims, name, &why).await;
+            }
+            _ => return Ok(Outcome::Later("its EC2NodeClass is being looked up")),
+        }
+
+        let tags = self.tags(&claim, &class);
+        // By name and cluster: a claim's name is never used twice while one has it.
+        let own =
+            tags.iter().filter(|(key, _)| *key == NODE_CLAIM || key.starts_with("kubernetes.io/cluster/"));
+        let own: BTreeMap<String, String> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
+        let earlier = self.ec2.machines(&own).await?.into_iter().find(Machine::is_alive);
+        let machine = match earlier {
+            Some(machine) => machine,
+            None => match self.launch(&claim, &class, tags).await? {
+                Some(machine) => machine,
+                None => return self.give_up(&claims, name, "there is no capacity for it").await,
+            },
+        };
+        self.record(&claims, &claim, &machine).await?;
+        Ok(Outcome::Launched)
+    }
+
+    /// Launches a machine; `None` where there is no capacity.
+    async fn launch(
+        &self,
+        claim: &NodeClaim,
+        class: &Ec2NodeClass,
+        tags: BTreeMap<String, String>,
+    ) -> Result<Option<Machine>> {
+        let market = Arc::clone(&self.market.borrow());
+        let mut catalog = Catalog::clone(&market.catalog);
+        self.shortages.with(|short| short.hide_in(&mut catalog, now()));
+        // What planning reads of both is all that an order takes.
+        let read = serde_json::from_value::<stowage_api::NodeClaim>(serde_json::to_value(claim)?)?;
+        let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
+        let order = match order(&read, &of, &catalog, &BTreeMap::new()) {
+            Ok(order) => order,
+            Err(NothingToOrder::NoOffering) => return Ok(None),
+            Err(other) => return Err(other.into()),
+        };
+        let family = family(class);
+        let user_data = self.boot(claim, class, &order).user_data(family)?;
+        let mut configs = Vec::new();
+        for image in &order.images {
+            let named = template(class, family, &image.image, &user_data, &self.facts.name);
+            self.ec2.ensure_template(&named.name, &named.template).await?;
+            let ways = image.ways.iter().map(|way| FleetWay {
+                instance_type: way.instance_type.clone(),
+                zone: way.zone.clone(),
+                subnet: way.subnet.clone(),
+                image: image.image.clone(),
+            });
+            configs.push((named.name, ways.collect()));
+        }
+        let token = claim.uid().context("a NodeClaim of the API server has a uid")?;
+        let spot = order.capacity_type == SPOT;
+        let answer = self.ec2.launch(&Fleet { token, spot, configs, tags: tags.clone() }).await?;
+        for failure in &answer.failures {
+            let key = OfferingKey::new(&failure.instance_type, &failure.zone, &order.capacity_type);
+            match CapacityFault::of_code(&failure.code) {
+                Some(CapacityFault::CapacityType) => {
+                    self.shortages.with(|s| s.mark_capacity_type(now(), &order.capacity_type));
+                }
+                Some(_) => self.shortages.with(|s| s.mark(now(), &key)),
+                None => {}
+            }
+            info!(
+                instance_type = failure.instance_type,
+                zone = failure.zone,
+                capacity_type = order.capacity_type,
+                code = failure.code,
+                "not to be had"
+            );
+        }
+        let Some(started) = answer.machines.into_iter().next() else {
+            let other = answer.failures.iter().find(|f| CapacityFault::of_code(&f.code).is_none());
+            anyhow::ensure!(
+                other.is_none() && !answer.failures.is_empty(),
+                "CreateFleet launched nothing: {}",
+                other.map_or("and says not why", |f| f.message.as_str())
+            );
+            return Ok(None);
+        };
+        let key = OfferingKey::new(&started.instance_type, &started.zone, &order.capacity_type);
+        self.shortages.with(|short| short.launched(&key));
+        Ok(Some(Machine {
+            id: started.id,
+            instance_type: started.instance_type,
+            zone: started.zone,
+            image: started.image,
+            spot,
+            tags,
+            ..Machine::default()
+        }))
+    }
+
+    /// Writes into the claim what it has become.
+    async fn record(&self, claims: &Api<NodeClaim>, claim: &NodeClaim, machine: &Machine) -> Result<()> {
+        let market = Arc::clone(&self.market.borrow());
+        let name = claim.name_any();
+        let labels = labels(&market.catalog, machine);
+        let patch = json!({"metadata": {"labels": labels}});
+        claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let status = status(claim, machine, &market.catalog, &Moment::now().to_string());
+        let patch = json!({"status": status});
+        let written = claims.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(written)?)?;
+        self.cluster.assume(Kind::NodeClaim, &seen);
+        info!(
+            claim = name,
+            machine = machine.id,
+            instance_type = machine.instance_type,
+            zone = machine.zone,
+            spot = machine.spot,
+            "launched"
+        );
+        Ok(())
+    }
+
+    /// Deletes a claim that nothing can be launched for: its pods are planned for again.
+    async fn give_up(&self, claims: &Api<NodeClaim>, name: &str, why: &str) -> Result<Outcome> {
+        info!(claim = name, why, "a NodeClaim is given up");
+        // No machine stands behind it, so that nothing has to be drained first.
+        let patch = json!({"metadata": {"finalizers": null}});
+        claims.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        claims.delete(name, &DeleteParams::default()).await?;
+        Ok(Outcome::GivenUp)
+    }
+
+    fn tags(&self, claim: &NodeClaim, class: &Ec2NodeClass) -> BTreeMap<String, String> {
+        let mut tags = template::tags(class, &self.facts.name);
+        tags.insert(NODE_CLAIM.to_owned(), claim.name_any());
+        if let Some(pool) = claim.labels().get(NODE_POOL) {
+            tags.insert(NODE_POOL.to_owned(), pool.clone());
+        }
+        tags
+    }
+
+    fn boot(&self, claim: &NodeClaim, class: &Ec2NodeClass, order: &Order) -> Boot {
+        let mut labels = claim.labels().clone();
+        labels.insert(CAPACITY_TYPE.to_owned(), order.capacity_type.clone());
+        // Kept from putting the claim's taints back once a user's agent has taken them away.
+        labels.insert("karpenter.sh/do-not-sync-taints".to_owned(), "true".to_owned());
+        let said = claim.spec.taints.iter().chain(&claim.spec.startup_taints).filter_map(|taint| {
+            let effect = [Effect::NoSchedule, Effect::PreferNoSchedule, Effect::NoExecute]
+                .into_iter()
+                .find(|e| format!("{e:?}") == taint.effect)?;
+            Some(Taint { key: taint.key.clone(), value: taint.value.clone(), effect })
+        });
+        let unregistered = Taint {
+            key: "karpenter.sh/unregistered".to_owned(),
+            value: String::new(),
+            effect: Effect::NoExecute,
+        };
+        let most = class.spec.kubelet.as_ref().and_then(|k| k.get("maxPods")).and_then(Value::as_u64);
+        Boot {
+            cluster: self.facts.name.clone(),
+            endpoint: self.facts.endpoint.clone(),
+            ca_bundle: self.facts.ca_bundle.clone(),
+            service_cidr: self.facts.service_cidr.clone(),
+            dns: None,
+            labels,
+            taints: said.chain([unregistered]).collect::<BTreeSet<_>>().into_iter().collect(),
+            max_pods: most.and_then(|n| u32::try_from(n).ok()),
+            kubelet: class.spec.kubelet.clone().unwrap_or_default(),
+            raid0: class.spec.instance_store_policy.as_deref() == Some("RAID0"),
+            custom: class.spec.user_data.clone(),
+        }
+    }
+}
+
+/// Tag by which the machine of a claim is found.
+const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";
+
+/// Claims that have no machine yet, by name.
+fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let claims = snapshot.node_claims.iter();
+    claims
+        .filter(|c| c.status.provider_id.is_empty() && !c.metadata.is_terminating())
+        .map(|c| c.metadata.name.as_str())
+}
+
+/// The family of a class's images: stated, or that of the alias.
+fn family(class: &Ec2NodeClass) -> AmiFamily {
+    let alias =
+        class.spec.ami_selector_terms.iter().find_map(|term| term.alias.as_deref()?.split('@').next());
+    class.spec.ami_family.as_deref().or(alias).and_then(AmiFamily::of_name).unwrap_or(AmiFamily::Custom)
+}
+
+/// What a machine's node is labelled with, as far as that follows from the machine.
+fn labels(catalog: &Catalog, machine: &Machine) -> BTreeMap<String, String> {
+    let known = catalog.types.iter().find(|t| t.name == machine.instance_type);
+    let mut labels = known.map(|t| t.labels.clone()).unwrap_or_default();
+    let kind = if machine.spot { SPOT } else { ON_DEMAND };
+    let sold = known.and_then(|t| {
+        t.offerings.iter().find(|o| (o.zone(), o.capacity_type()) == (machine.zone.as_str(), kind))
+    });
+    if let Some(region) = sold.and_then(|o| o.region()) {
+        labels.insert(REGION.to_owned(), region.to_owned());
+    }
+    if let Some(of) = known {
+        labels.insert(ARCH.to_owned(), of.architecture.clone());
+        labels.insert(OS.to_owned(), of.operating_systems.first().cloned().unwrap_or_default());
+    }
+    labels.insert(INSTANCE_TYPE.to_owned(), machine.instance_type.clone());
+    labels.insert(ZONE.to_owned(), machine.zone.clone());
+    labels.insert(CAPACITY_TYPE.to_owned(), kind.to_owned());
+    labels
+}
+
+/// The status of a claim that has a machine.
+fn status(claim: &NodeClaim, machine: &Machine, catalog: &Catalog, now: &str) -> NodeClaimStatus {
+    let mut status = claim.status.clone().unwrap_or_default();
+    status.provider_id = Some(machine.provider_id());
+    status.image_id = Some(machine.image.clone());
+    if let Some(of) = catalog.types.iter().find(|t| t.name == machine.instance_type) {
+        status.capacity = of.resources.iter().map(|(k, v)| (k.clone(), (*v).into())).collect();
+        status.allocatable = of.allocatable().into_iter().map(|(k, v)| (k, v.into())).collect();
+    }
+    let generation = claim.metadata.generation;
+    let condition = Condition {
+        kind: LAUNCHED.to_owned(),
+        status: TRUE.to_owned(),
+        reason: LAUNCHED.to_owned(),
+        message: String::new(),
+        last_transition_time: now.to_owned(),
+        observed_generation: generation,
+    };
+    condition::set(&mut status.conditions, condition);
+    let roots = [LAUNCHED, condition::REGISTERED, condition::INITIALIZED];
+    let ready = condition::ready(&status.conditions, &roots, now, generation);
+    condition::set(&mut status.conditions, ready);
+    status
+}

@@ -1,0 +1,254 @@
+//! The controller launches: pods wait, claims are made, EC2 (moto) starts machines, their nodes join, pods run.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use stowage_e2e::aws::{Front, Stock};
+use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
+use stowage_pricing::{Catalog, Settings};
+
+const REGION: &str = "us-east-1";
+const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
+const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// What does not come about by then never will.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+struct World {
+    plane: ControlPlane,
+    front: Front,
+    catalog: Catalog,
+    cluster: String,
+}
+
+impl World {
+    fn start(cluster: &str) -> Self {
+        let front = Front::start(Stock::of(REGION).unwrap()).unwrap();
+        let options = Options { scheduler: Some(Options::scheduler()), ..Options::default() };
+        let plane = ControlPlane::start(&options).unwrap();
+        crds::install(plane.client()).unwrap();
+        let catalog = Catalog::embedded(REGION, &Settings::default()).unwrap();
+        fs::write(plane.logs().join("catalog.json"), catalog.to_json()).unwrap();
+        let world = Self { plane, front, catalog, cluster: cluster.to_owned() };
+        world.client().create(CLASSES, &world.node_class()).unwrap();
+        world.client().create("/apis/karpenter.sh/v1/nodepools", &node_pool()).unwrap();
+        world
+    }
+
+    fn client(&self) -> &Client {
+        self.plane.client()
+    }
+
+    fn controller(&self, name: &str) -> Controller {
+        let file = self.plane.logs().join("catalog.json").display().to_string();
+        let flags = ["--catalog", &file, "--log-format", "text", "--cluster-name", &self.cluster];
+        let environment = [
+            ("AWS_ENDPOINT_URL", self.front.url()),
+            ("AWS_REGION", REGION),
+            ("AWS_ACCESS_KEY_ID", "made-up"),
+            ("AWS_SECRET_ACCESS_KEY", "made-up"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        Controller::start(&self.plane, name, &flags, &environment).unwrap()
+    }
+
+    /// EC2's answer, as it stands.
+    fn ec2(&self, action: &str, more: &[(&str, &str)]) -> String {
+        let mut form = vec![("Action", action), ("Version", "2016-11-15")];
+        form.extend(more);
+        // moto looks here for service and region; nobody checks the signature.
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=x"
+        );
+        let request = ureq::post(self.front.url()).header("Authorization", signed);
+        request.send_form(form).unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// Selectors by id, of what moto has.
+    fn node_class(&self) -> Value {
+        let subnets = all(&self.ec2("DescribeSubnets", &[]), "subnetId");
+        let groups = all(
+            &self.ec2(
+                "DescribeSecurityGroups",
+                &[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "default")],
+            ),
+            "groupId",
+        );
+        let images =
+            self.ec2("DescribeImages", &[("Filter.1.Name", "architecture"), ("Filter.1.Value.1", "x86_64")]);
+        let by_id = |ids: Vec<String>| ids.into_iter().map(|id| json!({"id": id})).collect::<Vec<_>>();
+        json!({
+            "apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "metadata": {"name": "default"},
+            "spec": {
+                "amiFamily": "Custom", "instanceProfile": "nodes", "userData": "#!/bin/sh\njoin the cluster\n",
+                "amiSelectorTerms": by_id(all(&images, "imageId").into_iter().take(1).collect()),
+                "subnetSelectorTerms": by_id(subnets), "securityGroupSelectorTerms": by_id(groups[..1].to_vec()),
+                "tags": {"team": "a"},
+            },
+        })
+    }
+
+    fn claims(&self) -> Vec<Value> {
+        items(&self.client().get(CLAIMS).unwrap())
+    }
+
+    /// Machines of this cluster that run: (id, type, claim).
+    fn machines(&self) -> Vec<(String, String, String)> {
+        let tag = format!("tag:kubernetes.io/cluster/{}", self.cluster);
+        let running = [
+            ("Filter.1.Name", tag.as_str()),
+            ("Filter.1.Value.1", "owned"),
+            ("Filter.2.Name", "instance-state-name"),
+            ("Filter.2.Value.1", "running"),
+        ];
+        let answer = self.ec2("DescribeInstances", &running);
+        let instances = answer.split("<instancesSet>").skip(1);
+        let of = |text: &str| {
+            let id = all(text, "instanceId").remove(0);
+            let claim = text.split("<key>karpenter.sh/nodeclaim</key>").nth(1).unwrap();
+            (id, all(text, "instanceType").remove(0), all(claim, "value").remove(0))
+        };
+        instances.map(of).collect()
+    }
+
+    /// Kubelet starts on the machine of a claim.
+    fn join(&self, claim: &Value) {
+        let status = &claim["status"];
+        let mut labels: BTreeMap<String, String> =
+            serde_json::from_value(claim["metadata"]["labels"].clone()).unwrap();
+        let name = format!("ip-{}", claim["metadata"]["name"].as_str().unwrap());
+        labels.insert("kubernetes.io/hostname".to_owned(), name.clone());
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
+            "spec": {"providerID": status["providerID"]},
+            "status": {"capacity": status["capacity"], "allocatable": status["allocatable"]},
+        });
+        self.client().create("/api/v1/nodes", &node).unwrap();
+    }
+
+    fn bound(&self) -> usize {
+        let pods = items(&self.client().get(PODS).unwrap());
+        pods.iter().filter(|pod| pod["spec"]["nodeName"].is_string()).count()
+    }
+
+    /// Waits until something holds of the cluster, and keeps the logs where it never does.
+    fn until<T>(&self, what: &str, mut holds: impl FnMut(&Self) -> Option<T>) -> T {
+        let started = Instant::now();
+        loop {
+            if let Some(found) = holds(self) {
+                return found;
+            }
+            if started.elapsed() > PATIENCE {
+                self.plane.keep_logs();
+                panic!("waited for {what}: see {}", self.plane.logs().display());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn items(list: &Value) -> Vec<Value> {
+    list["items"].as_array().unwrap().clone()
+}
+
+/// What stands between the tags of this name.
+fn all(xml: &str, tag: &str) -> Vec<String> {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    xml.split(&open).skip(1).map(|rest| rest.split(&close).next().unwrap().to_owned()).collect()
+}
+
+fn node_pool() -> Value {
+    json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "default"},
+        "spec": {
+            "template": {"spec": {
+                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+                "requirements": [
+                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
+                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
+                ],
+            }},
+            "disruption": {"consolidateAfter": "0s"},
+        },
+    })
+}
+
+fn pod(name: &str, cpu: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [
+            {"name": "web", "image": "web", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}},
+        ]},
+    })
+}
+
+fn launched(claim: &Value) -> bool {
+    let conditions = claim["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Launched" && c["status"] == "True"))
+}
+
+#[test]
+fn pods_that_wait_get_machines_that_are_launched_once() {
+    let world = World::start("launched-once");
+    let controller = world.controller("controller");
+    for at in 0..12 {
+        world.client().create(PODS, &pod(&format!("web-{at}"), "900m")).unwrap();
+    }
+    let claims = world.until("all claims to be launched", |w| {
+        let claims = w.claims();
+        (!claims.is_empty() && claims.iter().all(launched)).then_some(claims)
+    });
+    let class = world.client().get(&format!("{CLASSES}/default")).unwrap();
+    assert!(class["status"]["subnets"].as_array().is_some_and(|s| !s.is_empty()));
+
+    let machines = world.machines();
+    assert_eq!(machines.len(), claims.len());
+    for claim in &claims {
+        let name = claim["metadata"]["name"].as_str().unwrap();
+        let (id, of_type, _) = machines.iter().find(|(.., of)| of == name).unwrap();
+        let machine = claim["status"]["providerID"].as_str().unwrap();
+        assert!(machine.starts_with("aws:///us-east-1") && machine.ends_with(id.as_str()), "{machine} {id}");
+        let labels = &claim["metadata"]["labels"];
+        assert_eq!(labels["node.kubernetes.io/instance-type"], of_type.as_str());
+        let wanted = claim["spec"]["requirements"].as_array().unwrap();
+        let types = wanted.iter().find(|r| r["key"] == "node.kubernetes.io/instance-type").unwrap();
+        assert!(types["values"].as_array().unwrap().contains(&json!(of_type)));
+        let known = world.catalog.types.iter().find(|t| &t.name == of_type).unwrap();
+        assert_eq!(claim["status"]["capacity"]["cpu"], known.resources["cpu"].to_string());
+    }
+    // Killed and started again, it launches nothing that is launched already.
+    drop(controller);
+    let _again = world.controller("again");
+    for claim in &claims {
+        world.join(claim);
+    }
+    world.until("all pods to run", |w| (w.bound() == 12).then_some(()));
+    assert_eq!((world.claims().len(), world.machines().len()), (claims.len(), claims.len()));
+}
+
+#[test]
+fn a_class_that_finds_nothing_says_so_and_launches_nothing() {
+    let world = World::start("finds-nothing");
+    let nothing = json!({"spec": {"subnetSelectorTerms": [{"id": "subnet-0000000000000000f"}]}});
+    world.client().patch(&format!("{CLASSES}/default"), &nothing).unwrap();
+    let controller = world.controller("controller");
+    world.client().create(PODS, &pod("web", "900m")).unwrap();
+    let message = world.until("the class not to be ready", |w| {
+        let class = w.client().get(&format!("{CLASSES}/default")).unwrap();
+        let conditions = class["status"]["conditions"].as_array()?.clone();
+        let subnets = conditions.iter().find(|c| c["type"] == "SubnetsReady" && c["status"] == "False")?;
+        Some(subnets["message"].as_str().unwrap().to_owned())
+    });
+    assert_eq!(message, "SubnetSelector did not match any Subnets");
+    world.until("a claim to be given up", |_| {
+        controller.log().unwrap().contains("a NodeClaim is given up").then_some(())
+    });
+    assert_eq!(world.machines(), []);
+}
