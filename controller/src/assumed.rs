@@ -55,13 +55,10 @@ impl Assumed {
         Ok(())
     }
 
-    /// The machine of a claim that a pod is to run on, if it has one.
-    pub fn machine_of(&self, pod: &str) -> Option<&str> {
-        let of = |(name, machine): (&'_ String, &Machine)| {
-            machine.pods.iter().any(|p| p == pod).then(|| name.clone())
-        };
-        let name = self.machines.iter().find_map(of)?;
-        self.machines.get_key_value(&name).map(|(name, _)| name.as_str())
+    /// All pods that have a machine to come, `namespace/name`, and the claim of each.
+    pub fn expected(&self) -> impl Iterator<Item = (&str, &str)> {
+        let machines = self.machines.iter();
+        machines.flat_map(|(claim, m)| m.pods.iter().map(move |pod| (pod.as_str(), claim.as_str())))
     }
 
     /// The pods that are to run on the machine of a claim, `namespace/name`.

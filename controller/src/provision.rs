@@ -6,7 +6,7 @@
 //!    └───────────────── assumed at once, seen later ◀──────────────┘
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -122,8 +122,8 @@ impl Provisioner {
         if let Err(error) = self.pass(amended, batch, state).await {
             error!(error = format!("{error:#}"), "nothing was provisioned in this pass");
         }
-        let helped = |pod: &String| state.assumed.machine_of(pod).is_some();
-        let left: Vec<String> = waiting.into_iter().filter(|pod| !helped(pod)).collect();
+        let helped: HashSet<&str> = state.assumed.expected().map(|(pod, _)| pod).collect();
+        let left: Vec<String> = waiting.into_iter().filter(|pod| !helped.contains(pod.as_str())).collect();
         let now = state.start.elapsed();
         state.tried.extend(left.into_iter().map(|pod| (pod, now)));
     }

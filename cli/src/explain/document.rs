@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use stowage_cluster::words::reason::{hint, pool_name, resource_name, sentence};
+use stowage_cluster::words::{amount, reason};
 use stowage_solver::explain::{
     Binding, Cheaper, Explanation, Hurdle, Measure, NodeStory, Place, PodStory, Prices, Refusal, RuleCost,
     Rules,
@@ -10,8 +12,6 @@ use stowage_solver::explain::{
 use stowage_solver::{PoolId, Price, ResourceId, TypeId};
 
 use super::{Told, words};
-use stowage_cluster::words::reason::{hint, pool_name, resource_name, sentence};
-use stowage_cluster::words::{amount, reason};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
