@@ -7,6 +7,8 @@
 //! Objects come one by one, as large as an API server sends them: with managed fields, conditions and images, which the
 //! index does not keep.
 
+#![expect(clippy::print_stdout, reason = "what it prints is what it is for")]
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -58,8 +60,8 @@ fn main() -> Result<()> {
     for at in 0..args.nodes {
         feed(&mut index, Kind::Node, &node(at))?;
     }
-    for at in 0..pending.len() {
-        feed(&mut index, Kind::Pod, &running(pending[at], at, args.nodes, 0)?)?;
+    for (at, pod) in pending.iter().enumerate() {
+        feed(&mut index, Kind::Pod, &running(pod, at, args.nodes, 0)?)?;
     }
     let after = resident()?;
     println!("objects              {:>10}", args.nodes + pending.len());
