@@ -75,6 +75,7 @@ const NODES: &[Row] = &[
     ("`minValues`", &["min-values"], &["solver/src/variety.rs"]),
     ("reserved capacity", &["commitments"], &["cluster/src/lower/offer.rs"]),
     ("NodeOverlays", &["overlays"], &["pricing/src/overlay.rs"]),
+    ("capacity errors", &["unavailable"], &["pricing/src/unavailable.rs"]),
     ("static NodePools", &["node-pools"], &["cluster/src/lower/pool.rs"]),
     ("DaemonSets", &["daemon-sets"], &["solver/src/kind.rs"]),
     ("Windows, arm64", &["os-and-arch"], &["cluster/src/lower/offer.rs"]),

@@ -18,7 +18,7 @@ const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// What does not come about by then never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 struct World {
     plane: ControlPlane,
@@ -90,7 +90,7 @@ impl World {
         let amounts: BTreeMap<String, String> = known
             .allocatable()
             .into_iter()
-            .map(|(name, amount)| (name.to_owned(), amount.to_string()))
+            .map(|(name, amount)| (name.clone(), amount.to_string()))
             .collect();
         let machine = format!("aws:///{zone}/i-{name}");
         let status = json!({"capacity": amounts, "allocatable": amounts});
