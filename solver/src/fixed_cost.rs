@@ -15,7 +15,7 @@ use crate::memory::Memory;
 use crate::money::Price;
 use crate::problem::{PodId, Problem};
 use crate::solution::Solution;
-use crate::{Effort, Options, ladder};
+use crate::{Options, ladder};
 
 /// A lower bound on the bill for the instances of any plan that holds the same pods as `solution`.
 pub(crate) fn instance_bound(
@@ -36,8 +36,7 @@ pub(crate) fn instance_bound(
     for offering in bare.types.iter_mut().flat_map(|of_type| &mut of_type.offerings) {
         offering.rebate = Price::ZERO;
     }
-    let quick = Options { effort: Effort::Quick, diversity: None, ..options.clone() };
-    let other = ladder::climb(&bare, &quick, &mut Memory::default(), cancel, &mut |_, _, _| {});
+    let other = ladder::climb(&bare, &options.quick(), &mut Memory::default(), cancel, &mut |_, _, _| {});
     let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
     // A bound for holding other pods says nothing about these. Nothing is always true.
     let bound = if unplaced(&other) == unplaced(solution) { other.bound } else { Price::ZERO };

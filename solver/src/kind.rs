@@ -293,7 +293,10 @@ impl<'p> Kinds<'p> {
             let offering = &self.problem.types[kind.instance_type.index()].offerings[kind.offering as usize];
             (kind.variant, kind.instance_type, &offering.labels)
         };
-        let endless: HashSet<_> = self.kinds.iter().filter(|k| k.draws.is_empty()).map(place).collect();
+        let of_type = |kind: &Kind| (kind.variant, kind.instance_type);
+        let drawing: HashSet<_> = self.kinds.iter().filter(|k| !k.draws.is_empty()).map(of_type).collect();
+        let endless = self.kinds.iter().filter(|k| k.draws.is_empty() && drawing.contains(&of_type(k)));
+        let endless: HashSet<_> = endless.map(place).collect();
         let rationed = |kind: &Kind| !kind.draws.is_empty() && !endless.contains(&place(kind));
         let rationed: Vec<bool> = self.kinds.iter().map(rationed).collect();
         for (kind, rationed) in self.kinds.iter_mut().zip(rationed) {

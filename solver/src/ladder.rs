@@ -38,24 +38,25 @@ pub(crate) fn climb(
     progress(stage::FOLDING, 0, problem.pods.len() as u64);
     let mut model = Model::build(problem);
     let mut caps = Caps::new();
-    let mut attempt = 0;
+    let (mut attempt, mut spent) = (0, 0);
     let (dealt, outcome) = loop {
         progress(stage::DEALING, attempt, ATTEMPTS);
         let dealt = deal(&mut model, &caps);
-        let outcome = Search::new(&model, &dealt, options, memory, cancel).run(progress);
+        let outcome = Search::new(&model, &dealt, &options.after(spent), memory, cancel).run(progress);
         attempt += 1;
+        spent += outcome.steps;
         // Pods dealt to a domain that could not hold them leave their rule unbalanced: deal again, knowing better.
         if !learn(&model, &mut caps, &dealt, &outcome.incumbent.left, attempt >= ATTEMPTS) {
             break (dealt, outcome);
         }
     };
-    let Outcome { placed, mut incumbent, bound, mut budget, stages, useful_kinds, steps } = outcome;
+    let Outcome { placed, mut incumbent, bound, mut budget, stages, useful_kinds, .. } = outcome;
     let wanted = options.diversity.as_ref();
     let premium = wanted.map_or(0, |w| diversify(&model, &dealt.stock, w, &mut budget, &mut incumbent));
     let packed = Arrangement::of(&model, &dealt.stock, &placed, &incumbent);
     let late = admit(&mut model, &packed, &budget, cancel);
     let stats =
-        Stats { classes: model.classes.classes.len(), kinds: model.kinds.kinds.len(), useful_kinds, steps };
+        Stats { classes: model.classes.classes.len(), kinds: model.kinds.kinds.len(), useful_kinds, steps: spent };
     let state = |arrangement: &Arrangement, bound: i64| {
         let cost = arrangement.cost(&model);
         let mut solution = Solution {

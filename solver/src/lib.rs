@@ -84,6 +84,11 @@ pub use verify::{Violation, verify};
 
 use std::sync::atomic::AtomicBool;
 
+/// Steps of a solve with quick effort: tenths of a second.
+const QUICK_STEPS: u64 = 16_000_000;
+/// Steps of a solve with balanced effort, what LPs and proofs take included: a few seconds.
+const BALANCED_STEPS: u64 = 150_000_000;
+
 /// How far up the ladder a solve climbs before it settles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effort {
@@ -149,6 +154,27 @@ pub fn solve_again(
         return solved;
     }
     solve_plain(problem, options, memory, cancel, progress)
+}
+
+impl Options {
+    /// Steps of a whole solve, however often it plans anew. Even the last plan is finished: at least one construction.
+    fn steps(&self) -> u64 {
+        self.max_steps.min(match self.effort {
+            Effort::Quick => QUICK_STEPS,
+            Effort::Balanced => BALANCED_STEPS,
+            Effort::Thorough => u64::MAX,
+        })
+    }
+
+    /// For one more plan of a solve that has spent so many steps.
+    fn after(&self, spent: u64) -> Self {
+        Self { max_steps: self.steps().saturating_sub(spent), ..self.clone() }
+    }
+
+    /// For a plan on the way, of which only the outcome counts.
+    fn quick(&self) -> Self {
+        Self { effort: Effort::Quick, diversity: None, ..self.clone() }
+    }
 }
 
 /// Solves a problem without preferences.

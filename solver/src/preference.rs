@@ -27,6 +27,7 @@
 //!   both ways.
 //! - The bound of the plan is that of the problem without preferences.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
@@ -38,10 +39,12 @@ use crate::problem::{
     TopologyKey,
 };
 use crate::solution::{NewNode, Preferences, Solution};
-use crate::{Effort, Options, Progress, Violation, fixed_cost, ladder, solve_plain, verify};
+use crate::{Options, Progress, Violation, fixed_cost, ladder, route, verify};
 
 /// So often everything is planned anew while pods give up preferences one at a time; then they give up the rest at once.
 const ATTEMPTS: usize = 24;
+/// The same once trials have taken so many steps: half a second.
+const TRIAL_STEPS: u64 = 40_000_000;
 
 /// What a spec can stand on.
 struct Rung {
@@ -51,6 +54,28 @@ struct Rung {
     held: Vec<usize>,
     /// Whether stepping down from here gives up a wish about other pods.
     shared: bool,
+}
+
+/// Quick plans that show who is left over.
+struct Trials<'o> {
+    options: &'o Options,
+    cancel: &'o AtomicBool,
+    /// Steps so far.
+    spent: Cell<u64>,
+}
+
+impl Trials<'_> {
+    fn plan(&self, problem: &Problem) -> Solution {
+        let quick = self.options.quick();
+        let planned = ladder::climb(problem, &quick, &mut Memory::default(), self.cancel, &mut |_, _, _| {});
+        self.spent.set(self.spent.get() + planned.stats.steps);
+        planned
+    }
+
+    /// The number of an attempt; that of the last one once the steps are spent.
+    fn count(&self, attempt: usize) -> usize {
+        if self.spent.get() < TRIAL_STEPS { attempt } else { attempt.max(ATTEMPTS) }
+    }
 }
 
 /// Where every pod stands.
@@ -73,44 +98,46 @@ pub(crate) fn solve(
     progress: Progress<'_>,
 ) -> Option<Result<Solution, Vec<Violation>>> {
     let mut standing = Standing::of(problem)?;
-    let quick = |problem: &Problem| {
-        let options = Options { effort: Effort::Quick, diversity: None, ..options.clone() };
-        ladder::climb(problem, &options, &mut Memory::default(), cancel, &mut |_, _, _| {})
-    };
+    let trials = Trials { options, cancel, spent: Cell::new(0) };
     let mut required = standing.required();
-    let mut free = quick(&required);
+    let mut free = trials.plan(&required);
     let hopeless = unplaced(&free);
-    standing.settle_on_what_exists(&quick);
-    let mut attempts = 0;
+    standing.settle_on_what_exists(&trials);
+    let (mut attempts, mut spent) = (0, 0);
+    // Earnest plans share one budget. The first that leaves over only who must be is the plan.
+    let mut plan = |problem: &Problem| {
+        let planned = ladder::climb(problem, &options.after(spent), memory, cancel, &mut *progress);
+        spent += planned.stats.steps;
+        planned
+    };
     let mut solution = loop {
         attempts += 1;
-        if standing.give_up(&unplaced(&quick(&standing.variant)), &hopeless, attempts) {
+        if standing.give_up(&unplaced(&trials.plan(&standing.variant)), &hopeless, trials.count(attempts)) {
             continue;
         }
-        let solved = match solve_plain(&standing.variant, options, memory, cancel, &mut *progress) {
-            Ok(solved) => solved,
-            Err(violations) => return Some(Err(violations)),
-        };
-        if !standing.give_up(&unplaced(&solved), &hopeless, attempts) {
-            break solved;
+        let planned = plan(&standing.variant);
+        if !standing.give_up(&unplaced(&planned), &hopeless, trials.count(attempts)) {
+            break planned;
         }
     };
     let before = standing.at.clone();
     if standing.give_up_all(&unplaced(&solution)) {
-        let again = match solve_plain(&standing.variant, options, memory, cancel, &mut *progress) {
-            Ok(solved) => solved,
-            Err(violations) => return Some(Err(violations)),
-        };
+        let again = plan(&standing.variant);
         if unplaced(&again).len() <= unplaced(&solution).len() {
             solution = again;
         } else {
-            standing.at = before;
+            (0..before.len()).for_each(|pod| standing.put(pod, before[pod]));
         }
+    }
+    route::compare(&standing.variant, &mut solution, options, cancel);
+    let violations = verify(&standing.variant, &solution);
+    if !violations.is_empty() {
+        return Some(Err(violations));
     }
     if unplaced(&free) != unplaced(&solution) {
         // A bound for holding other pods says nothing about these.
         forbid(&mut required, &unplaced(&solution));
-        free = quick(&required);
+        free = trials.plan(&required);
     }
     let alike = unplaced(&free) == unplaced(&solution);
     let kept_bound = solution.bound;
@@ -181,15 +208,15 @@ impl<'p> Standing<'p> {
     }
 
     /// Pods that nodes as they are take keep the rung on which they do; all others go back to the top.
-    fn settle_on_what_exists(&mut self, quick: &dyn Fn(&Problem) -> Solution) {
+    fn settle_on_what_exists(&mut self, trials: &Trials<'_>) {
         if !self.problem.nodes.iter().any(|node| node.open) {
             return;
         }
         let pools = std::mem::take(&mut self.variant.pools);
         let nobody = BTreeSet::new();
         for attempt in 1.. {
-            let left = unplaced(&quick(&self.variant));
-            if !self.give_up(&left, &nobody, attempt) {
+            let left = unplaced(&trials.plan(&self.variant));
+            if !self.give_up(&left, &nobody, trials.count(attempt)) {
                 for pod in left {
                     self.put(pod.index(), 0);
                 }

@@ -26,7 +26,7 @@ use crate::{Effort, Options, Progress, stage};
 const PASSES: u32 = 12;
 /// The same where a memory of solves before has better values to begin with.
 const PASSES_REMEMBERED: u32 = 2;
-/// The quick effort begins no pass after this many steps: some tens of milliseconds.
+/// The quick effort begins no pass of a stage after this many steps: some tens of milliseconds.
 const QUICK_STEPS: u64 = 2_000_000;
 /// Rounds of column generation, of which every few are rounded to a packing.
 const ROUNDS: u32 = 60;
@@ -124,6 +124,7 @@ impl<'a> Search<'a> {
         let all = hopeless(self.stock, &left, &self.stages);
         let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
         let prices = resource_prices(self.model, &relaxed);
+        self.filler.steps += prices.steps;
         self.bound = relaxed.round_up(self.model, prices.bound);
         self.relaxed = Some(relaxed);
         self.budget.value(self.model, &prices.tolls());
@@ -221,7 +222,8 @@ impl<'a> Search<'a> {
     }
 
     /// The kinds worth a look where lots may use `allowed`.
-    fn useful(&self, allowed: &[Rc<FixedBitSet>]) -> Vec<Useful> {
+    fn useful(&mut self, allowed: &[Rc<FixedBitSet>]) -> Vec<Useful> {
+        self.filler.steps += self.model.kinds.kinds.len() as u64;
         let lots = self.stock.lots.iter().zip(allowed);
         let asking: Vec<Asking<'_>> = lots.map(|(lot, kinds)| Asking { need: &lot.need, kinds }).collect();
         useful(self.model, &asking, &self.budget)
@@ -253,6 +255,7 @@ impl<'a> Search<'a> {
             *value = known.unwrap_or(*value);
         }
         route::cap(self.stock, &mut values);
+        let before = self.filler.steps;
         let passes = if known.is_empty() { PASSES } else { PASSES_REMEMBERED };
         let mut columns = Columns::default();
         for column in known {
@@ -274,7 +277,7 @@ impl<'a> Search<'a> {
             route::cap(self.stock, &mut values);
             columns.learn(self.stock, &found.0);
             self.keep(&mut best, found);
-            let hurried = self.options.effort == Effort::Quick && self.filler.steps >= QUICK_STEPS;
+            let hurried = self.options.effort == Effort::Quick && self.filler.steps - before >= QUICK_STEPS;
             if hurried || self.stopped() || self.good_enough(best.as_ref()) {
                 break;
             }
@@ -337,6 +340,7 @@ impl<'a> Search<'a> {
             }
             let mut tell = |stage| progress(stage, u64::from(number), u64::from(ROUNDS));
             tell(stage::MASTER);
+            self.filler.steps += columns.steps(&demand);
             let Some(prices) = columns.solve(self.model, self.stock, &demand, &self.budget) else { return };
             *values = prices.lots;
             let tolls = prices.quotas;
@@ -472,6 +476,8 @@ impl<'a> Search<'a> {
             construct(model, stock, menu.thin, begun.left, values, thrift, &mut budget, &mut self.filler);
         begun.bins.append(&mut rest.bins);
         begun.left = rest.left;
+        // Mending holds bins against kinds, here and at each repair.
+        self.filler.steps += (begun.bins.len() * menu.whole.len() / 8) as u64;
         downsize(model, stock, menu.whole, &mut budget, &mut begun);
         route::trim(model, stock, menu.whole, &mut budget, &mut begun, &mut self.filler.steps);
         if !begun.routed.is_empty() {

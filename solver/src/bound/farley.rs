@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::{Thing, priced_bound, search, worth};
-use super::{Part, Relaxation, kind, takes};
+use super::{Part, Relaxation, kind, lp_steps, takes};
 use crate::model::{Model, copies};
 
 /// Fixed point of values and of λ: a micro-dollar is 2^40.
@@ -28,6 +28,8 @@ const MOST: i128 = 1 << 72;
 /// patterns are looked for.
 const NODES: u64 = 20_000;
 const HOPELESS_NODES: u64 = 500;
+/// So many kinds are looked at once these prices cannot raise the bound any more.
+const HOPELESS_KINDS: u32 = 100;
 /// A pattern worth less than this part above its price is not worth finding: a twentieth of a percent.
 const NEGLIGIBLE: i128 = 2_000;
 
@@ -83,7 +85,7 @@ pub(crate) fn farley_bound(
         let sum = exact.iter().zip(parts).zip(shares).map(part).sum::<i128>();
         sum.saturating_sub(paid) / SCALE <= i128::from(known)
     };
-    let mut limit = NODES;
+    let (mut limit, mut more) = (NODES, HOPELESS_KINDS);
     for open in &relaxed.kinds {
         let of = kind(model, open.kind);
         let tolled =
@@ -113,13 +115,22 @@ pub(crate) fn farley_bound(
         let verdict = if known.is_some_and(|bound| bound <= target) {
             target
         } else {
+            if limit <= HOPELESS_NODES {
+                if more == 0 {
+                    return proof;
+                }
+                more -= 1;
+            }
+            let size = inside.len() as u64;
             let lambda = *cache.entry(alike).or_insert_with(|| {
                 lambdas.push(room_prices(&inside, room));
+                proof.steps += size * lp_steps((room.len() + 1).pow(2) * 16);
                 lambdas.len() - 1
             });
             let lambda = &lambdas[lambda];
             let verdict = search(inside, room, lambda, target, limit);
-            proof.steps += verdict.steps;
+            // A node looks at all that could go in.
+            proof.steps += verdict.steps * (1 + size / 8);
             if let Some(pattern) = verdict.found {
                 proof.missed.push((open.kind, pattern));
             }

@@ -35,6 +35,12 @@ use crate::search::Stages;
 use crate::stock::Stock;
 use crate::topology::Dealt;
 
+/// What an LP takes as steps of the budget, from the multiplications of one of its iterations, of which there are about
+/// fifteen; a step takes as long as forty.
+pub(crate) fn lp_steps(work: usize) -> u64 {
+    work as u64 * 3 / 8
+}
+
 /// Up to this many parts, kinds tell parts apart by size as well as by labels.
 const MAX_FINE_PARTS: usize = 600;
 /// Pods that the relaxation may place alike: those of classes that need the same room in the same bins.

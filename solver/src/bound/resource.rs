@@ -19,17 +19,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::worth;
-use super::{Open, Part, Relaxation, kind, takes};
+use super::{Open, Part, Relaxation, kind, lp_steps, takes};
 use crate::model::{Model, copies};
 
 /// Fixed-point scale of λ: one micro-dollar is 2^40.
 const SCALE: i128 = 1 << 40;
 /// Of the LP, relative.
 const TOLERANCE: f64 = 1e-5;
-/// Groups with so much in common of what they sell together share one λ.
-const ALIKE: f64 = 0.8;
-/// Beyond this many LP variables the groups share one λ: still a bound, a looser one, in good time.
-const MAX_VARIABLES: usize = 3000;
+/// Groups with so much in common of what they sell together share one λ: the first of these with which the LP is small
+/// enough, and where none is, all groups share one. Still a bound, a looser one, in good time.
+const ALIKE: [f64; 4] = [0.8, 0.5, 0.25, 0.1];
+/// The most multiplications of an iteration of the LP: tenths of a second for the whole LP.
+const MOST_WORK: usize = 25_000_000;
 
 /// A group of kinds that take the same parts.
 struct Group<'r> {
@@ -53,6 +54,8 @@ pub(crate) struct ResourcePrices {
     pub(crate) of_quotas: Vec<i128>,
     /// What all units of quotas are worth, likewise.
     pub(crate) quotas: i128,
+    /// Work done.
+    pub(crate) steps: u64,
 }
 
 impl ResourcePrices {
@@ -72,23 +75,32 @@ pub(crate) fn resource_prices(model: &Model<'_>, relaxed: &Relaxation) -> Resour
     if relaxed.kinds.is_empty() && relaxed.parts.iter().all(|part| part.route.is_none()) {
         return ResourcePrices::default();
     }
-    let mut groups = groups(model, relaxed);
     let dims = model.kinds.dims.len() + relaxed.allowed.len();
-    if groups.len() * dims + relaxed.parts.len() + model.problem.quotas.len() > MAX_VARIABLES {
+    let together = || {
         let kinds = relaxed.kinds.iter().collect();
-        groups = vec![Group { kinds, parts: (0..relaxed.parts.len() as u32).collect() }];
-    }
+        vec![Group { kinds, parts: (0..relaxed.parts.len() as u32).collect() }]
+    };
+    let small = |groups: &Vec<Group<'_>>| work(groups, dims) <= MOST_WORK;
+    let mut apart = ALIKE.iter().map(|share| groups(model, relaxed, *share));
+    let groups = apart.find(small).unwrap_or_else(together);
     let Some((prices, tolls)) = propose(model, &groups, relaxed, dims) else {
         return ResourcePrices::default();
     };
     let exact: Vec<Vec<i128>> = groups.iter().zip(prices).map(|(g, p)| make_exact(model, g, &p)).collect();
     let tolls = exact_tolls(model, &groups, &exact, &tolls);
-    total(model, &groups, &exact, tolls, relaxed)
+    let steps = lp_steps(work(&groups, dims));
+    ResourcePrices { steps, ..total(model, &groups, &exact, tolls, relaxed) }
+}
+
+/// Multiplications of an iteration of the LP, about: what rows have in common, and the prices of all groups among each other.
+fn work(groups: &[Group<'_>], dims: usize) -> usize {
+    let rows: usize = groups.iter().map(|group| group.kinds.len() + group.parts.len()).sum();
+    rows * (dims + 1).pow(2) + (groups.len() * dims).pow(3) / 3
 }
 
 /// Kinds grouped by the parts that they take. Groups that sell about the same, as zones do, become one with the parts and
 /// kinds of all: one λ for each has a fraction of the rows, and where the same is sold it proves nearly as much.
-fn groups<'r>(model: &Model<'_>, relaxed: &'r Relaxation) -> Vec<Group<'r>> {
+fn groups<'r>(model: &Model<'_>, relaxed: &'r Relaxation, share: f64) -> Vec<Group<'r>> {
     let mut by_parts = BTreeMap::<&[u32], Vec<&'r Open>>::new();
     for open in &relaxed.kinds {
         by_parts.entry(&open.parts).or_default().push(open);
@@ -100,7 +112,7 @@ fn groups<'r>(model: &Model<'_>, relaxed: &'r Relaxation) -> Vec<Group<'r>> {
     let mut merged: Vec<(Vec<Ware<'r>>, Group<'r>)> = Vec::new();
     for group in all {
         let wares = wares(model, &group);
-        match merged.iter_mut().find(|(other, _)| alike(other, &wares)) {
+        match merged.iter_mut().find(|(other, _)| alike(other, &wares, share)) {
             None => merged.push((wares, group)),
             Some((_, host)) => {
                 host.kinds.extend(group.kinds);
@@ -125,10 +137,10 @@ fn wares<'r>(model: &Model<'_>, group: &Group<'r>) -> Vec<Ware<'r>> {
     wares
 }
 
-/// Whether two lists have nearly everything in common.
-fn alike(a: &[Ware<'_>], b: &[Ware<'_>]) -> bool {
+/// Whether two lists have this share of everything in common.
+fn alike(a: &[Ware<'_>], b: &[Ware<'_>], share: f64) -> bool {
     let common = b.iter().filter(|ware| a.binary_search(ware).is_ok()).count();
-    common as f64 >= ALIKE * (a.len() + b.len() - common) as f64
+    common as f64 >= share * (a.len() + b.len() - common) as f64
 }
 
 /// λ for each group and dimension, in micro-dollars for each base unit, and the toll of each quota for a unit.
@@ -314,5 +326,6 @@ fn total(
     let of_quota = |(quota, toll): (usize, &i128)| toll.saturating_mul(relaxed.units(model, quota).into());
     let quotas = of_quotas.iter().enumerate().map(of_quota).fold(0, i128::saturating_add);
     let bound = i64::try_from((sum.saturating_sub(existing).saturating_sub(quotas) / SCALE).max(0));
-    ResourcePrices { bound: bound.unwrap_or(i64::MAX), of_parts, of_routes, existing, of_quotas, quotas }
+    let bound = bound.unwrap_or(i64::MAX);
+    ResourcePrices { bound, of_parts, of_routes, existing, of_quotas, quotas, steps: 0 }
 }

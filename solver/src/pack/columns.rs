@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 use good_lp::solvers::{DualValues, SolutionWithDual};
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
+use crate::bound::lp_steps;
 use crate::host_rule::HostState;
 use crate::model::Model;
 use crate::pack::fill::{Bin, Filler, ORDERS};
@@ -144,6 +145,13 @@ impl Columns {
             limit.as_ref().map_or(0.0, |limit| duals.dual(limit.clone()).abs() * unit(at))
         });
         Some(Duals { lots, quotas: quotas.collect() })
+    }
+
+    /// Steps of solving the master once: what columns have in common, and rows among each other.
+    pub(crate) fn steps(&self, demand: &[u32]) -> u64 {
+        let rows = demand.iter().filter(|need| **need > 0).count();
+        let common: usize = self.columns.iter().map(|(_, pattern)| pattern.len().pow(2)).sum();
+        lp_steps(common + rows.pow(3) / 3)
     }
 
     /// Fills every useful kind at these prices and adds what is worth more than it costs. Whether anything was.

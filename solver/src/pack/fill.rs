@@ -28,6 +28,9 @@ pub(crate) enum Order {
 /// The orders that are tried for a bin.
 pub(crate) const ORDERS: [Order; 4] = [Order::Sum, Order::Dominant, Order::Adaptive, Order::Value];
 
+/// So many looks at what a node could be launched as take as long as one at an item.
+const LOOKS_A_STEP: u64 = 8;
+
 /// A filled bin.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filled {
@@ -191,6 +194,7 @@ impl Filler {
         let of_lot = stock.items[*first as usize].class;
         if let Some(kept) = &self.kept {
             let most = model.most_varied(kept, of_lot, wanted);
+            self.steps += kept.looks() / LOOKS_A_STEP;
             if most == 0 {
                 // What is too much for the choice now stays too much.
                 ranked.at = items.len();
