@@ -17,6 +17,7 @@ use crate::memory::Memory;
 use crate::model::Model;
 use crate::money::Price;
 use crate::pack::Budget;
+use crate::pack::improve::shrink;
 use crate::problem::{PoolId, Problem};
 use crate::search::{Outcome, Search};
 use crate::solution::{Solution, Stats, Status};
@@ -51,12 +52,17 @@ pub(crate) fn climb(
         }
     };
     let Outcome { placed, mut incumbent, bound, mut budget, stages, useful_kinds, .. } = outcome;
+    shrink(&model, &dealt.stock, &mut budget, &mut incumbent);
     let wanted = options.diversity.as_ref();
     let premium = wanted.map_or(0, |w| diversify(&model, &dealt.stock, w, &mut budget, &mut incumbent));
     let packed = Arrangement::of(&model, &dealt.stock, &placed, &incumbent);
     let late = admit(&mut model, &packed, &budget, cancel);
-    let stats =
-        Stats { classes: model.classes.classes.len(), kinds: model.kinds.kinds.len(), useful_kinds, steps: spent };
+    let stats = Stats {
+        classes: model.classes.classes.len(),
+        kinds: model.kinds.kinds.len(),
+        useful_kinds,
+        steps: spent,
+    };
     let state = |arrangement: &Arrangement, bound: i64| {
         let cost = arrangement.cost(&model);
         let mut solution = Solution {

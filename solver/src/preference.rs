@@ -139,6 +139,7 @@ pub(crate) fn solve(
         forbid(&mut required, &unplaced(&solution));
         free = trials.plan(&required);
     }
+    solution.stats.steps = spent + trials.spent.get();
     let alike = unplaced(&free) == unplaced(&solution);
     let kept_bound = solution.bound;
     solution.bound = if alike { free.bound.min(solution.cost) } else { crate::Price::ZERO };

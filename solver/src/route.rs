@@ -9,13 +9,13 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
+use crate::Options;
 use crate::class::{Classes, SelectorId};
 use crate::ladder;
 use crate::memory::Memory;
 use crate::money::Price;
 use crate::problem::{PodId, PodSpec, PodTerm, Problem, TopologyKey};
 use crate::solution::{Solution, Status};
-use crate::Options;
 
 /// By class: what its route costs, in micro-dollars an hour; `None` where it has none or rules between pods close it.
 pub(crate) fn open(problem: &Problem, classes: &Classes<'_>) -> Vec<Option<i64>> {
@@ -65,7 +65,13 @@ pub(crate) fn compare(problem: &Problem, solution: &mut Solution, options: &Opti
     }
     let mut bare = problem.clone();
     bare.specs.iter_mut().for_each(|spec| spec.route = None);
-    let other = ladder::climb(&bare, &Options { diversity: options.diversity.clone(), ..options.quick() }, &mut Memory::default(), cancel, &mut |_, _, _| {});
+    let other = ladder::climb(
+        &bare,
+        &Options { diversity: options.diversity.clone(), ..options.quick() },
+        &mut Memory::default(),
+        cancel,
+        &mut |_, _, _| {},
+    );
     let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
     if unplaced(&other) != unplaced(solution) {
         return;

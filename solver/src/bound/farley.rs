@@ -17,11 +17,9 @@ use std::collections::HashMap;
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::{Thing, priced_bound, search, worth};
-use super::{Part, Relaxation, kind, lp_steps, takes};
+use super::{Part, Relaxation, SCALE, kind, lp_steps, takes};
 use crate::model::{Model, copies};
 
-/// Fixed point of values and of λ: a micro-dollar is 2^40.
-const SCALE: i128 = 1 << 40;
 /// Values, and λ times a room, stay below this ($4,000 an hour), so that products fit.
 const MOST: i128 = 1 << 72;
 /// Branch-and-bound nodes for one kind; and for one more once these prices cannot raise the bound any more, when only
@@ -35,8 +33,8 @@ const NEGLIGIBLE: i128 = 2_000;
 
 /// A bound, and patterns that the prices forgot.
 pub(crate) struct Proof {
-    /// Micro-dollars an hour.
-    pub(crate) bound: i64,
+    /// In 2⁻⁴⁰ micro-dollars an hour.
+    pub(crate) bound: i128,
     /// (kind, [(part, count)]) worth more than the kind costs.
     pub(crate) missed: Vec<(u32, Vec<(u32, u32)>)>,
     /// Work done.
@@ -161,7 +159,7 @@ pub(crate) fn farley_bound(
         sum -= alone.min(priced.unwrap_or(alone));
     }
     sum = sum.saturating_sub(paid);
-    proof.bound = i64::try_from(sum.max(0) / SCALE).unwrap_or(i64::MAX);
+    proof.bound = sum.max(0);
     proof
 }
 

@@ -35,6 +35,9 @@ use crate::search::Stages;
 use crate::stock::Stock;
 use crate::topology::Dealt;
 
+/// Fixed point of bounds: one micro-dollar is 2^40.
+const SCALE: i128 = 1 << 40;
+
 /// What an LP takes as steps of the budget, from the multiplications of one of its iterations, of which there are about
 /// fifteen; a step takes as long as forty.
 pub(crate) fn lp_steps(work: usize) -> u64 {
@@ -154,13 +157,15 @@ impl Relaxation {
         model.problem.quotas[quota].units.min(most.saturating_mul(pods)).max(0)
     }
 
-    /// The least sum of prices that is not below `bound`: prices are whole numbers, often of cents. Where nodes take
-    /// several units of a quota, bills may cover part of a node, and are no such sums: then the bound stays as it is.
-    pub(crate) fn round_up(&self, model: &Model<'_>, bound: i64) -> i64 {
+    /// The least sum of prices that is not below `bound` (in 2⁻⁴⁰ micro-dollars): prices are whole numbers, often of cents.
+    /// Where nodes take several units of a quota, bills may cover part of a node, and are no such sums: then it is rounded
+    /// down. Micro-dollars an hour.
+    pub(crate) fn round_up(&self, model: &Model<'_>, bound: i128) -> i64 {
         let parted = |open: &Open| kind(model, open.kind).draws.iter().any(|(_, units)| *units > 1);
         if self.kinds.iter().any(parted) {
-            return bound;
+            return whole(bound);
         }
+        let bound = whole(bound.saturating_add(SCALE - 1));
         let prices = self.kinds.iter().map(|open| kind(model, open.kind).price);
         let divisor =
             prices.chain(self.parts.iter().filter_map(|part| part.route)).fold(0, |known, price| {
@@ -177,6 +182,11 @@ impl Relaxation {
     fn node_room(&self, model: &Model<'_>, node: usize) -> Vec<i64> {
         model.node_room[node].iter().chain(&self.allowed).copied().collect()
     }
+}
+
+/// Whole micro-dollars, rounded down.
+pub(crate) fn whole(bound: i128) -> i64 {
+    i64::try_from(bound.max(0) / SCALE).unwrap_or(i64::MAX)
 }
 
 /// By class: the weight of the lightest `NodePool`s that the heaviest that can hold it may be. `None` where nothing is known.

@@ -19,11 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
 use super::knapsack::worth;
-use super::{Open, Part, Relaxation, kind, lp_steps, takes};
+use super::{Open, Part, Relaxation, SCALE, kind, lp_steps, takes};
 use crate::model::{Model, copies};
 
-/// Fixed-point scale of λ: one micro-dollar is 2^40.
-const SCALE: i128 = 1 << 40;
 /// Of the LP, relative.
 const TOLERANCE: f64 = 1e-5;
 /// Groups with so much in common of what they sell together share one λ: the first of these with which the LP is small
@@ -41,8 +39,8 @@ struct Group<'r> {
 /// The bound and what it consists of.
 #[derive(Default)]
 pub(crate) struct ResourcePrices {
-    /// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
-    pub(crate) bound: i64,
+    /// What any set of new nodes holding the same pods costs at least, in 2⁻⁴⁰ micro-dollars an hour.
+    pub(crate) bound: i128,
     /// By part: what each dimension of its need is priced at, in 2⁻⁴⁰ micro-dollars.
     /// Zero where it is its route's price that counts.
     pub(crate) of_parts: Vec<Vec<i128>>,
@@ -65,8 +63,8 @@ impl ResourcePrices {
     }
 }
 
-/// Micro-dollars an hour that any set of new nodes holding the same pods costs at least.
-pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i64 {
+/// What any set of new nodes holding the same pods costs at least, in 2⁻⁴⁰ micro-dollars an hour.
+pub(crate) fn resource_bound(model: &Model<'_>, relaxed: &Relaxation) -> i128 {
     resource_prices(model, relaxed).bound
 }
 
@@ -264,7 +262,7 @@ fn scale_down(price: i128, limit: i128, value: i128) -> i128 {
     }
 }
 
-/// Σ count · y − Σ what existing nodes can hold for nothing − Σ units · toll; in micro-dollars, rounded down.
+/// Σ count · y − Σ what existing nodes can hold for nothing − Σ units · toll.
 fn total(
     model: &Model<'_>,
     groups: &[Group<'_>],
@@ -325,7 +323,6 @@ fn total(
     }
     let of_quota = |(quota, toll): (usize, &i128)| toll.saturating_mul(relaxed.units(model, quota).into());
     let quotas = of_quotas.iter().enumerate().map(of_quota).fold(0, i128::saturating_add);
-    let bound = i64::try_from((sum.saturating_sub(existing).saturating_sub(quotas) / SCALE).max(0));
-    let bound = bound.unwrap_or(i64::MAX);
+    let bound = sum.saturating_sub(existing).saturating_sub(quotas).max(0);
     ResourcePrices { bound, of_parts, of_routes, existing, of_quotas, quotas, steps: 0 }
 }

@@ -5,7 +5,7 @@
 //! told is the mean, weighed by what they need, with the least and the most. The values add up to the bound.
 
 use super::data::{HostRulePrice, Prices, ResourcePrice};
-use crate::bound::{Relaxation, resource_prices};
+use crate::bound::{Relaxation, resource_prices, whole};
 use crate::model::Model;
 use crate::money::Price;
 use crate::problem::Problem;
@@ -38,7 +38,7 @@ pub(super) fn prices(problem: &Problem, solution: &Solution) -> Prices {
     let relaxed = Relaxation::with_late(&model, &dealt, &held, &late, &stages);
     let known = resource_prices(&model, &relaxed);
     let mut result = Prices {
-        bound: Price::from_micros(known.bound),
+        bound: Price::from_micros(whole(known.bound)),
         best_bound: solution.kept_bound(),
         ..Prices::default()
     };

@@ -1,8 +1,9 @@
 //! Mending a packing: cheaper bins for what is in them, and bad bins taken apart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::host_rule::HostState;
+use crate::kind::Kind;
 use crate::model::{Model, copies};
 use crate::pack::construct::{Thrift, construct};
 use crate::pack::fill::Filler;
@@ -38,6 +39,44 @@ pub(crate) fn downsize(
             bins.kind = better.kind;
         }
     }
+}
+
+/// Puts each pattern in the smallest kind that costs the same: a type that is bigger for nothing may be hard to get, takes more
+/// of what limits leave, and is the dearer one as soon as prices move.
+///
+/// What is useful does not say: of two kinds at one price, packing looks at the bigger one only.
+pub(crate) fn shrink(model: &Model<'_>, stock: &Stock, budget: &mut Budget, incumbent: &mut Incumbent) {
+    let kinds = &model.kinds.kinds;
+    let at_price = |of: &Kind| (of.variant, of.price);
+    let bought: HashSet<_> = incumbent.bins.iter().map(|bins| at_price(&kinds[bins.kind as usize])).collect();
+    let mut alike = HashMap::<(u32, i64), Vec<u32>>::new();
+    for (at, kind) in kinds.iter().enumerate().filter(|(_, kind)| bought.contains(&at_price(kind))) {
+        alike.entry(at_price(kind)).or_default().push(at as u32);
+    }
+    let room = |kind: u32| &model.kinds.shapes[kinds[kind as usize].shape as usize].room;
+    let within = |a: &[i64], b: &[i64]| a.iter().zip(b).all(|(a, b)| a <= b);
+    let size = |kind: u32| room(kind).iter().map(|have| ((*have).max(0) as f64).ln_1p()).sum::<f64>();
+    for bins in &mut incumbent.bins {
+        let own = &kinds[bins.kind as usize];
+        let load = load(model, stock, &bins.pattern);
+        let mut smaller: Vec<u32> = alike[&at_price(own)].clone();
+        smaller.retain(|kind| {
+            let less = within(room(*kind), room(bins.kind)) && room(*kind) != room(bins.kind);
+            less && kinds[*kind as usize].draws == own.draws && within(&load, room(*kind))
+        });
+        smaller.sort_by(|a, b| size(*a).total_cmp(&size(*b)).then(a.cmp(b)));
+        let fitting = smaller.into_iter().find(|kind| {
+            bins.pattern.iter().all(|(item, _)| stock.kinds(*item).contains(*kind as usize))
+                && budget.swaps(model, own, &kinds[*kind as usize], bins.copies) == bins.copies
+                && model.is_varied(*kind, classes(stock, &bins.pattern))
+        });
+        if let Some(kind) = fitting {
+            budget.take(model, own, -i64::from(bins.copies));
+            budget.take(model, &kinds[kind as usize], i64::from(bins.copies));
+            bins.kind = kind;
+        }
+    }
+    incumbent.tidy();
 }
 
 /// Takes the worst bins apart, fills the holes of the others with their pods, and packs the rest anew. Keeps the
