@@ -4,7 +4,7 @@ use stowage_solver::{
     Alternative, Diversity, Options, PodSpec, Price, ResourceId, TopologyKey, TypeId, verify,
 };
 
-use crate::common::{CAPACITY, World, amounts, away_from, one_of, plan_with, spec, spread, zone_spread};
+use crate::common::{CAPACITY, World, amounts, away_from, one_of, plan_with, spec, zone_spread};
 use crate::shop;
 
 #[test]

@@ -1,10 +1,8 @@
 //! Affinity: pods that want to be near others, and volumes that they share.
 
-use stowage_solver::{Obstacle, PodSpec, Price, TopologyKey, verify};
+use stowage_solver::{Obstacle, PodSpec, Price, TopologyKey};
 
-use crate::common::{
-    World, ZONE, amounts, away_from, near_to, node_selector, one_of, spec, spread, zone_spread,
-};
+use crate::common::{World, ZONE, amounts, away_from, near_to, node_selector, one_of, spec, zone_spread};
 use crate::{nodes, obstacle, shop, zones};
 
 fn near(name: &str) -> Vec<stowage_solver::PodTerm> {
