@@ -41,7 +41,7 @@ fn everything(pods: usize) -> World {
             1 => of.anti_affinity = vec![away_from(TopologyKey::Host, &name)],
             2 => of.node = vec![node_selector(one_of(ZONE, &["a", "b"]))],
             3 => {
-                of.preferences = vec![Preference::Node(wish("c")), Preference::Spread(zone_spread(&name, 1))]
+                of.preferences = vec![Preference::Node(wish("c")), Preference::Spread(zone_spread(&name, 1))];
             }
             4 => of.route = Some(route(40 + at as i64)),
             _ => {}

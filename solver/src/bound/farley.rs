@@ -41,6 +41,14 @@ pub(crate) struct Proof {
     pub(crate) steps: u64,
 }
 
+/// A part as something to put into room, where that has any and it is worth something.
+fn thing<'p>(parts: &'p [Part], part: u32, values: &[i128], caps: &[u32], room: &[i64]) -> Option<Thing<'p>> {
+    let need = parts[part as usize].need.as_slice();
+    let most = caps[part as usize].min(copies(need, room));
+    let value = values[part as usize];
+    (most > 0 && value > 0).then_some(Thing { part, value, need, most })
+}
+
 /// The bound that prices of the parts and of units of quotas, `values` and `tolls` (micro-dollars an hour), give; of interest
 /// only above `known`.
 pub(crate) fn farley_bound(
@@ -59,17 +67,8 @@ pub(crate) fn farley_bound(
     let capped = |value: i128, part: &Part| part.route.map_or(value, |r| value.min(i128::from(r) * SCALE));
     let exact: Vec<i128> = values.iter().zip(parts).map(|(v, part)| capped(fixed(*v), part)).collect();
     let caps: Vec<u32> = parts.iter().map(|p| p.count.min(p.together)).collect();
-    let things = |values: &[i128], inside: &mut dyn Iterator<Item = u32>, room: &[i64]| -> Vec<Thing<'_>> {
-        let all = inside.map(|part| {
-            let need = parts[part as usize].need.as_slice();
-            Thing {
-                part,
-                value: values[part as usize],
-                need,
-                most: caps[part as usize].min(copies(need, room)),
-            }
-        });
-        all.filter(|t| t.most > 0 && t.value > 0).collect()
+    let things = |values: &[i128], inside: &mut dyn Iterator<Item = u32>, room: &[i64]| {
+        inside.filter_map(|part| thing(parts, part, values, &caps, room)).collect::<Vec<Thing<'_>>>()
     };
     let mut lambdas: Vec<Vec<i128>> = Vec::new();
     let mut cache = HashMap::<(u32, &[u32]), usize>::new();

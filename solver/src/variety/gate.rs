@@ -92,9 +92,9 @@ impl Model<'_> {
         let Some(kept) = self.keep(kind as u32) else { return (true, Found::new()) };
         let held = self.held(kept, pods);
         if !choice.relaxes() {
-            return (self.is_enough(choice, &held), Found::new());
+            return (choice.is_enough(&held), Found::new());
         }
-        let found = self.found(choice, &held);
+        let found = choice.found(&held);
         let enough = choice.demands.iter().zip(&found).all(|(d, found)| d.relax || *found >= d.least);
         (enough, found)
     }

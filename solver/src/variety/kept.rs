@@ -87,6 +87,30 @@ impl Choice {
             (places != 0).then_some((row, places))
         })
     }
+
+    /// Whether the rows that hold so much have enough values: the first of them mostly do.
+    fn reaches(&self, kept: &Kept, narrowed: &[(u32, u32)], load: &[i64], floor: &[u32]) -> bool {
+        let mut seen = Seen::of(self);
+        seen.reaches(floor)
+            || self.rows(kept, narrowed, load).any(|(row, places)| {
+                seen.add(self, row, places);
+                seen.reaches(floor)
+            })
+    }
+
+    /// Whether there are as many values left as must be.
+    pub(super) fn is_enough(&self, kept: &Kept) -> bool {
+        self.reaches(kept, &kept.narrowed, &kept.load, &kept.floor)
+    }
+
+    /// How many values of each demand are left.
+    pub(super) fn found(&self, kept: &Kept) -> Found {
+        let mut seen = Seen::of(self);
+        for (row, places) in self.rows(kept, &kept.narrowed, &kept.load) {
+            seen.add(self, row, places);
+        }
+        seen.found
+    }
 }
 
 impl Model<'_> {
@@ -127,42 +151,11 @@ impl Model<'_> {
     /// Whether the choice is wide enough for a node of a kind that holds these pods (classes or teams).
     pub(crate) fn is_varied(&self, kind: u32, pods: impl IntoIterator<Item = (u32, u32)>) -> bool {
         let Some(kept) = self.keep_with(kind, pods) else { return true };
-        self.choice_of(&kept).is_none_or(|choice| self.is_enough(choice, &kept))
+        self.choice_of(&kept).is_none_or(|choice| choice.is_enough(&kept))
     }
 
     fn choice_of(&self, kept: &Kept) -> Option<&Choice> {
         self.variety.choices[kept.variant as usize].as_ref()
-    }
-
-    /// Whether there are as many values left as must be.
-    pub(super) fn is_enough(&self, choice: &Choice, kept: &Kept) -> bool {
-        self.reaches(choice, kept, &kept.narrowed, &kept.load, &kept.floor)
-    }
-
-    /// Whether the rows that hold so much have enough values: the first of them mostly do.
-    fn reaches(
-        &self,
-        choice: &Choice,
-        kept: &Kept,
-        narrowed: &[(u32, u32)],
-        load: &[i64],
-        floor: &[u32],
-    ) -> bool {
-        let mut seen = Seen::of(choice);
-        seen.reaches(floor)
-            || choice.rows(kept, narrowed, load).any(|(row, places)| {
-                seen.add(choice, row, places);
-                seen.reaches(floor)
-            })
-    }
-
-    /// How many values of each demand are left.
-    pub(super) fn found(&self, choice: &Choice, kept: &Kept) -> Found {
-        let mut seen = Seen::of(choice);
-        for (row, places) in choice.rows(kept, &kept.narrowed, &kept.load) {
-            seen.add(choice, row, places);
-        }
-        seen.found
     }
 
     /// Pods of a class, or of a team, come to a node.
@@ -220,7 +213,7 @@ impl Model<'_> {
             let of_pods = need.iter().zip(&kept.load);
             of_pods.map(|(need, load)| load.saturating_add(need.saturating_mul(i64::from(count)))).collect()
         };
-        if self.reaches(choice, kept, &narrowed, &with(wanted), &floor) {
+        if choice.reaches(kept, &narrowed, &with(wanted), &floor) {
             return wanted;
         }
         // Of each value the most pods that fit, of those the number that must be left.
@@ -270,7 +263,7 @@ impl Model<'_> {
             if !seen.insert((of_kind.variant, self.variety.seats[*at].1)) {
                 return None;
             }
-            let left = self.found(choice, &self.held(self.keep(*at as u32)?, &vec![(class as u32, 1)]));
+            let left = choice.found(&self.held(self.keep(*at as u32)?, &vec![(class as u32, 1)]));
             let demands = self.problem.pools[of_kind.pool.index()].min_values.iter().zip(left);
             let mut short = demands.filter(|(demand, found)| !demand.relax && *found < demand.least);
             let (demand, found) = short.next()?;
