@@ -6,6 +6,7 @@
 
 mod bystander;
 mod catalog;
+mod chain;
 pub(crate) mod device;
 pub(crate) mod node;
 mod pod;
@@ -62,6 +63,7 @@ pub(crate) fn generate(seed: u64) -> Case {
     let mut case = Case { catalog, objects };
     device::add(seed, &mut case);
     twist::add(seed, &mut case);
+    chain::add(seed, &mut case);
     urgent::add(seed, &mut case);
     bystander::add(seed, &mut case);
     case
