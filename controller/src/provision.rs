@@ -93,9 +93,10 @@ impl Provisioner {
             }
             let now = state.start.elapsed();
             let settle = SETTLE.max(now.saturating_sub(started) * IDLE_PARTS);
-            let due = state.window.due().map_or(AGAIN, |due| due.saturating_sub(now));
+            // Never at once: a window stays due while claims are unknown.
+            let due = state.window.due().map_or(AGAIN, |due| due.saturating_sub(now)).max(settle);
             tokio::select! {
-                _ = changes.changed() => tokio::time::sleep(settle.min(due)).await,
+                _ = changes.changed() => tokio::time::sleep(settle).await,
                 () = tokio::time::sleep(due) => {}
             }
             changes.borrow_and_update();

@@ -45,7 +45,7 @@ impl Cluster {
 
     fn decide(&mut self) -> Decision {
         let amended = self.amend();
-        let lowering = LowerOptions { in_flight: true, ..LowerOptions::default() };
+        let lowering = LowerOptions::default();
         let solving = Options::default();
         let terms = Terms { catalog: &CATALOG, lowering: &lowering, solving: &solving };
         decide(&amended.snapshot, &terms, &mut Memory::default(), &AtomicBool::new(false))
