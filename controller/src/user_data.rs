@@ -105,6 +105,19 @@ impl Boot {
         pairs.join(",")
     }
 
+    /// Kubelet's flags for how its node registers.
+    fn registration_flags(&self) -> Vec<String> {
+        let mut flags = Vec::new();
+        let labels = self.label_flag();
+        if !labels.is_empty() {
+            flags.push(format!("--node-labels=\"{labels}\""));
+        }
+        if !self.taints.is_empty() {
+            flags.push(format!("--register-with-taints=\"{}\"", taint_flag(&self.taints)));
+        }
+        flags
+    }
+
     /// Kubelet's settings with what the controller knows better.
     fn kubelet_config(&self) -> BTreeMap<String, Value> {
         let mut config = self.kubelet.clone();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::mime::{self, Part, SHELL};
-use super::{Boot, UserDataError, taint_flag};
+use super::{Boot, UserDataError};
 
 pub(super) fn user_data(boot: &Boot) -> Result<String, UserDataError> {
     let mut parts: Vec<Part> = match boot.custom.as_deref().filter(|text| !text.trim().is_empty()) {
@@ -30,14 +30,7 @@ fn script(boot: &Boot) -> String {
     if boot.raid0 {
         flags.push("--local-disks raid0".to_owned());
     }
-    let mut kubelet = Vec::new();
-    let labels = boot.label_flag();
-    if !labels.is_empty() {
-        kubelet.push(format!("--node-labels=\"{labels}\""));
-    }
-    if !boot.taints.is_empty() {
-        kubelet.push(format!("--register-with-taints=\"{}\"", taint_flag(&boot.taints)));
-    }
+    let mut kubelet = boot.registration_flags();
     let numbers = [
         ("maxPods", "--max-pods"),
         ("podsPerCore", "--pods-per-core"),

@@ -2,17 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Boot, taint_flag};
+use super::Boot;
 
 pub(super) fn user_data(boot: &Boot) -> String {
-    let mut kubelet = Vec::new();
-    let labels = boot.label_flag();
-    if !labels.is_empty() {
-        kubelet.push(format!("--node-labels=\"{labels}\""));
-    }
-    if !boot.taints.is_empty() {
-        kubelet.push(format!("--register-with-taints=\"{}\"", taint_flag(&boot.taints)));
-    }
+    let mut kubelet = boot.registration_flags();
     let config = boot.kubelet_config();
     if let Some(most) = config.get("maxPods").and_then(Value::as_u64) {
         kubelet.push(format!("--max-pods={most}"));
