@@ -14,7 +14,7 @@ mod table;
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use clap::{Subcommand, ValueEnum};
 use stowage_api::well_known::CPU;
@@ -242,8 +242,7 @@ pub(crate) fn run(args: &CatalogArgs, color: ColorChoice) -> Result<Exit, Failur
 
 /// The clock, for what ends at some moment.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }
 
 /// The types that pass the filters, with the offerings that do, in order.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use stowage_aws::{Store, Wish, read};
@@ -88,6 +88,5 @@ pub async fn keep(source: Source, market: watch::Sender<Arc<Market>>) {
 
 /// The moment, as the catalogue counts it.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    SystemTime::now().into()
 }

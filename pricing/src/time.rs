@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -25,6 +26,14 @@ pub struct Timestamp(i64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no moment in time: write one as 2026-07-20T13:44:30Z")]
 pub struct TimestampError(String);
+
+/// For whoever reads a clock; before 1970 it is 1970.
+impl From<SystemTime> for Timestamp {
+    fn from(moment: SystemTime) -> Self {
+        let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_seconds(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+}
 
 impl Timestamp {
     /// The first that is told apart.
