@@ -2,20 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage_e2e::aws::{Front, Stock};
 use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
 use stowage_pricing::{Catalog, Settings};
 
+use common::{CLAIMS, PODS, bound, items, node_pool, until};
+
 const REGION: &str = "us-east-1";
-const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
 const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
-const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// What does not come about by then never will.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -133,51 +134,19 @@ impl World {
     }
 
     fn bound(&self) -> usize {
-        let pods = items(&self.client().get(PODS).unwrap());
-        pods.iter().filter(|pod| pod["spec"]["nodeName"].is_string()).count()
+        bound(self.client())
     }
 
-    /// Waits until something holds of the cluster, and keeps the logs where it never does.
+    /// Waits until something holds of the cluster.
     fn until<T>(&self, what: &str, mut holds: impl FnMut(&Self) -> Option<T>) -> T {
-        let started = Instant::now();
-        loop {
-            if let Some(found) = holds(self) {
-                return found;
-            }
-            if started.elapsed() > PATIENCE {
-                self.plane.keep_logs();
-                panic!("waited for {what}: see {}", self.plane.logs().display());
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
+        until(&self.plane, PATIENCE, what, || holds(self))
     }
-}
-
-fn items(list: &Value) -> Vec<Value> {
-    list["items"].as_array().unwrap().clone()
 }
 
 /// What stands between the tags of this name.
 fn all(xml: &str, tag: &str) -> Vec<String> {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     xml.split(&open).skip(1).map(|rest| rest.split(&close).next().unwrap().to_owned()).collect()
-}
-
-fn node_pool() -> Value {
-    json!({
-        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "default"},
-        "spec": {
-            "template": {"spec": {
-                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
-                "requirements": [
-                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
-                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
-                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
-                ],
-            }},
-            "disruption": {"consolidateAfter": "0s"},
-        },
-    })
 }
 
 fn pod(name: &str, cpu: &str) -> Value {

@@ -1,0 +1,61 @@
+//! What suites of the controller share: objects, and waiting for what it brings about.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use stowage_e2e::{Client, ControlPlane};
+
+pub(crate) const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// How often it is looked.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until something is there, and keeps the logs where it is not in time.
+pub(crate) fn until<T>(
+    plane: &ControlPlane,
+    patience: Duration,
+    what: &str,
+    mut holds: impl FnMut() -> Option<T>,
+) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = holds() {
+            return found;
+        }
+        if started.elapsed() > patience {
+            plane.keep_logs();
+            panic!("waited for {what}: see {}", plane.logs().display());
+        }
+        thread::sleep(EVERY);
+    }
+}
+
+/// How many pods have a node.
+pub(crate) fn bound(client: &Client) -> usize {
+    let pods = items(&client.get(PODS).unwrap());
+    pods.iter().filter(|pod| pod["spec"]["nodeName"].is_string()).count()
+}
+
+/// The objects of a list.
+pub(crate) fn items(list: &Value) -> Vec<Value> {
+    list["items"].as_array().unwrap().clone()
+}
+
+pub(crate) fn node_pool() -> Value {
+    json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "default"},
+        "spec": {
+            "template": {"spec": {
+                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+                "requirements": [
+                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
+                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
+                ],
+            }},
+            "disruption": {"consolidateAfter": "0s"},
+        },
+    })
+}
