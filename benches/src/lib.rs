@@ -11,6 +11,7 @@
 //! # Invariants
 //! - The same number and seed give the same bytes, on any machine.
 
+pub mod measure;
 mod random;
 mod service;
 mod snapshot;

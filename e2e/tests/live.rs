@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use stowage_e2e::aws::{Front, Mishap, Stock, stowage};
+use stowage_e2e::aws::{Front, Mishap, Plan, Stock, stowage};
 
 const REGION: &str = "us-east-1";
 
@@ -270,6 +270,55 @@ fn a_plan_at_live_prices_says_so_and_goes_on_without_what_the_account_may_not_as
     let nodes = plan["newNodes"].as_array().unwrap();
     assert!(!nodes.is_empty());
     assert!(nodes.iter().all(|n| sold.iter().any(|name| n["instanceType"] == *name)));
+}
+
+/// What the account has paid for is read with everything else, and spent before anything is bought: a dearer type that is
+/// covered beats a cheaper one that is not.
+#[test]
+fn what_the_account_has_paid_for_is_spent_first() {
+    let (front, user) = start(REGION, "paid");
+    let plan = |more: &[&str]| -> Value {
+        let plan = ["plan", "examples/web-shop.yaml", "--live", "--region", REGION, "-o", "json"];
+        let ran = user.run(&[&plan[..], more].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    };
+    let paid = |plan: &Value| {
+        let weighed = &plan["summary"]["weighed"]["hourlyCost"];
+        weighed.as_f64().unwrap_or_else(|| plan["summary"]["hourlyCost"].as_f64().unwrap())
+    };
+    let bare = plan(&[]);
+    front.change(|stock| {
+        stock.reserved.push(("m7i.2xlarge".to_owned(), 1));
+        let rates = stock.on_demand.keys().map(|name| (name.clone(), "0.0500000000".to_owned())).collect();
+        let of = Plan { commitment: "0.05000000".to_owned(), rates };
+        stock.savings_plans.insert("sp-1".to_owned(), of);
+    });
+    let covered = plan(&["--max-age", "0"]);
+    assert!(paid(&covered) < paid(&bare), "{} is not below {}", paid(&covered), paid(&bare));
+    let nodes = covered["newNodes"].as_array().unwrap();
+    let by = |id: &str| nodes.iter().filter(|n| n["commitment"] == id).count();
+    assert!(by("ri-0") + by("sp-1") > 0, "{nodes:?}");
+    // Rates come in pages, too.
+    let rates = 2 * Stock::of(REGION).unwrap().types.len();
+    assert_eq!(front.seen("DescribeSavingsPlanRates"), rates.div_ceil(20));
+}
+
+/// China's prices are in yuan, and no dollar is named.
+#[test]
+fn china_is_priced_in_yuan() {
+    const BEIJING: &str = "cn-north-1";
+    let (_front, user) = start(BEIJING, "china");
+    let (live, said) = user.catalog(BEIJING, &["--capacity-type", "on-demand"]);
+    let stock = Stock::of(BEIJING).unwrap();
+    assert_eq!(types(&live), stock.types.iter().map(String::as_str).collect::<Vec<_>>());
+    let m7i = stock.on_demand.keys().find(|name| name.starts_with("m")).unwrap();
+    assert_eq!(price(&live, m7i), stock.on_demand[m7i].parse::<f64>().unwrap());
+    assert!(said.contains("prices of cn-north-1 are in CNY, not in dollars"), "{said}");
+    let plan = ["plan", "examples/web-shop.yaml", "--live", "--region", BEIJING, "-o", "json"];
+    let ran = user.run(&plan);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("are in CNY, not in dollars"), "{}", ran.stdout);
 }
 
 #[test]

@@ -18,7 +18,6 @@ mod first_fit;
 mod judge;
 mod manifest;
 mod market;
-mod measure;
 mod menu;
 mod mix;
 mod once;

@@ -13,8 +13,8 @@ use stowage_solver::{Effort, Options, Problem, Solution, Status, solve, verify};
 
 use super::args::{Once, Planner};
 use super::first_fit;
-use super::measure;
 use super::outcome::{Existing, Node, Outcome};
+use stowage_benches::measure;
 
 /// Violations of a baseline's plan that are told.
 const TOLD: usize = 3;

@@ -139,14 +139,9 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         "DescribeSubnets" => forward(request, &request.body, moto).map_or_else(|_| failure(500, "Moto"), xml),
         "DescribeSpotPriceHistory" => xml(spot(request, &stock)),
         "DescribeCapacityReservations" => xml(reservations(&stock)),
-        "DescribeReservedInstances" => xml(
-            "<DescribeReservedInstancesResponse><reservedInstancesSet/></DescribeReservedInstancesResponse>"
-                .to_owned(),
-        ),
+        "DescribeReservedInstances" => xml(reserved(&stock)),
         "GetProducts" => products(request, &stock),
-        "DescribeSavingsPlans" => {
-            Response::Whole(200, "application/json", json!({"savingsPlans": []}).to_string())
-        }
+        "DescribeSavingsPlans" | "DescribeSavingsPlanRates" => savings(&call, request, &stock),
         // What moto does as EC2 does it: finding and launching.
         "DescribeSecurityGroups"
         | "DescribeImages"
@@ -194,21 +189,31 @@ fn types(request: &Request, stock: &Stock, moto: u16) -> Result<String> {
 }
 
 fn offerings(request: &Request, stock: &Stock, moto: u16) -> Result<String> {
+    // Moto knows no zones of China.
+    if stock.region.starts_with("cn-") {
+        let pairs = stock.zones.iter().flat_map(|(name, zones)| zones.iter().map(move |zone| (name, zone)));
+        let items: String = pairs.map(|(name, zone)| offered(name, zone)).collect();
+        return Ok(format!(
+            "<DescribeInstanceTypeOfferingsResponse><instanceTypeOfferingSet>{items}</instanceTypeOfferingSet>\
+             </DescribeInstanceTypeOfferingsResponse>"
+        ));
+    }
     let mut body = "Action=DescribeInstanceTypeOfferings&Version=2016-11-15&LocationType=availability-zone\
                     &Filter.1.Name=instance-type"
         .to_owned();
     for (at, name) in stock.types.iter().enumerate() {
         let _ = write!(body, "&Filter.1.Value.{}={name}", at + 1);
     }
-    let more = stock.unheard_of.iter().map(|(name, zone, _)| {
-        format!(
-            "<item><instanceType>{name}</instanceType><locationType>availability-zone</locationType>\
-             <location>{zone}</location></item>"
-        )
-    });
-    let more: String = more.collect();
+    let more: String = stock.unheard_of.iter().map(|(name, zone, _)| offered(name, zone)).collect();
     let answer = forward(request, &body, moto)?;
     Ok(answer.replacen("</instanceTypeOfferingSet>", &format!("{more}</instanceTypeOfferingSet>"), 1))
+}
+
+fn offered(name: &str, zone: &str) -> String {
+    format!(
+        "<item><instanceType>{name}</instanceType><locationType>availability-zone</locationType>\
+         <location>{zone}</location></item>"
+    )
 }
 
 fn spot(request: &Request, stock: &Stock) -> String {
@@ -240,6 +245,41 @@ fn reservations(stock: &Stock) -> String {
          </capacityReservationSet></DescribeCapacityReservationsResponse>",
         stock.region
     )
+}
+
+/// Reserved instances, of a year with nothing paid ahead, at half a dollar an hour.
+fn reserved(stock: &Stock) -> String {
+    let item = |(at, (name, count)): (usize, &(String, u32))| {
+        format!(
+            "<item><reservedInstancesId>ri-{at}</reservedInstancesId><instanceType>{name}</instanceType>\
+             <instanceCount>{count}</instanceCount><productDescription>Linux/UNIX</productDescription>\
+             <state>active</state><instanceTenancy>default</instanceTenancy><duration>31536000</duration>\
+             <fixedPrice>0.0</fixedPrice><usagePrice>0.0</usagePrice><scope>Region</scope>\
+             <end>2099-01-01T00:00:00.000Z</end><recurringCharges><item><frequency>Hourly</frequency>\
+             <amount>0.5</amount></item></recurringCharges></item>"
+        )
+    };
+    let items: String = stock.reserved.iter().enumerate().map(item).collect();
+    format!(
+        "<DescribeReservedInstancesResponse><reservedInstancesSet>{items}</reservedInstancesSet>\
+         </DescribeReservedInstancesResponse>"
+    )
+}
+
+/// Savings plans, or the rates of one, page by page.
+fn savings(call: &str, request: &Request, stock: &Stock) -> Response {
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    let (list, all) = if call == "DescribeSavingsPlans" {
+        ("savingsPlans", stock.plans())
+    } else {
+        ("searchResults", stock.rates(body["savingsPlanId"].as_str().unwrap_or_default()))
+    };
+    let (some, token) = page(&all, body["nextToken"].as_str().map(str::to_owned));
+    let mut answer = json!({list: some});
+    if let Some(token) = token {
+        answer["nextToken"] = json!(token);
+    }
+    Response::Whole(200, "application/json", answer.to_string())
 }
 
 fn products(request: &Request, stock: &Stock) -> Response {

@@ -15,4 +15,4 @@ mod stock;
 pub use binary::{stowage, stowage_controller};
 pub use front::{Front, Mishap};
 pub use moto::Moto;
-pub use stock::Stock;
+pub use stock::{Plan, Stock};

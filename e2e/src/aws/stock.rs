@@ -26,6 +26,21 @@ pub struct Stock {
     pub spot: BTreeMap<(String, String), String>,
     /// Types as XML that moto does not know: name, zone, and the element of `DescribeInstanceTypes`.
     pub unheard_of: Vec<(String, String, String)>,
+    /// Zones of each type.
+    pub zones: BTreeMap<String, BTreeSet<String>>,
+    /// Reserved instances of the account: type, and how many.
+    pub reserved: Vec<(String, u32)>,
+    /// Savings plans of the account, by id.
+    pub savings_plans: BTreeMap<String, Plan>,
+}
+
+/// A compute savings plan.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Dollars an hour.
+    pub commitment: String,
+    /// Type → rate.
+    pub rates: BTreeMap<String, String>,
 }
 
 impl Stock {
@@ -63,6 +78,9 @@ impl Stock {
             other_currency: BTreeMap::new(),
             spot,
             unheard_of: Vec::new(),
+            zones: known.iter().map(|of| (of.name.clone(), zones[&of.name].clone())).collect(),
+            reserved: Vec::new(),
+            savings_plans: BTreeMap::new(),
         })
     }
 
@@ -91,6 +109,28 @@ impl Stock {
         });
         let product = json!({"productFamily": family, "sku": sku, "attributes": attributes});
         json!({"product": product, "serviceCode": "AmazonEC2", "terms": terms, "version": "1"}).to_string()
+    }
+
+    /// Savings plans as AWS lists them.
+    pub(crate) fn plans(&self) -> Vec<Value> {
+        let plan = |(id, of): (&String, &Plan)| {
+            json!({"savingsPlanId": id, "savingsPlanType": "Compute", "state": "active", "currency": "USD",
+                   "commitment": of.commitment, "end": "2099-01-01T00:00:00.000Z", "aFieldOfTomorrow": true})
+        };
+        self.savings_plans.iter().map(plan).collect()
+    }
+
+    /// The rates of a savings plan: of Linux, and of Windows, which are dearer.
+    pub(crate) fn rates(&self, plan: &str) -> Vec<Value> {
+        let rates = self.savings_plans.get(plan).into_iter().flat_map(|of| &of.rates);
+        let rate = |(name, rate): (&String, &String), system: &str| {
+            let property = |name: &str, value: &str| json!({"name": name, "value": value});
+            json!({"rate": rate, "currency": "USD", "unit": "Hrs", "productType": "EC2", "serviceCode": "AmazonEC2",
+                   "usageType": format!("BoxUsage:{name}"), "operation": "RunInstances",
+                   "properties": [property("region", &self.region), property("instanceType", name),
+                                  property("productDescription", system), property("tenancy", "shared")]})
+        };
+        rates.flat_map(|of| [rate(of, "Linux/UNIX"), rate((of.0, &"99.0".to_owned()), "Windows")]).collect()
     }
 
     /// As AWS asks for it in the east of the USA.

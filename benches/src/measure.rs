@@ -3,13 +3,13 @@
 use std::fs;
 
 /// Makes the kernel forget the largest resident set so far, so that reading files does not count; says whether it could.
-pub(crate) fn reset_peak() -> bool {
+pub fn reset_peak() -> bool {
     // proc(5): writing 5 to clear_refs resets the peak to what is resident now.
     fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// The largest resident set in bytes; 0 where the system does not tell.
-pub(crate) fn peak_bytes() -> u64 {
+pub fn peak_bytes() -> u64 {
     fs::read_to_string("/proc/self/status").map_or(0, |status| high_water(&status))
 }
 
