@@ -312,7 +312,7 @@ fn china_is_priced_in_yuan() {
     let (live, said) = user.catalog(BEIJING, &["--capacity-type", "on-demand"]);
     let stock = Stock::of(BEIJING).unwrap();
     assert_eq!(types(&live), stock.types.iter().map(String::as_str).collect::<Vec<_>>());
-    let m7i = stock.on_demand.keys().find(|name| name.starts_with("m")).unwrap();
+    let m7i = stock.on_demand.keys().find(|name| name.starts_with('m')).unwrap();
     assert_eq!(price(&live, m7i), stock.on_demand[m7i].parse::<f64>().unwrap());
     assert!(said.contains("prices of cn-north-1 are in CNY, not in dollars"), "{said}");
     let plan = ["plan", "examples/web-shop.yaml", "--live", "--region", BEIJING, "-o", "json"];
