@@ -26,6 +26,7 @@ mod amount;
 mod capacity_buffer;
 pub mod condition;
 mod ec2_node_class;
+mod hash;
 mod node_claim;
 mod node_overlay;
 mod node_pool;
@@ -47,6 +48,7 @@ pub use ec2_node_class::{
     MetadataOptions, NetworkInterface, PlacementGroupSelector, SecurityGroup, SecurityGroupSelectorTerm,
     Subnet, SubnetSelectorTerm,
 };
+pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus, ResourceRequirements};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec, NodeOverlayStatus};
 pub use node_pool::{
