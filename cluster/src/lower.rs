@@ -107,6 +107,10 @@ pub struct LowerOptions {
     pub commitments: Commitments,
     /// What nodes were seen to have, in the place of the guess: see [`crate::learn()`].
     pub learnt: LearntCapacity,
+    /// `NodePools` that nothing is launched from for now, by name, and why.
+    pub not_ready: BTreeMap<String, String>,
+    /// Where there is no `NodePool`, launch nothing, in the place of planning with a default one.
+    pub no_default_pool: bool,
 }
 
 /// A problem, and what to know about it.
@@ -166,7 +170,7 @@ pub enum LowerError {
 pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> Result<Lowered, LowerError> {
     let mut remarks = Notes::of(snapshot);
     let pending = remarks.sort_out(snapshot, &options.schedulers);
-    let pools = pool::provisioning(snapshot, &mut remarks);
+    let pools = pool::provisioning(snapshot, options, &mut remarks);
     let views = Views::of(snapshot, catalog, &pools, &options.learnt, &mut remarks)?;
     let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools), options);
 

@@ -9,13 +9,17 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use stowage_api::well_known::{CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, ZONE};
+use stowage_api::crd::{NODE_POOL_HASH_VERSION, node_pool_hash};
+use stowage_api::well_known::{CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, NODE_POOL_HASH, ZONE};
 
 /// Group and version of `NodeClaims`.
 pub const API_VERSION: &str = "karpenter.sh/v1";
 
 /// Instance types that a claim names at most; Karpenter's launches take no more.
 pub const MOST_TYPES: usize = 60;
+
+/// Annotation of `NodePools` and `NodeClaims`: the version of their hash.
+pub const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
 
 /// What to launch a node as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,8 +57,9 @@ pub fn node_claim(pool: &Value, choice: &Choice) -> Value {
         labels.insert(format!("{group}/{}", kind.to_ascii_lowercase()), class.to_owned());
     }
     let mut annotations = strings(&template["metadata"]["annotations"]);
-    let own = strings(&pool["metadata"]["annotations"]);
-    annotations.extend(own.into_iter().filter(|(key, _)| HASHES.contains(&key.as_str())));
+    // Of the template as it is now: the pool's own annotation may not have been written yet.
+    annotations.insert(NODE_POOL_HASH.to_owned(), node_pool_hash(pool));
+    annotations.insert(HASH_VERSION.to_owned(), NODE_POOL_HASH_VERSION.to_owned());
     if choice.relaxed {
         annotations.insert("karpenter.sh/nodeclaim-min-values-relaxed".to_owned(), "true".to_owned());
     }
@@ -77,9 +82,6 @@ pub fn node_claim(pool: &Value, choice: &Choice) -> Value {
         "spec": spec,
     })
 }
-
-/// Annotations of a `NodePool` that its claims carry: by them drift is found.
-const HASHES: [&str; 2] = ["karpenter.sh/nodepool-hash", "karpenter.sh/nodepool-hash-version"];
 
 /// The template's requirements and labels, and what was chosen in their place.
 fn requirements(template: &Value, choice: &Choice) -> Value {
@@ -175,9 +177,10 @@ mod tests {
             claim["metadata"]["labels"],
             json!({"karpenter.k8s.aws/ec2nodeclass": "al2023", "karpenter.sh/nodepool": "default", "team": "a", "tier": "web"})
         );
+        let hash = node_pool_hash(&pool());
         assert_eq!(
             claim["metadata"]["annotations"],
-            json!({"karpenter.sh/nodepool-hash": "123", "note": "n"})
+            json!({"karpenter.sh/nodepool-hash": hash, "karpenter.sh/nodepool-hash-version": "v3", "note": "n"})
         );
         assert_eq!(claim["metadata"]["ownerReferences"][0]["uid"], "u-1");
         let spec = &claim["spec"];

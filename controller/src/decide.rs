@@ -15,9 +15,12 @@ use stowage_api::well_known::HOSTNAME;
 use stowage_cluster::words::{amount, reason};
 use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
 use stowage_pricing::Catalog;
-use stowage_solver::{Memory, NewNode, Options, Problem, ResourceId, Solution, solve_again};
+use stowage_solver::{Memory, NewNode, Options, Problem, Reason, ResourceId, Solution, solve_again};
 
 use crate::claim::{Choice, MOST_TYPES};
+
+/// Reasons that are told of one pod.
+const MOST_REASONS: usize = 20;
 
 /// What is known when a decision is made, beside the cluster itself.
 #[derive(Clone, Debug)]
@@ -96,20 +99,18 @@ pub fn decide(
     let solution = solve_again(&lowered.problem, terms.solving, memory, cancel, &mut |_, _, _| {}).map_err(
         |violations| DecideError::Broken(violations.first().map(|v| v.what.clone()).unwrap_or_default()),
     )?;
-    Ok(orders(&lowered, &solution))
+    Ok(orders(&lowered, &solution, &terms.lowering.not_ready))
 }
 
-fn orders(lowered: &Lowered, solution: &Solution) -> Decision {
+fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, String>) -> Decision {
     let problem = &lowered.problem;
     let key = |pod: &stowage_solver::PodId| problem.pods[pod.index()].name.clone();
     let placed = solution.placements.iter().flat_map(|placement| {
         let node = &problem.nodes[placement.node.index()].name;
         placement.pods.iter().map(move |pod| (key(pod), node.clone()))
     });
-    let unplaced = solution.unplaced.iter().map(|left| {
-        let sentences: Vec<String> = left.reasons.iter().map(|r| reason::sentence(problem, r)).collect();
-        (key(&left.pod), sentences.join("; "))
-    });
+    let unplaced =
+        solution.unplaced.iter().map(|left| (key(&left.pod), why(problem, &left.reasons, not_ready)));
     Decision {
         wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node)).collect(),
         placed: placed.collect(),
@@ -121,6 +122,20 @@ fn orders(lowered: &Lowered, solution: &Solution) -> Decision {
             pods: problem.pods.len(),
         },
     }
+}
+
+/// Reasons in words: the first few, as there may be thousands of `NodePools`, and pods.
+fn why(problem: &Problem, reasons: &[Reason], not_ready: &BTreeMap<String, String>) -> String {
+    // That there is none to launch from is said better by why not.
+    let said = reasons.iter().filter(|r| not_ready.is_empty() || !matches!(r, Reason::NoPools));
+    let count = said.clone().count() + not_ready.len();
+    let said = said.map(|r| reason::sentence(problem, r));
+    let idle = not_ready.iter().map(|(name, why)| format!("NodePool {name} is not ready: {why}"));
+    let mut sentences: Vec<String> = said.chain(idle).take(MOST_REASONS).collect();
+    if count > MOST_REASONS {
+        sentences.push(format!("and {} more NodePools", count - MOST_REASONS));
+    }
+    sentences.join("; ")
 }
 
 fn wanted(lowered: &Lowered, node: &NewNode) -> Wanted {

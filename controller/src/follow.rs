@@ -10,16 +10,18 @@ use futures::TryStreamExt as _;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Client, ResourceExt as _, discovery};
+use kube::{Client, ResourceExt as _};
 use stowage_cluster::{Index, Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::whole::served_as;
+
 /// How long until a kind that is not served is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_mins(1);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Objects in one page of a list.
-const PAGE: u32 = 500;
+pub(crate) const PAGE: u32 = 500;
 
 /// The cluster as it is now, shared by all who read it.
 #[derive(Clone, Debug)]
@@ -137,9 +139,5 @@ async fn one(client: Client, cluster: Cluster, kind: Kind) {
 
 /// How the API server serves a kind; `None` where it does not.
 pub(crate) async fn served(client: &Client, kind: Kind) -> kube::Result<Option<ApiResource>> {
-    match discovery::group(client, kind.group()).await {
-        Ok(group) => Ok(group.recommended_kind(kind.name()).map(|(resource, _)| resource)),
-        Err(kube::Error::Discovery(kube::error::DiscoveryError::MissingApiGroup(_))) => Ok(None),
-        Err(other) => Err(other),
-    }
+    served_as(client, kind.group(), kind.name()).await
 }

@@ -16,6 +16,8 @@ use stowage_controller::node_class;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
 use stowage_controller::operate::metrics::Metrics;
+use stowage_controller::pool::Standing;
+use stowage_controller::pool::run::Keeper;
 use stowage_controller::provision::Provisioner;
 use stowage_controller::settings::{LogFormat, Settings};
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,7 +53,15 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
     let shortages = Shortages::default();
     let launching = launching(&settings, &client, &cluster, &market, &shortages).await?;
+    let standing = Standing::default();
+    let pools = Keeper {
+        client: client.clone(),
+        cluster: cluster.clone(),
+        standing: standing.clone(),
+        others_launch: settings.disable_launch,
+    };
     let provisioner = Provisioner {
+        standing,
         shortages,
         client: client.clone(),
         cluster: cluster.clone(),
@@ -73,6 +83,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         tokio::select! {
             () = provisioner.run() => {}
             () = launching => {}
+            () = pools.run() => {}
             () = held => {}
         }
     };

@@ -30,6 +30,7 @@ use crate::follow::{Cluster, served};
 use crate::launch::run::Shortages;
 use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
+use crate::pool::Standing;
 use crate::say::{Said, Voice};
 use crate::settings::Settings;
 
@@ -59,6 +60,8 @@ pub struct Provisioner {
     pub settings: Settings,
     /// What lately could not be had.
     pub shortages: Shortages,
+    /// Which `NodePools` nodes can be made from.
+    pub standing: Standing,
     /// What it measures.
     pub metrics: Arc<Metrics>,
 }
@@ -71,6 +74,8 @@ struct State {
     memory: Memory,
     /// When a pod was last planned for, where that did not help.
     tried: HashMap<String, Duration>,
+    /// How often `NodePools` had become ready, or ceased to be, when that was.
+    standing: u64,
     voice: Voice,
 }
 
@@ -83,6 +88,7 @@ impl Provisioner {
             assumed: Assumed::default(),
             memory: Memory::default(),
             tried: HashMap::new(),
+            standing: 0,
             voice: Voice::new(self.client.clone()),
         };
         let mut changes = self.cluster.changes();
@@ -110,6 +116,9 @@ impl Provisioner {
         self.metrics.looked(&amended.snapshot, amended.unknown.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);
+        if std::mem::replace(&mut state.standing, self.standing.changes()) != state.standing {
+            state.tried.clear();
+        }
         for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
             state.window.add(pod, now);
         }
@@ -129,11 +138,15 @@ impl Provisioner {
         state.tried.extend(left.into_iter().map(|pod| (pod, now)));
     }
 
-    async fn pass(&mut self, amended: Amended, batch: usize, state: &mut State) -> Result<()> {
+    async fn pass(&mut self, mut amended: Amended, batch: usize, state: &mut State) -> Result<()> {
         let market = Arc::clone(&self.market.borrow_and_update());
         let mut lowering = self.settings.lowering();
         lowering.commitments = market.commitments.clone();
+        lowering.not_ready = self.standing.not_ready(&amended.snapshot);
         let solving = self.settings.solving();
+        if !self.settings.feature_gates.node_overlay {
+            amended.snapshot.node_overlays.clear();
+        }
         let mut memory = std::mem::take(&mut state.memory);
         let shortages = self.shortages.clone();
         let started = Instant::now();

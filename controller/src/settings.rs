@@ -9,6 +9,8 @@ use stowage_cluster::LowerOptions;
 use stowage_pricing::Share;
 use stowage_solver::Options;
 
+use crate::gates::Gates;
+
 /// Follows a cluster, plans for its pending pods, and asks for nodes
 #[derive(Clone, Debug, Parser)]
 #[command(name = "stowage-controller", version)]
@@ -107,6 +109,10 @@ pub struct Settings {
     #[arg(long, env = "POD_NAME")]
     pub pod_name: Option<String>,
 
+    /// Features that are switched on or off: NodeOverlay=true,StaticCapacity=true
+    #[arg(long, env = "FEATURE_GATES", default_value = "", hide_default_value = true)]
+    pub feature_gates: Gates,
+
     /// What is logged: error, warn, info, debug, or a filter by module
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
@@ -167,6 +173,7 @@ impl Settings {
                 MinValuesPolicy::Strict => stowage_cluster::MinValuesPolicy::Strict,
                 MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
             },
+            no_default_pool: true,
             ..LowerOptions::default()
         }
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
 use stowage_pricing::{Catalog, Settings};
 
-use common::{CLAIMS, PODS, bound, items, node_pool, until};
+use common::{CLAIMS, PODS, bound, items, node_pool, ready_class, until};
 
 /// What does not come about by then never will.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -35,6 +35,7 @@ impl World {
         let file = plane.logs().join("catalog.json");
         fs::write(&file, catalog.to_json()).unwrap();
         let world = Self { plane, catalog, file };
+        ready_class(world.client());
         world.client().create("/apis/karpenter.sh/v1/nodepools", &node_pool()).unwrap();
         world
     }

@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 use stowage_api::{NodePool, Operator, Requirement, well_known};
 use stowage_solver::{self as solver, Labels, MinValues, OpenLabel, Resources, Term};
 
-use super::MinValuesPolicy;
 use super::labels;
 use super::notes::Notes;
 use super::resource::{self, ResourceIds};
 use super::view::Views;
+use super::{LowerOptions, MinValuesPolicy};
 use crate::note::{Note, Rule};
 use crate::snapshot::Snapshot;
 
@@ -39,9 +39,14 @@ static DEFAULT: LazyLock<NodePool> = LazyLock::new(|| {
     pool
 });
 
-/// The `NodePools` that launch nodes for pods: neither being deleted nor static; the default one where there is none.
-pub(super) fn provisioning<'s>(snapshot: &'s Snapshot, notes: &mut Notes) -> Vec<&'s NodePool> {
-    if snapshot.node_pools.is_empty() {
+/// The `NodePools` that launch nodes for pods: neither being deleted nor static, and ready as far as is known; the default
+/// one where there is none.
+pub(super) fn provisioning<'s>(
+    snapshot: &'s Snapshot,
+    options: &LowerOptions,
+    notes: &mut Notes,
+) -> Vec<&'s NodePool> {
+    if snapshot.node_pools.is_empty() && !options.no_default_pool {
         notes.add(Note::DefaultNodePool);
         return vec![&DEFAULT];
     }
@@ -50,7 +55,7 @@ pub(super) fn provisioning<'s>(snapshot: &'s Snapshot, notes: &mut Notes) -> Vec
         let deleting = pool.metadata.is_terminating();
         if deleting || pool.spec.replicas.is_some() {
             notes.add(Note::IdlePool { name: pool.metadata.name.clone(), deleting });
-        } else {
+        } else if !options.not_ready.contains_key(&pool.metadata.name) {
             pools.push(pool);
         }
     }

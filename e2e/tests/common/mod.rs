@@ -1,5 +1,7 @@
 //! What suites of the controller share: objects, and waiting for what it brings about.
 
+#![allow(dead_code, reason = "each suite uses some of it")]
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use stowage_e2e::{Client, ControlPlane};
 
 pub(crate) const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
+pub(crate) const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
 pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// How often it is looked.
@@ -58,4 +61,30 @@ pub(crate) fn node_pool() -> Value {
             "disruption": {"consolidateAfter": "0s"},
         },
     })
+}
+
+/// A class that NodePools name, which nobody looks up: it says of itself that it is ready.
+pub(crate) fn ready_class(client: &Client) {
+    let class = json!({
+        "apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "metadata": {"name": "default"},
+        "spec": {
+            "amiSelectorTerms": [{"alias": "al2023@latest"}],
+            "role": "nodes",
+            "subnetSelectorTerms": [{"tags": {"cluster": "e2e"}}],
+            "securityGroupSelectorTerms": [{"tags": {"cluster": "e2e"}}],
+        },
+    });
+    client.create(CLASSES, &class).unwrap();
+    set_class(client, "True");
+}
+
+/// The class says of itself that it is ready, or that it is not.
+pub(crate) fn set_class(client: &Client, ready: &str) {
+    let condition = json!({
+        "type": "Ready", "status": ready, "reason": "SubnetsNotFound", "message": "SubnetsReady=False",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    });
+    client
+        .patch(&format!("{CLASSES}/default/status"), &json!({"status": {"conditions": [condition]}}))
+        .unwrap();
 }

@@ -1,0 +1,326 @@
+//! The loop that keeps the status and the hash of every `NodePool`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use stowage_api::NodeSettings;
+use stowage_api::crd::condition::{self, DRIFTED, READY};
+use stowage_api::crd::{Condition, NODE_POOL_HASH_VERSION, NodePool, NodePoolStatus, node_pool_hash};
+use stowage_api::well_known::{NODE_POOL, NODE_POOL_HASH};
+use tracing::{debug, info, warn};
+
+use super::count::{Count, counts};
+use super::status::{Checked, Class, standing, status};
+use super::{Standing, check, unknown};
+use crate::claim::HASH_VERSION;
+use crate::follow::Cluster;
+use crate::whole::Whole;
+
+/// How often nodes are counted.
+///
+/// compat: karpenter v1.14, `pkg/controllers/nodepool/counter`.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Changes that come within so short a time are looked at together.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Objects that are written side by side.
+const SIDE_BY_SIDE: usize = 10;
+
+/// Classes that this controller launches from: group and kind.
+const OURS: (&str, &str) = ("karpenter.k8s.aws", "EC2NodeClass");
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Keeper {
+    /// To write with.
+    pub client: Client,
+    /// What there is.
+    pub cluster: Cluster,
+    /// What comes of it.
+    pub standing: Standing,
+    /// Whether others launch: then classes of other kinds are theirs to know.
+    pub others_launch: bool,
+}
+
+/// A `NodePool`, and what it was found to be.
+struct Known {
+    object: Arc<DynamicObject>,
+    /// `None` where it cannot be read.
+    pool: Option<NodePool>,
+    checked: Checked,
+    hash: String,
+}
+
+impl Keeper {
+    /// Keeps them until the task is dropped.
+    pub async fn run(self) {
+        let (pools, classes) = (Whole::new("karpenter.sh", "NodePool"), Whole::new(OURS.0, OURS.1));
+        let work = self.work(&pools, &classes);
+        tokio::join!(pools.follow(self.client.clone()), classes.follow(self.client.clone()), work);
+    }
+
+    async fn work(&self, pools: &Whole, classes: &Whole) {
+        let (mut pool_changes, mut class_changes) = (pools.changes(), classes.changes());
+        let mut known = HashMap::<String, Known>::new();
+        loop {
+            // Counting what is not all known yet would write too little.
+            if let Some(snapshot) = self.cluster.snapshot()
+                && let Some(resource) = pools.resource()
+            {
+                let counts = counts(&snapshot);
+                look(&mut known, &pools.all());
+                let classes = seen(&classes.all());
+                let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
+                self.look(&api, &known, &classes, &counts).await;
+            }
+            tokio::select! {
+                () = pool_changes.next() => tokio::time::sleep(SETTLE).await,
+                () = class_changes.next() => tokio::time::sleep(SETTLE).await,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        api: &Api<DynamicObject>,
+        known: &HashMap<String, Known>,
+        classes: &HashMap<String, Class>,
+        counts: &BTreeMap<&str, Count>,
+    ) {
+        let now = Timestamp::now().to_string();
+        let none = Count::default();
+        let mut standings = BTreeMap::new();
+        let mut writes = Vec::new();
+        for (name, of) in known {
+            let (ours, class_name) = self.class(of);
+            if !ours {
+                let why =
+                    "another controller launches its nodes: its nodeClassRef is of another kind".to_owned();
+                standings.insert(name.clone(), Err(why));
+                continue;
+            }
+            let class = match class_name {
+                Some(class) => classes.get(class).cloned().unwrap_or_default(),
+                None => Class::Foreign,
+            };
+            let old = read_status(&of.object);
+            let count = counts.get(name.as_str()).unwrap_or(&none);
+            let generation = of.object.metadata.generation;
+            let wanted =
+                status(&old, generation, &of.checked, (class_name.unwrap_or_default(), &class), count, &now);
+            standings.insert(name.clone(), standing(&wanted));
+            let stale = of.pool.is_some() && !is_annotated(&of.object, &of.hash);
+            if wanted != old || stale {
+                writes.push(async move {
+                    let written = self.write(api, of, stale, &old, wanted).await;
+                    (name, written)
+                });
+            }
+        }
+        self.standing.set(standings);
+        let written = futures::stream::iter(writes).buffer_unordered(SIDE_BY_SIDE).collect::<Vec<_>>().await;
+        for (name, written) in written {
+            match written {
+                Ok(()) => {}
+                // It has changed meanwhile, or is gone: it is looked at again.
+                Err(error) if is_outdated(&error) => {
+                    debug!(pool = name, "a NodePool changed while it was looked at");
+                }
+                Err(error) => {
+                    warn!(pool = name, error = format!("{error:#}"), "a NodePool's status cannot be written");
+                }
+            }
+        }
+    }
+
+    /// Whether nodes of a pool are ours to launch, and the class that they are launched from where we know of it.
+    fn class<'k>(&self, of: &'k Known) -> (bool, Option<&'k str>) {
+        let named = &of.object.data["spec"]["template"]["spec"]["nodeClassRef"];
+        let (group, kind) = (named["group"].as_str(), named["kind"].as_str());
+        let name = named["name"].as_str().unwrap_or_default();
+        match (group, kind) {
+            // What says nothing of it is of an older version of the API, or broken: that is ours to say.
+            (None, _) | (_, None) => (true, Some(name)),
+            (Some(group), Some(kind)) if (group, kind) == OURS => (true, Some(name)),
+            _ => (self.others_launch, None),
+        }
+    }
+
+    async fn write(
+        &self,
+        api: &Api<DynamicObject>,
+        of: &Known,
+        stale: bool,
+        old: &NodePoolStatus,
+        wanted: NodePoolStatus,
+    ) -> Result<()> {
+        let name = of.object.name_any();
+        let mut version = of.object.resource_version();
+        if stale {
+            if of.object.annotations().get(HASH_VERSION).map(String::as_str) != Some(NODE_POOL_HASH_VERSION) {
+                self.migrate(&name, &of.hash).await.context("hashes of NodeClaims")?;
+            }
+            let patch = json!({"metadata": {"annotations": hashes(&of.hash)}});
+            let written = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+            version = written.resource_version();
+        }
+        if wanted == *old {
+            return Ok(());
+        }
+        for line in news(old, &wanted) {
+            info!(pool = name, condition = line.kind, status = line.status, why = line.message, "NodePool");
+        }
+        let mut patch = json!({"metadata": {"resourceVersion": version}, "status": wanted});
+        // A merge takes nothing away unless it is told so.
+        for gone in old.resources.keys().filter(|key| !wanted.resources.contains_key(*key)) {
+            patch["status"]["resources"][gone] = Value::Null;
+        }
+        api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    /// Carries a hash of a new version over to the claims of a pool, so that none of them is taken for drifted. What has
+    /// drifted already stays so: its own hash says nothing any more.
+    async fn migrate(&self, pool: &str, hash: &str) -> Result<()> {
+        let claims: Api<stowage_api::crd::NodeClaim> = Api::all(self.client.clone());
+        let own = ListParams::default().labels(&format!("{NODE_POOL}={pool}"));
+        for claim in claims.list(&own).await? {
+            if claim.annotations().get(HASH_VERSION).map(String::as_str) == Some(NODE_POOL_HASH_VERSION) {
+                continue;
+            }
+            let drifted =
+                claim.status.as_ref().is_some_and(|s| condition::find(&s.conditions, DRIFTED).is_some());
+            let mut annotations = hashes(hash);
+            if drifted && let Some(all) = annotations.as_object_mut() {
+                all.remove(NODE_POOL_HASH);
+            }
+            let patch = json!({"metadata": {"annotations": annotations}});
+            match claims.patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks at objects that are new or have changed, and forgets those that are gone.
+fn look(known: &mut HashMap<String, Known>, all: &[Arc<DynamicObject>]) {
+    let mut next = HashMap::with_capacity(all.len());
+    for object in all {
+        let name = object.name_any();
+        let same = known.remove(&name).filter(|k| k.object.resource_version() == object.resource_version());
+        let of = same.unwrap_or_else(|| examine(Arc::clone(object)));
+        next.insert(name, of);
+    }
+    *known = next;
+}
+
+fn examine(object: Arc<DynamicObject>) -> Known {
+    let json = serde_json::to_value(object.as_ref()).unwrap_or_default();
+    let mut checked = Checked::default();
+    let mut pool = None;
+    match (read::<NodePool>(&json), read::<stowage_api::NodePool>(&json)) {
+        (Ok(read), Ok(thin)) => {
+            checked.problems = check::problems(&read.spec);
+            if let Err(error) = NodeSettings::of(&thin.metadata.annotations) {
+                checked.problems.push(format!("metadata.annotations[{}]: {}", error.key, error.problem));
+            }
+            checked.unknown = unknown::of_pool(&read.spec);
+            pool = Some(read);
+        }
+        (Err(error), _) | (_, Err(error)) => checked.problems.push(error),
+    }
+    Known { object, pool, checked, hash: node_pool_hash(&json) }
+}
+
+/// Reads an object, or says what is wrong with which field.
+fn read<T: DeserializeOwned>(json: &Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(json).map_err(|error| format!("{}: {}", error.path(), error.inner()))
+}
+
+/// The status as it is; where it cannot be read, none.
+fn read_status(object: &DynamicObject) -> NodePoolStatus {
+    serde_json::from_value(object.data["status"].clone()).unwrap_or_default()
+}
+
+/// What is known of each class, by name.
+fn seen(all: &[Arc<DynamicObject>]) -> HashMap<String, Class> {
+    let of = |object: &DynamicObject| {
+        if object.metadata.deletion_timestamp.is_some() {
+            return Class::Terminating;
+        }
+        let conditions = object.data["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+        let ready = conditions.iter().filter_map(|c| serde_json::from_value::<Condition>(c.clone()).ok());
+        Class::There {
+            generation: object.metadata.generation,
+            ready: ready.into_iter().find(|c| c.kind == READY),
+        }
+    };
+    all.iter().map(|object| (object.name_any(), of(object))).collect()
+}
+
+fn hashes(hash: &str) -> Value {
+    json!({NODE_POOL_HASH: hash, HASH_VERSION: NODE_POOL_HASH_VERSION})
+}
+
+fn is_annotated(object: &DynamicObject, hash: &str) -> bool {
+    let stated = |key| object.annotations().get(key).map(String::as_str);
+    stated(NODE_POOL_HASH) == Some(hash) && stated(HASH_VERSION) == Some(NODE_POOL_HASH_VERSION)
+}
+
+/// Conditions that hold now and did not, or the other way round.
+fn news<'a>(old: &'a NodePoolStatus, new: &'a NodePoolStatus) -> impl Iterator<Item = &'a Condition> {
+    let was = |kind: &str| condition::find(&old.conditions, kind).map(|c| (&c.status, &c.message));
+    new.conditions.iter().filter(move |c| was(&c.kind) != Some((&c.status, &c.message)))
+}
+
+fn is_outdated(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if matches!(status.code, 404 | 409))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(spec: &Value) -> Arc<DynamicObject> {
+        let object = json!({
+            "apiVersion": "karpenter.sh/v1", "kind": "NodePool",
+            "metadata": {"name": "a", "annotations": {"stowage.dev/node-cost": "0.01"}}, "spec": spec,
+        });
+        Arc::new(serde_json::from_value(object).expect("an object"))
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_with_its_field() {
+        let class = json!({"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "a"});
+        let good = json!({"template": {"spec": {"requirements": [], "nodeClassRef": class}}});
+        assert_eq!(examine(object(&good)).checked, Checked::default());
+        let says = |spec: &Value| examine(object(spec)).checked.problems.join("; ");
+        let mut limits = good.clone();
+        limits["limits"] = json!({"cpu": "lots"});
+        assert!(says(&limits).starts_with("spec.limits.cpu: "), "a limit");
+        let mut old = good.clone();
+        old["template"]["spec"]["nodeClassRef"] = json!({"name": "a"});
+        assert_eq!(says(&old), "spec.template.spec.nodeClassRef: missing field `group`");
+        assert!(says(&json!("no spec")).starts_with("spec: invalid type"));
+        let mut annotated = DynamicObject::clone(&object(&good));
+        annotated.annotations_mut().insert("stowage.dev/node-cost".to_owned(), "much".to_owned());
+        let found = examine(Arc::new(annotated)).checked.problems;
+        assert!(
+            found.iter().any(|p| p.starts_with("metadata.annotations[stowage.dev/node-cost]: ")),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,265 @@
+//! `NodePools` on a real API server: what is wrong with them, whether they are ready, what their nodes have together.
+//!
+//! What launches machines is played here, and so is whoever looks classes up.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
+use stowage_pricing::{Catalog, Settings};
+
+use common::{CLAIMS, PODS, items, node_pool, ready_class, set_class, until};
+
+const POOLS: &str = "/apis/karpenter.sh/v1/nodepools";
+
+/// What does not come about by then never will.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+struct World {
+    plane: ControlPlane,
+    flags: Vec<String>,
+}
+
+impl World {
+    fn start() -> Self {
+        let options = Options { scheduler: Some(Options::scheduler()), ..Options::default() };
+        let plane = ControlPlane::start(&options).unwrap();
+        crds::install(plane.client()).unwrap();
+        let catalog = Catalog::embedded("us-east-1", &Settings::default()).unwrap();
+        let file = plane.logs().join("catalog.json");
+        fs::write(&file, catalog.to_json()).unwrap();
+        let flags = ["--catalog", &file.display().to_string(), "--log-format", "text", "--disable-launch"];
+        Self { flags: flags.map(str::to_owned).to_vec(), plane }
+    }
+
+    fn client(&self) -> &Client {
+        self.plane.client()
+    }
+
+    fn controller(&self, more: &[&str]) -> Controller {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        Controller::start(&self.plane, "controller", &flags, &[]).unwrap()
+    }
+
+    /// Waits until something holds of the cluster.
+    fn until<T>(&self, what: &str, mut holds: impl FnMut(&Client) -> Option<T>) -> T {
+        until(&self.plane, PATIENCE, what, || holds(self.client()))
+    }
+
+    /// Waits until a condition of an object has this status and says this.
+    fn condition(&self, object: &str, kind: &str, status: &str, says: &str) {
+        let what = format!("{object} to have {kind}={status}: {says}");
+        self.until(&what, |client| {
+            let object = client.get(object).unwrap();
+            let found = condition(&object, kind)?;
+            let message = found["message"].as_str().unwrap_or_default();
+            (found["status"] == status && message.contains(says)).then_some(())
+        });
+    }
+
+    fn events(&self, pod: &str) -> Vec<String> {
+        let events = items(&self.client().get("/apis/events.k8s.io/v1/namespaces/default/events").unwrap());
+        let ours =
+            events.iter().filter(|e| e["regarding"]["name"] == pod && e["reportingController"] == "stowage");
+        ours.map(|e| e["note"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn condition<'o>(object: &'o Value, kind: &str) -> Option<&'o Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == kind)
+}
+
+fn pod(name: &str) -> Value {
+    let resources = json!({"requests": {"cpu": "900m", "memory": "1Gi"}});
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [{"name": "main", "image": "main", "resources": resources}]},
+    })
+}
+
+fn named(mut pool: Value, name: &str) -> Value {
+    pool["metadata"]["name"] = json!(name);
+    pool
+}
+
+#[test]
+fn a_pool_says_how_it_stands_and_pods_why_they_wait() {
+    let world = World::start();
+    let client = world.client();
+    client.create(POOLS, &node_pool()).unwrap();
+    client.create(PODS, &pod("early")).unwrap();
+    let _controller = world.controller(&[]);
+    let default = format!("{POOLS}/default");
+    world.condition(&default, "NodeClassReady", "False", "EC2NodeClass default does not exist: create it");
+    world.condition(&default, "ValidationSucceeded", "True", "");
+    world.condition(&default, "Ready", "False", "NodeClassReady=False");
+    world.until("the pod to be told", |_| {
+        let why = "Fits no node: NodePool default is not ready: EC2NodeClass default does not exist";
+        world.events("early").iter().any(|note| note.starts_with(why)).then_some(())
+    });
+    assert_eq!(items(&client.get(CLAIMS).unwrap()).len(), 0);
+
+    ready_class(client);
+    world.condition(&default, "Ready", "True", "");
+    world.until("a claim", |client| (items(&client.get(CLAIMS).unwrap()).len() == 1).then_some(()));
+    set_class(client, "False");
+    world.condition(
+        &default,
+        "NodeClassReady",
+        "False",
+        "EC2NodeClass default is not ready: SubnetsReady=False",
+    );
+    set_class(client, "True");
+    world.condition(&default, "Ready", "True", "");
+
+    // Karpenter's own hash of this template, and the same on the claim.
+    let pool = client.get(&default).unwrap();
+    let annotations = &pool["metadata"]["annotations"];
+    assert_eq!(annotations["karpenter.sh/nodepool-hash"], "6821555240594823858");
+    assert_eq!(annotations["karpenter.sh/nodepool-hash-version"], "v3");
+    let claim = items(&client.get(CLAIMS).unwrap()).remove(0);
+    assert_eq!(claim["metadata"]["annotations"]["karpenter.sh/nodepool-hash"], "6821555240594823858");
+    assert_eq!(pool["status"]["nodeClassObservedGeneration"], 1);
+    assert_eq!(pool["status"]["resources"]["cpu"], "0");
+
+    // What it is launched as counts, and no more once it is gone.
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "n-1", "labels": {"karpenter.sh/nodepool": "default"}},
+        "spec": {"providerID": "aws:///us-east-1a/i-1"},
+        "status": {"capacity": {"cpu": "4", "memory": "8Gi", "vpc.amazonaws.com/pod-eni": "9"}},
+    });
+    client.create("/api/v1/nodes", &node).unwrap();
+    let resources = |client: &Client| client.get(&default).unwrap()["status"]["resources"].take();
+    world.until("the node to count", |client| {
+        (resources(client)["vpc.amazonaws.com/pod-eni"] == "9").then_some(())
+    });
+    let counted = client.get(&default).unwrap();
+    assert_eq!(
+        (&counted["status"]["nodes"], &counted["status"]["resources"]["memory"]),
+        (&json!(1), &json!("8Gi"))
+    );
+    client.delete("/api/v1/nodes/n-1").unwrap();
+    let none = json!({"cpu": "0", "memory": "0", "pods": "0", "ephemeral-storage": "0", "nodes": "0"});
+    world.until("the node to count no more", |client| (resources(client) == none).then_some(()));
+}
+
+#[test]
+fn a_hash_of_another_version_is_carried_over() {
+    let world = World::start();
+    let client = world.client();
+    ready_class(client);
+    let mut pool = node_pool();
+    pool["metadata"]["annotations"] =
+        json!({"karpenter.sh/nodepool-hash": "1", "karpenter.sh/nodepool-hash-version": "v2"});
+    let created = client.create(POOLS, &pool).unwrap();
+    let claim = |name: &str| {
+        json!({
+            "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
+            "metadata": {
+                "name": name, "labels": {"karpenter.sh/nodepool": "default"},
+                "annotations": {"karpenter.sh/nodepool-hash": "1", "karpenter.sh/nodepool-hash-version": "v2"},
+                "ownerReferences": [{"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": "default",
+                    "uid": created["metadata"]["uid"], "blockOwnerDeletion": true}],
+            },
+            "spec": {"requirements": [], "nodeClassRef": created["spec"]["template"]["spec"]["nodeClassRef"]},
+        })
+    };
+    for name in ["fresh", "drifted"] {
+        client.create(CLAIMS, &claim(name)).unwrap();
+    }
+    let drifted = json!({"type": "Drifted", "status": "True", "reason": "NodePoolDrifted",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    client.patch(&format!("{CLAIMS}/drifted/status"), &json!({"status": {"conditions": [drifted]}})).unwrap();
+    let _controller = world.controller(&[]);
+    let annotated = |client: &Client, path: &str| {
+        let annotations = client.get(path).unwrap()["metadata"]["annotations"].take();
+        let text = |key: &str| annotations[key].as_str().unwrap_or_default().to_owned();
+        (text("karpenter.sh/nodepool-hash"), text("karpenter.sh/nodepool-hash-version"))
+    };
+    world.until("the pool to have the new version", |client| {
+        (annotated(client, &format!("{POOLS}/default")).1 == "v3").then_some(())
+    });
+    let new = ("6821555240594823858".to_owned(), "v3".to_owned());
+    assert_eq!(annotated(client, &format!("{CLAIMS}/fresh")), new);
+    assert_eq!(annotated(client, &format!("{CLAIMS}/drifted")), ("1".to_owned(), "v3".to_owned()));
+}
+
+#[test]
+fn what_is_wrong_with_a_pool_holds_up_no_other() {
+    let world = World::start();
+    let client = world.client();
+    ready_class(client);
+    let with = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut pool = named(node_pool(), name);
+        change(&mut pool["spec"]);
+        client.create(POOLS, &pool).unwrap();
+        format!("{POOLS}/{name}")
+    };
+    let taint = json!({"key": "dedicated", "effect": "NoSchedule"});
+    let twice = with("twice", &|spec| {
+        spec["template"]["spec"]["taints"] = json!([taint]);
+        spec["template"]["spec"]["startupTaints"] = json!([taint]);
+    });
+    let misspelt = with("misspelt", &|spec| {
+        spec["wieght"] = json!(10);
+        spec["template"]["spec"]["expireafter"] = json!("1h");
+    });
+    let kind = with("kind", &|spec| {
+        let requirements = spec["template"]["spec"]["requirements"].as_array_mut().unwrap();
+        requirements
+            .push(json!({"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["sport"]}));
+    });
+    let contradiction = with("contradiction", &|spec| {
+        let requirements = spec["template"]["spec"]["requirements"].as_array_mut().unwrap();
+        requirements.push(json!({"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}));
+    });
+    let annotated = {
+        let mut pool = named(node_pool(), "annotated");
+        pool["metadata"]["annotations"] = json!({"stowage.dev/node-cost": "much"});
+        client.create(POOLS, &pool).unwrap();
+        format!("{POOLS}/annotated")
+    };
+    let other = {
+        let mut pool = named(node_pool(), "other");
+        pool["spec"]["template"]["spec"]["nodeClassRef"]["name"] = json!("none");
+        client.create(POOLS, &pool).unwrap();
+        format!("{POOLS}/other")
+    };
+    client.create(PODS, &pod("web")).unwrap();
+    let _controller = world.controller(&[]);
+    world.condition(
+        &twice,
+        "ValidationSucceeded",
+        "False",
+        "spec.template.spec.startupTaints[0]: dedicated:NoSchedule",
+    );
+    world.condition(
+        &kind,
+        "ValidationSucceeded",
+        "False",
+        "(karpenter.sh/capacity-type): none of sport is one of its values",
+    );
+    world.condition(
+        &annotated,
+        "ValidationSucceeded",
+        "False",
+        "metadata.annotations[stowage.dev/node-cost]: ",
+    );
+    world.condition(
+        &misspelt,
+        "ValidationSucceeded",
+        "True",
+        "not looked at: spec.wieght, spec.template.spec.expireafter",
+    );
+    world.condition(&contradiction, "Ready", "True", "");
+    world.condition(&other, "NodeClassReady", "False", "EC2NodeClass none does not exist");
+    world.condition(&misspelt, "Ready", "True", "");
+    let claim = world.until("a claim", |client| items(&client.get(CLAIMS).unwrap()).pop());
+    assert_eq!(claim["metadata"]["labels"]["karpenter.sh/nodepool"], "misspelt");
+}
