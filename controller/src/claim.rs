@@ -40,10 +40,21 @@ pub struct Choice {
 
 /// The `NodeClaim` for a node of `pool`, an object as the API server gives it.
 pub fn node_claim(pool: &Value, choice: &Choice) -> Value {
+    claim(pool, Some(choice))
+}
+
+/// The same where nothing was chosen: whatever the template admits may be launched.
+pub fn static_claim(pool: &Value) -> Value {
+    claim(pool, None)
+}
+
+fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
+    let none = Choice::default();
+    let choice = chosen.unwrap_or(&none);
     let name = pool["metadata"]["name"].as_str().unwrap_or_default();
     let template = &pool["spec"]["template"];
     let mut spec = template["spec"].as_object().cloned().unwrap_or_default();
-    spec.insert("requirements".to_owned(), requirements(template, choice));
+    spec.insert("requirements".to_owned(), requirements(template, chosen));
     if !choice.requests.is_empty() {
         spec.insert("resources".to_owned(), json!({"requests": choice.requests}));
     }
@@ -84,13 +95,15 @@ pub fn node_claim(pool: &Value, choice: &Choice) -> Value {
 }
 
 /// The template's requirements and labels, and what was chosen in their place.
-fn requirements(template: &Value, choice: &Choice) -> Value {
+fn requirements(template: &Value, choice: Option<&Choice>) -> Value {
     let mut chosen = BTreeMap::<&str, Vec<&str>>::new();
-    chosen.insert(INSTANCE_TYPE, choice.types.iter().map(String::as_str).take(MOST_TYPES).collect());
-    chosen.insert(ZONE, vec![&choice.zone]);
-    chosen.insert(CAPACITY_TYPE, vec![&choice.capacity_type]);
-    for (key, value) in &choice.labels {
-        chosen.insert(key, vec![value]);
+    if let Some(choice) = choice {
+        chosen.insert(INSTANCE_TYPE, choice.types.iter().map(String::as_str).take(MOST_TYPES).collect());
+        chosen.insert(ZONE, vec![&choice.zone]);
+        chosen.insert(CAPACITY_TYPE, vec![&choice.capacity_type]);
+        for (key, value) in &choice.labels {
+            chosen.insert(key, vec![value]);
+        }
     }
     let stated = template["spec"]["requirements"].as_array().map_or(&[][..], Vec::as_slice);
     let mut out: Vec<Value> = Vec::with_capacity(stated.len() + chosen.len());
@@ -213,6 +226,21 @@ mod tests {
         let types = types.iter().find(|r| r["key"] == "node.kubernetes.io/instance-type").expect("one");
         assert_eq!(types.get("minValues"), None);
         assert_eq!(claim["metadata"]["annotations"]["karpenter.sh/nodeclaim-min-values-relaxed"], "true");
+    }
+
+    #[test]
+    fn a_claim_without_a_choice_leaves_all_open_that_the_template_does() {
+        let claim = static_claim(&pool());
+        let keys: Vec<&str> = claim["spec"]["requirements"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|r| r["key"].as_str())
+            .collect();
+        let stated =
+            ["karpenter.k8s.aws/instance-category", "node.kubernetes.io/instance-type", "team", "tier"];
+        assert_eq!(keys, stated);
+        assert_eq!(claim["spec"].get("resources"), None);
     }
 
     #[test]

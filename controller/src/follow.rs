@@ -61,6 +61,12 @@ impl Cluster {
         self.changed();
     }
 
+    /// Takes out an object of the whole cluster that this process knows to be gone.
+    pub fn assume_gone(&self, kind: Kind, name: &str) {
+        self.with(|index| index.remove(kind, "", name));
+        self.changed();
+    }
+
     fn put(&self, kind: Kind, object: &DynamicObject) {
         let json = serde_json::to_string(object).unwrap_or_default();
         if let Err(error) = self.with(|index| index.apply(kind, &json)) {

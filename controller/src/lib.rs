@@ -20,6 +20,7 @@ pub mod node_class;
 pub mod operate;
 pub mod pool;
 pub mod provision;
+pub mod replicas;
 mod say;
 pub mod settings;
 pub mod user_data;

@@ -19,6 +19,7 @@ use stowage_controller::operate::metrics::Metrics;
 use stowage_controller::pool::Standing;
 use stowage_controller::pool::run::Keeper;
 use stowage_controller::provision::Provisioner;
+use stowage_controller::replicas;
 use stowage_controller::settings::{LogFormat, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -60,6 +61,13 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         standing: standing.clone(),
         others_launch: settings.disable_launch,
     };
+    let fixed = replicas::Keeper {
+        client: client.clone(),
+        cluster: cluster.clone(),
+        standing: standing.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let fixed = on(settings.feature_gates.static_capacity, fixed.run());
     let provisioner = Provisioner {
         standing,
         shortages,
@@ -84,6 +92,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
             () = provisioner.run() => {}
             () = launching => {}
             () = pools.run() => {}
+            () = fixed => {}
             () = held => {}
         }
     };
@@ -101,6 +110,11 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         candidate.release().await;
     }
     Ok(())
+}
+
+/// A loop that runs where its gate is open.
+async fn on(gate: bool, run: impl Future<Output = ()>) {
+    if gate { run.await } else { std::future::pending().await }
 }
 
 /// The loops that launch; one that does nothing where others do that.

@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use kube::Client;
 use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::Value;
+use stowage_api::well_known::NODE_POOL;
 use stowage_cluster::{Kind, Snapshot};
 use stowage_pricing::Catalog;
 use stowage_solver::Memory;
@@ -44,6 +45,9 @@ const SETTLE: Duration = Duration::from_millis(50);
 
 /// Looking takes no more than one part in so many and one: where changes never end, most of the time is others'.
 const IDLE_PARTS: u32 = 4;
+
+/// How long the launch of a node that was asked for for nobody is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Claims that are made side by side.
 const SIDE_BY_SIDE: usize = 10;
@@ -74,9 +78,33 @@ struct State {
     memory: Memory,
     /// When a pod was last planned for, where that did not help.
     tried: HashMap<String, Duration>,
+    /// Since when claims have been unknown.
+    unknown: HashMap<String, Duration>,
     /// How often `NodePools` had become ready, or ceased to be, when that was.
     standing: u64,
     voice: Voice,
+}
+
+impl State {
+    /// The claims whose launch is waited for. Those of static `NodePools` were made for nobody, and hold nobody up for long.
+    fn held_up<'a>(&mut self, amended: &'a Amended, now: Duration) -> Vec<&'a str> {
+        self.unknown.retain(|claim, _| amended.unknown.contains(claim));
+        for claim in &amended.unknown {
+            self.unknown.entry(claim.clone()).or_insert(now);
+        }
+        let pools = amended.snapshot.node_pools.iter().filter(|pool| pool.spec.replicas.is_some());
+        let fixed: HashSet<&str> = pools.map(|pool| pool.metadata.name.as_str()).collect();
+        let claims = amended.snapshot.node_claims.iter();
+        let of_fixed: HashSet<&str> = claims
+            .filter(|c| c.metadata.labels.get(NODE_POOL).is_some_and(|pool| fixed.contains(pool.as_str())))
+            .map(|c| c.metadata.name.as_str())
+            .collect();
+        let is_patient = |claim: &&str| {
+            let since = self.unknown.get(*claim).copied().unwrap_or(now);
+            !of_fixed.contains(claim) || now < since + PATIENCE
+        };
+        amended.unknown.iter().map(String::as_str).filter(is_patient).collect()
+    }
 }
 
 impl Provisioner {
@@ -88,6 +116,7 @@ impl Provisioner {
             assumed: Assumed::default(),
             memory: Memory::default(),
             tried: HashMap::new(),
+            unknown: HashMap::new(),
             standing: 0,
             voice: Voice::new(self.client.clone()),
         };
@@ -122,9 +151,10 @@ impl Provisioner {
         for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
             state.window.add(pod, now);
         }
-        if let Some(first) = amended.unknown.first() {
+        let held = state.held_up(&amended, now);
+        if let Some(first) = held.first() {
             // Their machines are launched by now, or will be: what they hold shows soon.
-            debug!(claim = first, count = amended.unknown.len(), "waiting for NodeClaims to be launched");
+            debug!(claim = first, count = held.len(), "waiting for NodeClaims to be launched");
             return;
         }
         let Some(batch) = state.window.take(now) else { return };
@@ -197,7 +227,7 @@ impl Provisioner {
                         error!(%error, claim = name, "a planned node is none: this is a defect");
                     }
                     self.cluster.assume(Kind::NodeClaim, &claim);
-                    self.metrics.asked(wanted);
+                    self.metrics.claim_made(&wanted.pool, wanted.choice.relaxed);
                     info!(
                         claim = name,
                         pool = wanted.pool,

@@ -263,3 +263,62 @@ fn what_is_wrong_with_a_pool_holds_up_no_other() {
     let claim = world.until("a claim", |client| items(&client.get(CLAIMS).unwrap()).pop());
     assert_eq!(claim["metadata"]["labels"]["karpenter.sh/nodepool"], "misspelt");
 }
+
+#[test]
+fn a_static_pool_keeps_its_replicas() {
+    let world = World::start();
+    let client = world.client();
+    ready_class(client);
+    let mut pool = named(node_pool(), "fixed");
+    pool["spec"]["replicas"] = json!(3);
+    pool["spec"]["limits"] = json!({"nodes": "4"});
+    client.create(POOLS, &pool).unwrap();
+    client.create(PODS, &pod("web")).unwrap();
+    let _controller = world.controller(&["--feature-gates", "StaticCapacity=true"]);
+    let claims = |client: &Client| items(&client.get(CLAIMS).unwrap());
+    let alive = |client: &Client| {
+        let alive = |c: &Value| c["metadata"]["deletionTimestamp"].is_null();
+        claims(client)
+            .into_iter()
+            .filter(alive)
+            .map(|c| c["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let keep = |count: usize| -> Vec<String> {
+        world.until(&format!("{count} claims"), |client| {
+            let names: Vec<String> = alive(client);
+            (names.len() == count).then_some(names)
+        })
+    };
+    keep(3);
+    for claim in claims(client) {
+        assert_eq!(claim["metadata"]["labels"]["karpenter.sh/nodepool"], "fixed");
+        assert!(claim["metadata"]["annotations"]["karpenter.sh/nodepool-hash"].is_string());
+        let keys = claim["spec"]["requirements"].as_array().unwrap();
+        assert!(
+            keys.iter().all(|r| r["key"] != "node.kubernetes.io/instance-type"),
+            "all that the pool admits"
+        );
+    }
+    // Pods are none of its business, and it is said so.
+    world.until("the pod to be told", |_| {
+        world
+            .events("web")
+            .iter()
+            .any(|note| note.contains("there is no NodePool to launch nodes from"))
+            .then_some(())
+    });
+
+    // Above the limit nothing is made; what goes counts until it is gone, and finalizers are ours to take.
+    let fixed = format!("{POOLS}/fixed");
+    client.patch(&fixed, &json!({"spec": {"replicas": 9}})).unwrap();
+    let four = keep(4);
+    let launched = json!({"status": {"providerID": "aws:///us-east-1a/i-1", "nodeName": "n-1"}});
+    client.patch(&format!("{CLAIMS}/{}/status", four[0]), &launched).unwrap();
+    client.patch(&fixed, &json!({"spec": {"replicas": 1}})).unwrap();
+    assert_eq!(keep(1), four[..1], "what has a machine goes last");
+    for name in &four[1..] {
+        client.patch(&format!("{CLAIMS}/{name}"), &json!({"metadata": {"finalizers": null}})).unwrap();
+    }
+    world.until("them to be gone", |client| (claims(client).len() == 1).then_some(()));
+}

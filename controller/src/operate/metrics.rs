@@ -8,7 +8,7 @@ use prometheus::{
 use stowage_cluster::Snapshot;
 use tracing::error;
 
-use crate::decide::{Decision, Wanted};
+use crate::decide::Decision;
 
 /// Buckets of durations, seconds: Karpenter's.
 const SECONDS: [f64; 18] = [
@@ -112,9 +112,9 @@ impl Metrics {
     }
 
     /// A claim was made.
-    pub fn asked(&self, wanted: &Wanted) {
-        let relaxed = if wanted.choice.relaxed { "true" } else { "false" };
-        self.claims_created.with_label_values(&["provisioned", &wanted.pool, relaxed]).inc();
+    pub fn claim_made(&self, pool: &str, relaxed: bool) {
+        let relaxed = if relaxed { "true" } else { "false" };
+        self.claims_created.with_label_values(&["provisioned", pool, relaxed]).inc();
     }
 
     /// All of it, as Prometheus reads it.
