@@ -38,4 +38,5 @@ pub use lower::{
 };
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};
+pub use requests::asked_for;
 pub use snapshot::{LeftOut, Pod, Snapshot};

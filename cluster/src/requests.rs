@@ -17,6 +17,21 @@ pub(crate) struct Absurd {
 
 type Nanos<'a> = BTreeMap<&'a str, i128>;
 
+/// What a pod of this spec asks for, in base units (milli-cores for CPU, units for all else); nothing of what it asks for
+/// more of than there can be.
+///
+/// ```
+/// let spec: stowage_cluster::object::PodSpec = serde_json::from_str(
+///     r#"{"containers": [{"resources": {"requests": {"cpu": "500m", "memory": "1Ki"}}}]}"#,
+/// )?;
+/// let asked = stowage_cluster::asked_for(&spec);
+/// assert_eq!((asked["cpu"], asked["memory"], asked["pods"]), (500, 1024, 1));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub fn asked_for(spec: &PodSpec) -> BTreeMap<&str, i64> {
+    pod_requests(spec).unwrap_or_default()
+}
+
 /// Requests in base units (milli-cores for CPU, units for all else), one of the resource `pods` included.
 pub(crate) fn pod_requests(spec: &PodSpec) -> Result<BTreeMap<&str, i64>, Absurd> {
     let mut total = Nanos::new();

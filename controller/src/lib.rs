@@ -10,6 +10,7 @@
 
 pub mod assumed;
 pub mod batch;
+pub mod buffer;
 pub mod claim;
 pub mod decide;
 pub mod follow;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use kube::{Api, Client};
 use stowage_aws::Ec2;
+use stowage_controller::buffer::{self, Buffers};
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::run::{ClusterFacts, Launcher, Shortages};
 use stowage_controller::market::{self, Market, Source};
@@ -68,7 +69,11 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         metrics: Arc::clone(&metrics),
     };
     let fixed = on(settings.feature_gates.static_capacity, fixed.run());
+    let buffers = Buffers::default();
+    let kept = buffer::run::Keeper { client: client.clone(), buffers: buffers.clone() };
+    let kept = on(settings.feature_gates.capacity_buffer, kept.run());
     let provisioner = Provisioner {
+        buffers,
         standing,
         shortages,
         client: client.clone(),
@@ -93,6 +98,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
             () = launching => {}
             () = pools.run() => {}
             () = fixed => {}
+            () = kept => {}
             () = held => {}
         }
     };

@@ -25,6 +25,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::assumed::{Amended, Assumed};
 use crate::batch::Window;
+use crate::buffer::Buffers;
 use crate::claim::node_claim;
 use crate::decide::{Decision, Terms, Wanted, decide};
 use crate::follow::{Cluster, served};
@@ -49,6 +50,9 @@ const IDLE_PARTS: u32 = 4;
 /// How long the launch of a node that was asked for for nobody is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a window calls all the pods to come: no pod has such a name.
+const BUFFERS: &str = "buffers";
+
 /// Claims that are made side by side.
 const SIDE_BY_SIDE: usize = 10;
 
@@ -66,6 +70,8 @@ pub struct Provisioner {
     pub shortages: Shortages,
     /// Which `NodePools` nodes can be made from.
     pub standing: Standing,
+    /// For which pods to come room is kept.
+    pub buffers: Buffers,
     /// What it measures.
     pub metrics: Arc<Metrics>,
 }
@@ -78,6 +84,8 @@ struct State {
     memory: Memory,
     /// When a pod was last planned for, where that did not help.
     tried: HashMap<String, Duration>,
+    /// When it is seen again whether there is room for pods to come.
+    room: Duration,
     /// Since when claims have been unknown.
     unknown: HashMap<String, Duration>,
     /// How often `NodePools` had become ready, or ceased to be, when that was.
@@ -116,6 +124,7 @@ impl Provisioner {
             assumed: Assumed::default(),
             memory: Memory::default(),
             tried: HashMap::new(),
+            room: Duration::ZERO,
             unknown: HashMap::new(),
             standing: 0,
             voice: Voice::new(self.client.clone()),
@@ -152,12 +161,17 @@ impl Provisioner {
             state.window.add(pod, now);
         }
         let held = state.held_up(&amended, now);
+        // Room for them may be taken at any time, by pods that the scheduler needs no help with.
+        if !self.buffers.is_empty() && now >= state.room {
+            state.window.add(BUFFERS, now);
+        }
         if let Some(first) = held.first() {
             // Their machines are launched by now, or will be: what they hold shows soon.
             debug!(claim = first, count = held.len(), "waiting for NodeClaims to be launched");
             return;
         }
         let Some(batch) = state.window.take(now) else { return };
+        state.room = now + AGAIN;
         let waiting = amended.waiting.clone();
         if let Err(error) = self.pass(amended, batch, state).await {
             error!(error = format!("{error:#}"), "nothing was provisioned in this pass");
@@ -177,6 +191,7 @@ impl Provisioner {
         if !self.settings.feature_gates.node_overlay {
             amended.snapshot.node_overlays.clear();
         }
+        let names = self.buffers.inject(&mut amended.snapshot);
         let mut memory = std::mem::take(&mut state.memory);
         let shortages = self.shortages.clone();
         let started = Instant::now();
@@ -193,7 +208,8 @@ impl Provisioner {
         });
         let (decision, memory, snapshot) = solved.await.context("the planner ended without an answer")?;
         state.memory = memory;
-        let decision = decision?;
+        let mut decision = decision?;
+        self.buffers.settle(&names, &mut decision);
         let figures = decision.figures;
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.planned(batch, &decision, seconds);

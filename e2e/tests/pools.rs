@@ -322,3 +322,62 @@ fn a_static_pool_keeps_its_replicas() {
     }
     world.until("them to be gone", |client| (claims(client).len() == 1).then_some(()));
 }
+
+#[test]
+fn a_buffer_keeps_room_for_pods_to_come() {
+    let world = World::start();
+    let client = world.client();
+    ready_class(client);
+    client.create(POOLS, &node_pool()).unwrap();
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": pod("web")["spec"]});
+    let workload = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {"replicas": 8, "selector": {"matchLabels": {"app": "web"}}, "template": template},
+    });
+    client.create("/apis/apps/v1/namespaces/default/deployments", &workload).unwrap();
+    let buffers = "/apis/autoscaling.x-k8s.io/v1beta1/namespaces/default/capacitybuffers";
+    let buffer = |name: &str, spec: Value| {
+        let object = json!({
+            "apiVersion": "autoscaling.x-k8s.io/v1beta1", "kind": "CapacityBuffer",
+            "metadata": {"name": name}, "spec": spec,
+        });
+        client.create(buffers, &object).unwrap();
+        format!("{buffers}/{name}")
+    };
+    let scalable = |kind: &str| json!({"apiGroup": "apps", "kind": kind, "name": "web"});
+    let quarter = buffer("quarter", json!({"scalableRef": scalable("Deployment"), "percentage": 25}));
+    let nobodys = buffer("nobodys", json!({"scalableRef": scalable("StatefulSet"), "replicas": 1}));
+    let none = buffer("none", json!({"podTemplateRef": {"name": "late"}, "replicas": 0}));
+    let other = buffer(
+        "other",
+        json!({
+            "scalableRef": scalable("Deployment"), "replicas": 1, "provisioningStrategy": "somebody.else/strategy",
+        }),
+    );
+    let _controller = world.controller(&["--feature-gates", "CapacityBuffer=true"]);
+    world.condition(&nobodys, "ReadyForProvisioning", "False", "StatefulSet default/web does not exist");
+    world.condition(&nobodys, "Provisioning", "False", "its pods are not known");
+    world.condition(&none, "ReadyForProvisioning", "False", "PodTemplate default/late does not exist");
+    world.condition(&quarter, "ReadyForProvisioning", "True", "");
+    let claim = world.until("a claim", |client| items(&client.get(CLAIMS).unwrap()).pop());
+    let requests = &claim["spec"]["resources"]["requests"];
+    assert_eq!((&requests["cpu"], &requests["pods"]), (&json!("1800m"), &json!("2")));
+    // What was asked for is room, too: nothing is asked for again.
+    world.condition(&quarter, "Provisioning", "True", "there is room for all 2 pods");
+    assert_eq!(items(&client.get(CLAIMS).unwrap()).len(), 1);
+    assert_eq!(client.get(&quarter).unwrap()["status"]["replicas"], 2);
+    assert_eq!(client.get(&other).unwrap()["status"]["conditions"], json!(null), "others look after that");
+    assert_eq!(world.events("capacity-buffer-quarter-0"), Vec::<String>::new());
+
+    // More of it takes more room, and room that nobody can make is said to be none.
+    client.patch(&quarter, &json!({"spec": {"percentage": 100_000}})).unwrap();
+    client.patch(&format!("{POOLS}/default"), &json!({"spec": {"limits": {"nodes": "1"}}})).unwrap();
+    world.condition(&quarter, "Provisioning", "False", "fit nowhere");
+    assert_eq!(items(&client.get(CLAIMS).unwrap()).len(), 1);
+    // Once its template is there, it is an empty buffer.
+    let late = json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "late"}, "template": template});
+    client.create("/api/v1/namespaces/default/podtemplates", &late).unwrap();
+    client.patch(&none, &json!({"spec": {"limits": {"cpu": "4"}}})).unwrap();
+    world.condition(&none, "Provisioning", "False", "it is for no pods");
+    assert_eq!(client.get(&none).unwrap()["status"]["podTemplateRef"]["name"], "late");
+}
