@@ -31,8 +31,8 @@ pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
     Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, SelectedReservation, Subnet,
 };
-pub use meta::{ObjectMeta, OwnerReference, null_is_default, short_list};
-pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus};
+pub use meta::{ObjectMeta, OwnerReference, StatusCondition, null_is_default, short_list};
+pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
     NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate, NodePoolTemplateMeta, NodePoolTemplateSpec,

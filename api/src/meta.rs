@@ -28,8 +28,13 @@ pub struct ObjectMeta {
     /// Annotations of our own domain and a few that are read; all others are passed by.
     #[serde(deserialize_with = "own_annotations")]
     pub annotations: BTreeMap<String, String>,
+    /// When the object was made, as RFC 3339.
+    pub creation_timestamp: Option<String>,
     /// When the object was asked to go; `Some` while it is being deleted.
     pub deletion_timestamp: Option<String>,
+    /// Who has to agree before it is gone.
+    #[serde(deserialize_with = "short_list")]
+    pub finalizers: Vec<String>,
     /// The objects that it belongs to.
     #[serde(deserialize_with = "short_list")]
     pub owner_references: Vec<OwnerReference>,
@@ -39,6 +44,35 @@ impl ObjectMeta {
     /// Whether the object is being deleted.
     pub fn is_terminating(&self) -> bool {
         self.deletion_timestamp.as_ref().is_some_and(|t| !t.is_empty())
+    }
+}
+
+/// One aspect of the state of an object, as far as others are interested in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatusCondition {
+    /// Name of the aspect; `type` to others.
+    #[serde(rename = "type", deserialize_with = "null_is_default")]
+    pub kind: String,
+    /// Whether it holds: `True`, `False` or `Unknown`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub status: String,
+    /// Why, as one word.
+    #[serde(deserialize_with = "null_is_default")]
+    pub reason: String,
+    /// When the status last changed, as RFC 3339.
+    pub last_transition_time: Option<String>,
+}
+
+impl StatusCondition {
+    /// The condition of this name.
+    pub fn find<'a>(of: &'a [Self], kind: &str) -> Option<&'a Self> {
+        of.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// Whether the condition of this name is `True`.
+    pub fn holds(of: &[Self], kind: &str) -> bool {
+        Self::find(of, kind).is_some_and(|condition| condition.status == "True")
     }
 }
 

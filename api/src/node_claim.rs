@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default, short_list};
+use crate::{ObjectMeta, Requirement, ResourceList, StatusCondition, Taint, null_is_default, short_list};
 
 /// A `NodeClaim`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -32,6 +32,18 @@ pub struct NodeClaimSpec {
     /// Taints that the node starts with and others take away.
     #[serde(deserialize_with = "short_list")]
     pub startup_taints: Vec<Taint>,
+    /// What the node must have room for.
+    #[serde(deserialize_with = "null_is_default")]
+    pub resources: NodeClaimResources,
+}
+
+/// What a node must have room for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NodeClaimResources {
+    /// What the pods that it is made for ask for.
+    #[serde(deserialize_with = "null_is_default")]
+    pub requests: ResourceList,
 }
 
 /// Status of a `NodeClaim`.
@@ -53,4 +65,7 @@ pub struct NodeClaimStatus {
     /// What pods may use of it.
     #[serde(deserialize_with = "null_is_default")]
     pub allocatable: ResourceList,
+    /// What the machine has come to.
+    #[serde(deserialize_with = "short_list")]
+    pub conditions: Vec<StatusCondition>,
 }

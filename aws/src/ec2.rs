@@ -6,7 +6,7 @@ use std::fmt;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
-    ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation,
+    ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation, Tag,
 };
 
 use crate::session::{Session, configured_region};
@@ -246,6 +246,37 @@ impl Ec2 {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// Machines of these ids, whatever their state; those that EC2 does not know are left out.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn machines_by_id(&self, ids: &[String]) -> Result<Vec<Machine>, Refused> {
+        let mut found = Vec::new();
+        // A filter takes two hundred values at most, and passes over ids that are unknown.
+        for some in ids.chunks(200) {
+            let filter = Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
+            let mut pages = self.client.describe_instances().filters(filter).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
+                found.extend(page.reservations().iter().flat_map(Reservation::instances).map(machine));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts tags on a machine. One that is not there is no error.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn tag(&self, id: &str, tags: &BTreeMap<String, String>) -> Result<(), Refused> {
+        let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build());
+        let tagged = self.client.create_tags().resources(id).set_tags(Some(tags.collect())).send().await;
+        match tagged.map_err(|error| Refused::of("CreateTags", &error)) {
+            Err(refused) if !refused.is_gone() => Err(refused),
+            _ => Ok(()),
+        }
     }
 
     /// Ends machines. Those that are not there are no error.

@@ -20,7 +20,7 @@ use crate::kind::Kind;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, Namespace, Node, PersistentVolume,
     PersistentVolumeClaim, PodObject, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
-    ResourceSlice, RuntimeClass, Service, StorageClass,
+    ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
 };
 use crate::requests::pod_requests;
 use crate::snapshot::{Pod, Snapshot, namespace_of};
@@ -53,6 +53,7 @@ pub(crate) enum Object {
     Job(Box<Job>),
     NodeOverlay(Box<NodeOverlay>),
     Service(Box<Service>),
+    VolumeAttachment(Box<VolumeAttachment>),
 }
 
 impl Object {
@@ -80,6 +81,7 @@ impl Object {
             Self::Job(o) => snapshot.jobs.push(*o),
             Self::NodeOverlay(o) => snapshot.node_overlays.push(*o),
             Self::Service(o) => snapshot.services.push(*o),
+            Self::VolumeAttachment(o) => snapshot.attachments.push(*o),
         }
     }
 }
@@ -210,6 +212,7 @@ impl Decoder {
             Kind::Job => self.plain(kind, raw, |o| &o.metadata, Object::Job)?,
             Kind::NodeOverlay => self.plain(kind, raw, |o| &o.metadata, Object::NodeOverlay)?,
             Kind::Service => self.plain(kind, raw, |o| &o.metadata, Object::Service)?,
+            Kind::VolumeAttachment => self.plain(kind, raw, |o| &o.metadata, Object::VolumeAttachment)?,
         })
     }
 

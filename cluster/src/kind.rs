@@ -25,10 +25,11 @@ pub enum Kind {
     Job,
     NodeOverlay,
     Service,
+    VolumeAttachment,
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 21] = [
+    const TABLE: [(Self, &'static str, &'static str); 22] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -50,6 +51,7 @@ impl Kind {
         (Self::Job, "Job", "batch"),
         (Self::Service, "Service", ""),
         (Self::NodeOverlay, "NodeOverlay", "karpenter.sh"),
+        (Self::VolumeAttachment, "VolumeAttachment", "storage.k8s.io"),
     ];
 
     /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.

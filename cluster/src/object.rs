@@ -37,6 +37,6 @@ pub use pod::{
 };
 pub use selector::{LabelRequirement, LabelSelector, NodeSelector, NodeSelectorTerm};
 pub use storage::{
-    ClaimSpec, CsiSource, PersistentVolume, PersistentVolumeClaim, StorageClass, TopologyExpression,
-    TopologyTerm, VolumeNodeAffinity, VolumeSpec,
+    AttachmentSource, AttachmentSpec, ClaimSpec, CsiSource, PersistentVolume, PersistentVolumeClaim,
+    StorageClass, TopologyExpression, TopologyTerm, VolumeAttachment, VolumeNodeAffinity, VolumeSpec,
 };

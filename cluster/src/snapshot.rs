@@ -12,7 +12,7 @@ use crate::error::ObjectError;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, MadeClaim, Namespace, Node, PersistentVolume,
     PersistentVolumeClaim, Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
-    ResourceSlice, RuntimeClass, Service, StorageClass,
+    ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
 };
 
 /// A captured cluster, as [`crate::read()`] gives it.
@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub jobs: Vec<Job>,
     /// Services.
     pub services: Vec<Service>,
+    /// Which volumes are attached to which nodes.
+    pub attachments: Vec<VolumeAttachment>,
     /// How many objects of other kinds there were, by kind.
     pub ignored: BTreeMap<String, usize>,
     /// Malformed objects that were left out, where [`crate::ReadOptions::skip_invalid`] asks for that.

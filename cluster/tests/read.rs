@@ -92,6 +92,7 @@ fn every_kind_is_read_and_others_are_counted() {
         ("eks.services.k8s.aws/v1alpha1", "FargateProfile"),
         ("batch/v1", "Job"),
         ("v1", "Service"),
+        ("storage.k8s.io/v1", "VolumeAttachment"),
         ("karpenter.sh/v1alpha1", "NodeOverlay"),
         ("apps/v1", "ReplicaSet"),
         ("policy/v1", "PodDisruptionBudget"),
@@ -123,6 +124,7 @@ fn every_kind_is_read_and_others_are_counted() {
         fargate_profiles,
         jobs,
         services,
+        attachments,
         node_overlays,
         ignored,
         invalid,
@@ -148,9 +150,10 @@ fn every_kind_is_read_and_others_are_counted() {
         fargate_profiles.len(),
         jobs.len(),
         services.len(),
+        attachments.len(),
         node_overlays.len(),
     ];
-    assert_eq!(counts, [1; 21]);
+    assert_eq!(counts, [1; 22]);
     let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
     assert_eq!(ignored, [("NodePool", 1), ("PodDisruptionBudget", 2), ("ReplicaSet", 1)]);
     assert_eq!(invalid, []);

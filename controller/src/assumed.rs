@@ -9,8 +9,9 @@
 //! - A pod has its room until it is bound, gone, or its machine is gone. Nothing is held for ever.
 //! - Pods that kube-scheduler has not refused are not planned for: it may well have a node for them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stowage_api::NodeClaim;
@@ -27,11 +28,29 @@ pub struct Assumed {
     machines: BTreeMap<String, Machine>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Machine {
-    node: Node,
+    /// As it was planned; `None` where that was before our time, and its claim's status says what it will be.
+    node: Option<Node>,
     pods: Vec<String>,
+    /// When its node was opened to its pods.
+    opened: Option<Instant>,
 }
+
+/// What is expected, shared with whoever brings it about.
+#[derive(Clone, Debug, Default)]
+pub struct Expected(Arc<Mutex<Assumed>>);
+
+impl Expected {
+    /// Looks at it, or notes something.
+    pub fn with<T>(&self, f: impl FnOnce(&mut Assumed) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Pods that are not bound so long after their node was opened to them will not be: others took their room. By then
+/// kube-scheduler has tried each of them again; it waits ten seconds at most.
+const OPEN: Duration = Duration::from_secs(15);
 
 /// The cluster as it will be when all that was asked for is there.
 #[derive(Clone, Debug)]
@@ -42,6 +61,8 @@ pub struct Amended {
     pub waiting: Vec<String>,
     /// Claims of which nothing is known but that they are there: what they will hold shows when they are launched.
     pub unknown: Vec<String>,
+    /// Claims that stand in the snapshot as the nodes that they will be.
+    pub coming: BTreeSet<String>,
 }
 
 impl Assumed {
@@ -50,9 +71,24 @@ impl Assumed {
     /// # Errors
     /// Where `wanted.node` is no Node, which would be a defect.
     pub fn add(&mut self, claim: &str, wanted: &Wanted) -> Result<(), serde_json::Error> {
-        let node = named(claim, &wanted.node)?;
-        self.machines.insert(claim.to_owned(), Machine { node, pods: wanted.pods.clone() });
+        let node = Some(named(claim, &wanted.node)?);
+        self.machines.insert(claim.to_owned(), Machine { node, pods: wanted.pods.clone(), opened: None });
         Ok(())
+    }
+
+    /// A pod is to run on the machine of a claim besides those that it was made for.
+    pub fn expect(&mut self, claim: &str, pod: &str) {
+        let pods = &mut self.machines.entry(claim.to_owned()).or_default().pods;
+        if !pods.iter().any(|there| there == pod) {
+            pods.push(pod.to_owned());
+        }
+    }
+
+    /// The node of a claim was opened to its pods.
+    pub fn opened(&mut self, claim: &str, at: Instant) {
+        if let Some(machine) = self.machines.get_mut(claim) {
+            machine.opened = Some(at);
+        }
     }
 
     /// All pods that have a machine to come, `namespace/name`, and the claim of each.
@@ -67,7 +103,7 @@ impl Assumed {
     }
 
     /// Forgets what has come about and what never will: machines whose claims are gone, pods that are bound or gone.
-    pub fn forget(&mut self, snapshot: &Snapshot) {
+    pub fn forget(&mut self, snapshot: &Snapshot, now: Instant) {
         let claims: BTreeMap<&str, &NodeClaim> =
             snapshot.node_claims.iter().map(|c| (c.metadata.name.as_str(), c)).collect();
         self.machines
@@ -75,7 +111,8 @@ impl Assumed {
         let waiting: std::collections::HashSet<String> =
             snapshot.pods.iter().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
         for machine in self.machines.values_mut() {
-            machine.pods.retain(|pod| waiting.contains(pod));
+            let missed = machine.opened.is_some_and(|at| now.duration_since(at) >= OPEN);
+            machine.pods.retain(|pod| !missed && waiting.contains(pod));
         }
     }
 
@@ -83,6 +120,7 @@ impl Assumed {
     pub fn amend(&self, snapshot: &Snapshot) -> Amended {
         let mut out = snapshot.clone();
         let mut unknown = Vec::new();
+        let mut coming = BTreeSet::new();
         let by_machine: HashMap<&str, &str> = snapshot
             .nodes
             .iter()
@@ -102,8 +140,9 @@ impl Assumed {
             } else if claim.metadata.is_terminating() {
                 out.node_claims.push(claim.clone());
             } else if let Some(node) =
-                self.machines.get(name).map(|m| m.node.clone()).or_else(|| launched(claim))
+                self.machines.get(name).and_then(|m| m.node.clone()).or_else(|| launched(claim))
             {
+                coming.insert(name.to_owned());
                 nodes.insert(name, name.into());
                 out.nodes.push(node);
             } else {
@@ -132,7 +171,7 @@ impl Assumed {
             }
             true
         });
-        Amended { snapshot: out, waiting, unknown }
+        Amended { snapshot: out, waiting, unknown, coming }
     }
 }
 

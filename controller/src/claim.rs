@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::life::FINALIZER;
 use serde_json::{Map, Value, json};
 use stowage_api::crd::{NODE_POOL_HASH_VERSION, node_pool_hash};
 use stowage_api::well_known::{CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, NODE_POOL_HASH, ZONE};
@@ -81,7 +82,7 @@ fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
             "generateName": format!("{name}-"),
             "labels": labels,
             "annotations": annotations,
-            "finalizers": ["karpenter.sh/termination"],
+            "finalizers": [FINALIZER],
             "ownerReferences": [{
                 "apiVersion": API_VERSION,
                 "kind": "NodePool",

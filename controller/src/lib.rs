@@ -8,6 +8,7 @@
 //! What decides is pure and stands in modules of its own ([`batch`], [`assumed`], [`decide`], [`claim`]); the loops around
 //! them read the clock, the API server and AWS.
 
+pub mod announce;
 pub mod assumed;
 pub mod batch;
 pub mod buffer;
@@ -16,13 +17,16 @@ pub mod decide;
 pub mod follow;
 pub mod gates;
 pub mod launch;
+pub mod life;
 pub mod market;
 pub mod node_class;
 pub mod operate;
 pub mod pool;
 pub mod provision;
 pub mod replicas;
+mod rounds;
 mod say;
 pub mod settings;
+mod time;
 pub mod user_data;
 mod whole;

@@ -9,9 +9,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use kube::{Api, Client};
 use stowage_aws::Ec2;
+use stowage_controller::announce::Announcer;
+use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
 use stowage_controller::follow::{Cluster, follow};
-use stowage_controller::launch::run::{ClusterFacts, Launcher, Shortages};
+use stowage_controller::launch::run::{ClusterFacts, Launcher, Launching, Shortages};
+use stowage_controller::life::machines::Machines;
+use stowage_controller::life::run::Caretaker;
 use stowage_controller::market::{self, Market, Source};
 use stowage_controller::node_class;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
@@ -54,7 +58,16 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     let at = |port| SocketAddr::new(settings.listen, port);
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
     let shortages = Shortages::default();
-    let launching = launching(&settings, &client, &cluster, &market, &shortages).await?;
+    let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
+    let shared = Shared {
+        client: client.clone(),
+        cluster: cluster.clone(),
+        market: market.clone(),
+        shortages: shortages.clone(),
+        expected: expected.clone(),
+        announcer: announcer.clone(),
+    };
+    let launching = launching(&settings, shared).await?;
     let standing = Standing::default();
     let pools = Keeper {
         client: client.clone(),
@@ -76,6 +89,8 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         buffers,
         standing,
         shortages,
+        expected,
+        announcer,
         client: client.clone(),
         cluster: cluster.clone(),
         market,
@@ -123,15 +138,19 @@ async fn on(gate: bool, run: impl Future<Output = ()>) {
     if gate { run.await } else { std::future::pending().await }
 }
 
-/// The loops that launch; one that does nothing where others do that.
-async fn launching(
-    settings: &Settings,
-    client: &Client,
-    cluster: &Cluster,
-    market: &watch::Receiver<Arc<Market>>,
-    shortages: &Shortages,
-) -> Result<impl Future<Output = ()> + use<>> {
-    let launcher = if settings.disable_launch {
+/// What the loops share.
+struct Shared {
+    client: Client,
+    cluster: Cluster,
+    market: watch::Receiver<Arc<Market>>,
+    shortages: Shortages,
+    expected: Expected,
+    announcer: Announcer,
+}
+
+/// The loops that launch machines and see to them; one that does nothing where others do that.
+async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Output = ()> + use<>> {
+    let machines = if settings.disable_launch {
         None
     } else {
         anyhow::ensure!(
@@ -140,29 +159,47 @@ async fn launching(
         );
         let ec2 =
             Ec2::open(None).await.context("AWS_REGION is not set: machines are launched in a region")?;
-        let endpoint = kube::Config::infer().await.map(|config| config.cluster_url.to_string());
-        let endpoint = settings.cluster_endpoint.clone().or_else(|| endpoint.ok()).unwrap_or_default();
+        let mut config = kube::Config::infer().await.context("cannot find the API server")?;
+        let endpoint = settings.cluster_endpoint.clone().unwrap_or_else(|| config.cluster_url.to_string());
+        config.default_retry = false;
+        let evictor = Client::try_from(config)?;
         let facts = ClusterFacts {
             name: settings.cluster_name.clone(),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             ca_bundle: settings.cluster_ca_bundle.clone(),
             service_cidr: settings.service_cidr.clone(),
         };
-        Some(Launcher {
+        let Shared { client, cluster, market, shortages, expected, announcer } = shared;
+        let launching = Launching::default();
+        let nominates = nominates(&client).await?;
+        let caretaker = Caretaker {
             client: client.clone(),
-            ec2,
+            evictor,
+            ec2: ec2.clone(),
+            machines: Machines::new(ec2.clone()),
             cluster: cluster.clone(),
-            market: market.clone(),
-            shortages: shortages.clone(),
-            facts,
-        })
+            expected,
+            launching: launching.clone(),
+            announcer,
+            cluster_name: settings.cluster_name.clone(),
+            nominates,
+        };
+        Some((Launcher { client, ec2, cluster, market, shortages, launching, facts }, caretaker))
     };
     Ok(async move {
-        let Some(launcher) = launcher else { return std::future::pending().await };
+        let Some((launcher, caretaker)) = machines else { return std::future::pending().await };
         let (client, ec2, cluster) =
             (launcher.client.clone(), launcher.ec2.clone(), launcher.cluster.clone());
-        tokio::join!(node_class::run(client, ec2, cluster), launcher.run());
+        tokio::join!(node_class::run(client, ec2, cluster), launcher.run(), caretaker.run());
     })
+}
+
+/// Whether kube-scheduler tries the node first that somebody else has nominated a pod to: from 1.35 on.
+async fn nominates(client: &Client) -> Result<bool> {
+    let version = client.apiserver_version().await.context("cannot ask the API server for its version")?;
+    let number =
+        |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or(0);
+    Ok((number(&version.major), number(&version.minor)) >= (1, 35))
 }
 
 /// Who asks for the lease; `None` where nobody has to.

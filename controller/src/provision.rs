@@ -23,7 +23,8 @@ use stowage_solver::Memory;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
-use crate::assumed::{Amended, Assumed};
+use crate::announce::Announcer;
+use crate::assumed::{Amended, Expected};
 use crate::batch::Window;
 use crate::buffer::Buffers;
 use crate::claim::node_claim;
@@ -33,7 +34,7 @@ use crate::launch::run::Shortages;
 use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
-use crate::say::{Said, Voice};
+use crate::say::{Said, say};
 use crate::settings::Settings;
 
 /// A pod that a plan could not help is planned for again after so long.
@@ -72,6 +73,10 @@ pub struct Provisioner {
     pub standing: Standing,
     /// For which pods to come room is kept.
     pub buffers: Buffers,
+    /// Which pods are meant for which machines.
+    pub expected: Expected,
+    /// To tell pods.
+    pub announcer: Announcer,
     /// What it measures.
     pub metrics: Arc<Metrics>,
 }
@@ -80,7 +85,6 @@ pub struct Provisioner {
 struct State {
     start: Instant,
     window: Window,
-    assumed: Assumed,
     memory: Memory,
     /// When a pod was last planned for, where that did not help.
     tried: HashMap<String, Duration>,
@@ -90,7 +94,6 @@ struct State {
     unknown: HashMap<String, Duration>,
     /// How often `NodePools` had become ready, or ceased to be, when that was.
     standing: u64,
-    voice: Voice,
 }
 
 impl State {
@@ -121,13 +124,11 @@ impl Provisioner {
         let mut state = State {
             start: Instant::now(),
             window: Window::new(self.settings.batch_idle_duration, self.settings.batch_max_duration),
-            assumed: Assumed::default(),
             memory: Memory::default(),
             tried: HashMap::new(),
             room: Duration::ZERO,
             unknown: HashMap::new(),
             standing: 0,
-            voice: Voice::new(self.client.clone()),
         };
         let mut changes = self.cluster.changes();
         loop {
@@ -149,8 +150,10 @@ impl Provisioner {
 
     /// Looks at the cluster as it is, and makes a pass when a batch is complete.
     async fn look(&mut self, snapshot: &Arc<Snapshot>, state: &mut State) {
-        state.assumed.forget(snapshot);
-        let amended = state.assumed.amend(snapshot);
+        let amended = self.expected.with(|all| {
+            all.forget(snapshot, Instant::now());
+            all.amend(snapshot)
+        });
         self.metrics.looked(&amended.snapshot, amended.unknown.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);
@@ -176,8 +179,9 @@ impl Provisioner {
         if let Err(error) = self.pass(amended, batch, state).await {
             error!(error = format!("{error:#}"), "nothing was provisioned in this pass");
         }
-        let helped: HashSet<&str> = state.assumed.expected().map(|(pod, _)| pod).collect();
-        let left: Vec<String> = waiting.into_iter().filter(|pod| !helped.contains(pod.as_str())).collect();
+        let helped: HashSet<String> =
+            self.expected.with(|all| all.expected().map(|(pod, _)| pod.to_owned()).collect());
+        let left: Vec<String> = waiting.into_iter().filter(|pod| !helped.contains(pod)).collect();
         let now = state.start.elapsed();
         state.tried.extend(left.into_iter().map(|pod| (pod, now)));
     }
@@ -204,9 +208,9 @@ impl Provisioner {
             debug!(hidden, "offerings that lately could not be had are left out");
             let terms = Terms { catalog: &catalog, lowering: &lowering, solving: &solving };
             let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
-            (decision, memory, amended.snapshot)
+            (decision, memory, amended)
         });
-        let (decision, memory, snapshot) = solved.await.context("the planner ended without an answer")?;
+        let (decision, memory, amended) = solved.await.context("the planner ended without an answer")?;
         state.memory = memory;
         let mut decision = decision?;
         self.buffers.settle(&names, &mut decision);
@@ -224,12 +228,12 @@ impl Provisioner {
             seconds,
             "planned"
         );
-        self.ask(&decision, &snapshot, state).await;
+        self.ask(&decision, &amended).await;
         Ok(())
     }
 
     /// Makes the claims of a decision, and tells the pods.
-    async fn ask(&self, decision: &Decision, snapshot: &Snapshot, state: &mut State) {
+    async fn ask(&self, decision: &Decision, amended: &Amended) {
         let made = self.make(&decision.wanted).await.unwrap_or_else(|error| {
             error!(error = format!("{error:#}"), "no NodeClaim could be made");
             Vec::new()
@@ -239,7 +243,7 @@ impl Provisioner {
             match made {
                 Ok(claim) => {
                     let name = claim.metadata.name.clone().unwrap_or_default();
-                    if let Err(error) = state.assumed.add(&name, wanted) {
+                    if let Err(error) = self.expected.with(|all| all.add(&name, wanted)) {
                         error!(%error, claim = name, "a planned node is none: this is a defect");
                     }
                     self.cluster.assume(Kind::NodeClaim, &claim);
@@ -262,9 +266,12 @@ impl Provisioner {
                 }
             }
         }
+        for (pod, node) in decision.placed.iter().filter(|(_, node)| amended.coming.contains(node)) {
+            self.expected.with(|all| all.expect(node, pod));
+        }
         said.extend(decision.placed.iter().map(|(pod, node)| (pod.as_str(), Said::Expected(node.clone()))));
         said.extend(decision.unplaced.iter().map(|(pod, why)| (pod.as_str(), Said::Nowhere(why.clone()))));
-        state.voice.say(&said, snapshot).await;
+        say(&self.announcer, &said, &amended.snapshot).await;
     }
 
     /// Makes claims for what is wanted, side by side.

@@ -1,25 +1,12 @@
-//! Events on pods: where they will go, or why nowhere.
-//!
-//! The same is not said twice within two minutes, as Karpenter does.
+//! What pods are told: where they will go, or why nowhere.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::events::Event;
 use stowage_cluster::{Pod, Snapshot};
-use tracing::warn;
 
-/// How long nothing is said twice.
-const QUIET: Duration = Duration::from_mins(2);
-
-/// The most that an event may say, in bytes.
-const LONGEST: usize = 1000;
-
-/// Events that are sent side by side.
-const SIDE_BY_SIDE: usize = 20;
+use crate::announce::{Announcer, normal, warning};
 
 /// What there is to say of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,44 +17,14 @@ pub(crate) enum Said {
     Nowhere(String),
 }
 
-/// Who says it.
-pub(crate) struct Voice {
-    recorder: Recorder,
-    /// What was last said of each pod, and when.
-    said: HashMap<String, (Said, Instant)>,
-}
-
-impl Voice {
-    pub(crate) fn new(client: Client) -> Self {
-        let reporter = Reporter { controller: "stowage".to_owned(), instance: None };
-        Self { recorder: Recorder::new(client, reporter), said: HashMap::new() }
-    }
-
-    /// Says it of pods by `namespace/name`, as far as it is news. What cannot be said is logged, and holds nobody up.
-    pub(crate) async fn say(&mut self, of: &[(&str, Said)], snapshot: &Snapshot) {
-        let now = Instant::now();
-        self.said.retain(|_, (_, at)| now.duration_since(*at) < QUIET);
-        let news: HashMap<&str, &Said> = of
-            .iter()
-            .filter(|(pod, said)| self.said.get(*pod).is_none_or(|(last, _)| last != said))
-            .map(|(pod, said)| (*pod, said))
-            .collect();
-        let events = snapshot.pods.iter().filter_map(|pod| {
-            let said = *news.get(pod.key().as_str())?;
-            Some((reference(pod), event(said)))
-        });
-        let recorder = &self.recorder;
-        let failed = futures::stream::iter(events)
-            .map(|(regarding, event)| async move { recorder.publish(&event, &regarding).await.err() })
-            .buffer_unordered(SIDE_BY_SIDE)
-            .filter_map(async |error| error)
-            .collect::<Vec<_>>()
-            .await;
-        if let Some(error) = failed.first() {
-            warn!(%error, count = failed.len(), "events could not be written");
-        }
-        self.said.extend(news.into_iter().map(|(pod, said)| (pod.to_owned(), (said.clone(), now))));
-    }
+/// Says it of pods by `namespace/name`.
+pub(crate) async fn say(announcer: &Announcer, of: &[(&str, Said)], snapshot: &Snapshot) {
+    let said: HashMap<&str, &Said> = of.iter().map(|(pod, said)| (*pod, said)).collect();
+    let events = snapshot.pods.iter().filter_map(|pod| {
+        let said = *said.get(pod.key().as_str())?;
+        Some((reference(pod), event(said)))
+    });
+    announcer.tell_all(events).await;
 }
 
 fn reference(pod: &Pod) -> ObjectReference {
@@ -82,38 +39,19 @@ fn reference(pod: &Pod) -> ObjectReference {
 }
 
 fn event(said: &Said) -> Event {
-    let (type_, reason, note) = match said {
+    match said {
         Said::Expected(node) => {
-            (EventType::Normal, "Nominated", format!("Pod should schedule on: nodeclaim or node {node}"))
+            normal("Nominated", format!("Pod should schedule on: nodeclaim or node {node}"))
         }
-        Said::Nowhere(why) => (EventType::Warning, "FailedScheduling", format!("Fits no node: {why}")),
-    };
-    let action = "Provisioning".to_owned();
-    Event { type_, reason: reason.to_owned(), note: Some(cut(note)), action, secondary: None }
-}
-
-/// As much of a text as an event may hold.
-fn cut(mut text: String) -> String {
-    if text.len() > LONGEST {
-        let end = (0..=LONGEST - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
+        Said::Nowhere(why) => warning("FailedScheduling", format!("Fits no node: {why}")),
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use kube::runtime::events::EventType;
 
-    #[test]
-    fn long_reasons_are_cut_to_what_an_event_holds() {
-        assert_eq!(cut("short".to_owned()), "short");
-        for long in ["x".repeat(5_000), "ü".repeat(5_000)] {
-            let cut = cut(long);
-            assert!(cut.len() <= LONGEST && cut.len() > LONGEST - 4 && cut.ends_with('…'));
-        }
-    }
+    use super::*;
 
     #[test]
     fn events_have_the_reasons_that_tools_look_for() {

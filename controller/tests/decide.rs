@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stowage_cluster::{Index, Kind, LowerOptions};
@@ -38,8 +39,12 @@ impl Cluster {
     }
 
     fn amend(&mut self) -> Amended {
+        self.amend_at(Instant::now())
+    }
+
+    fn amend_at(&mut self, now: Instant) -> Amended {
         let snapshot = self.index.snapshot();
-        self.assumed.forget(&snapshot);
+        self.assumed.forget(&snapshot, now);
         self.assumed.amend(&snapshot)
     }
 
@@ -183,8 +188,29 @@ fn after_a_restart_launched_machines_count_and_others_are_unknown() {
     cluster.put(Kind::NodeClaim, &claim);
     let amended = cluster.amend();
     assert_eq!((amended.unknown.len(), amended.waiting.len(), amended.snapshot.nodes.len()), (0, 1, 1));
+    assert_eq!(amended.coming.iter().collect::<Vec<_>>(), [&name]);
     let again = cluster.decide();
-    assert_eq!((again.wanted, again.placed), (vec![], vec![("default/web".to_owned(), name)]));
+    assert_eq!((again.wanted, again.placed), (vec![], vec![("default/web".to_owned(), name.clone())]));
+
+    // From then on it is expected there, as if it had been planned just now.
+    cluster.assumed.expect(&name, "default/web");
+    cluster.assumed.expect(&name, "default/web");
+    assert_eq!(cluster.assumed.pods_of(&name), ["default/web"]);
+    assert_eq!(cluster.amend().waiting, [""; 0]);
+}
+
+#[test]
+fn pods_that_their_node_has_no_room_for_are_planned_for_again() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    let opened = Instant::now();
+    let much_later = opened + Duration::from_mins(10);
+    assert_eq!(cluster.amend_at(much_later).waiting, [""; 0], "its node is not open yet");
+    cluster.assumed.opened(&name, much_later);
+    assert_eq!(cluster.amend_at(much_later + Duration::from_secs(14)).waiting, [""; 0]);
+    assert_eq!(cluster.amend_at(much_later + Duration::from_secs(15)).waiting, ["default/web"]);
 }
 
 #[test]

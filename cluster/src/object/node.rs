@@ -1,7 +1,7 @@
 //! Nodes, and what their CSI drivers can attach.
 
 use serde::Deserialize;
-use stowage_api::{ObjectMeta, ResourceList, Taint, null_is_default, short_list};
+use stowage_api::{ObjectMeta, ResourceList, StatusCondition, Taint, null_is_default, short_list};
 
 /// A node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -43,6 +43,16 @@ pub struct NodeStatus {
     /// What pods may use of it.
     #[serde(deserialize_with = "null_is_default")]
     pub allocatable: ResourceList,
+    /// What kubelet says of it.
+    #[serde(deserialize_with = "short_list")]
+    pub conditions: Vec<StatusCondition>,
+}
+
+impl Node {
+    /// Whether kubelet says that it can run pods.
+    pub fn is_ready(&self) -> bool {
+        StatusCondition::holds(&self.status.conditions, "Ready")
+    }
 }
 
 /// What the CSI drivers of a node can do; named after the node.

@@ -126,3 +126,36 @@ pub struct TopologyExpression {
     #[serde(default, deserialize_with = "null_is_default")]
     pub values: Vec<String>,
 }
+
+/// A volume that is attached to a node, or is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct VolumeAttachment {
+    /// Metadata.
+    #[serde(deserialize_with = "null_is_default")]
+    pub metadata: ObjectMeta,
+    /// Specification.
+    #[serde(deserialize_with = "null_is_default")]
+    pub spec: AttachmentSpec,
+}
+
+/// Specification of a [`VolumeAttachment`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AttachmentSpec {
+    /// Node.
+    #[serde(deserialize_with = "null_is_default")]
+    pub node_name: String,
+    /// Volume.
+    #[serde(deserialize_with = "null_is_default")]
+    pub source: AttachmentSource,
+}
+
+/// What is attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AttachmentSource {
+    /// Name of the `PersistentVolume`; empty where the pod names a volume by itself.
+    #[serde(deserialize_with = "null_is_default")]
+    pub persistent_volume_name: String,
+}

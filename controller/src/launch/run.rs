@@ -35,6 +35,7 @@ use tracing::{debug, info, warn};
 use super::order::{NothingToOrder, Order, order};
 use super::template::{self, template};
 use crate::follow::Cluster;
+use crate::life::FINALIZER;
 use crate::market::{Market, now};
 use crate::user_data::Boot;
 
@@ -71,6 +72,21 @@ impl Shortages {
     }
 }
 
+/// Claims that are being launched just now: until that has ended, nobody knows whether they have a machine.
+#[derive(Clone, Debug, Default)]
+pub struct Launching(Arc<Mutex<BTreeSet<String>>>);
+
+impl Launching {
+    /// Whether the claim of this name is one of them.
+    pub fn is_under_way(&self, name: &str) -> bool {
+        self.with(|all| all.contains(name))
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// What the loop works with.
 #[derive(Clone)]
 pub struct Launcher {
@@ -84,6 +100,8 @@ pub struct Launcher {
     pub market: watch::Receiver<Arc<Market>>,
     /// What lately could not be had.
     pub shortages: Shortages,
+    /// Where it stands which claims are being launched.
+    pub launching: Launching,
     /// What machines are told.
     pub facts: ClusterFacts,
 }
@@ -111,7 +129,9 @@ impl Launcher {
                 let waiting = waiting(&snapshot).filter(|name| !resting.contains_key(*name));
                 let tried = futures::stream::iter(waiting.map(str::to_owned).collect::<Vec<_>>())
                     .map(|name| async {
+                        self.launching.with(|all| all.insert(name.clone()));
                         let outcome = Box::pin(self.one(&name)).await;
+                        self.launching.with(|all| all.remove(&name));
                         (name, outcome)
                     })
                     .buffer_unordered(SIDE_BY_SIDE)
@@ -147,6 +167,10 @@ impl Launcher {
         let launched = claim.status.as_ref().is_some_and(|s| s.provider_id.is_some());
         if launched || claim.metadata.deletion_timestamp.is_some() {
             return Ok(Outcome::Later("nothing is to be done"));
+        }
+        if !claim.finalizers().iter().any(|f| f == FINALIZER) {
+            // Else it could be deleted behind our back, and leave its machine behind.
+            return Ok(Outcome::Later("it has no finalizer yet"));
         }
         let classes: Api<Ec2NodeClass> = Api::all(self.client.clone());
         let Some(class) = classes.get_opt(&claim.spec.node_class_ref.name).await? else {

@@ -1,0 +1,392 @@
+//! A machine goes: its node lets go of its pods and volumes, its instance ends, and then its objects may go.
+//!
+//! ```text
+//! tainted ─▶ drained ─▶ volumes detached ─▶ instance ended ─▶ EC2 has it no more ─▶ Node gone ─▶ NodeClaim gone
+//! ```
+//!
+//! Each look takes the claim as far as it goes and comes back: nothing waits in here, and whoever takes over goes on.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::{Resource as _, ResourceExt as _};
+use serde_json::json;
+use stowage_api::crd::NodeClaim;
+use stowage_api::crd::condition::{DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED};
+use stowage_api::well_known::TAINT_DISRUPTED;
+use stowage_aws::Machine;
+use tracing::{debug, info};
+
+use super::FINALIZER;
+use super::collect::id;
+use super::drain::{Drain, drain, is_protected, is_waited_for};
+use super::join::taints;
+use super::run::{Caretaker, SOON, is_gone, reference};
+use super::step::Aspect;
+use crate::announce::{normal, warning};
+use crate::time::{duration, later, moment, until};
+
+/// Annotation: by when the machine has to be gone.
+const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
+
+/// Draining takes so long at least: a pod may have been bound just before the taint was there.
+const LEAST_DRAIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether pods have left or a machine has ended.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Evictions that are asked for side by side, of one node.
+const EVICTIONS: usize = 10;
+
+/// Load balancers send nothing to nodes with this label.
+const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// How far a node has let go of its pods and volumes.
+enum Progress {
+    /// Not yet.
+    Waiting,
+    /// So far that its instance may end.
+    Done,
+}
+
+impl Caretaker {
+    /// Takes the end of a claim as far as it goes now; `nodes` are those of its machine.
+    pub(super) async fn end(&self, name: &str, nodes: &[String]) -> Result<Duration> {
+        let Some(mut claim) = self.claims().get_opt(name).await? else { return Ok(SOON) };
+        if claim.metadata.deletion_timestamp.is_none() || !claim.finalizers().iter().any(|f| f == FINALIZER) {
+            return Ok(SOON);
+        }
+        if self.launching.is_under_way(name) {
+            // Then there is a machine to end, or there never will be.
+            return Ok(SOON);
+        }
+        let deadline = self.deadline(&mut claim).await?;
+        let (machine_id, machine) = self.machine(&claim).await?;
+        let there = machine.as_ref().is_some_and(|machine| machine.state != "terminated");
+
+        let mut ours = Vec::new();
+        for node in nodes {
+            let Some(mut node) = self.nodes().get_opt(node).await? else { continue };
+            if node.metadata.deletion_timestamp.is_none() {
+                match self.nodes().delete(&node.name_any(), &DeleteParams::default()).await {
+                    Err(error) if !is_gone(&error) => return Err(error.into()),
+                    _ => {}
+                }
+                let Some(still) = self.nodes().get_opt(&node.name_any()).await? else { continue };
+                node = still;
+            }
+            if !node.finalizers().iter().any(|f| f == FINALIZER) {
+                continue;
+            }
+            if there || is_ready(&node) {
+                match self.empty(&mut claim, &mut node, deadline).await? {
+                    Progress::Waiting => return Ok(LOOK),
+                    Progress::Done => {}
+                }
+            }
+            ours.push(node);
+        }
+        if let (Some(id), true) = (&machine_id, there) {
+            return self.terminate(&mut claim, id, machine.as_ref()).await;
+        }
+        for node in &ours {
+            self.release_node(node).await?;
+        }
+        self.release(&claim, machine_id.as_deref()).await
+    }
+
+    /// By when the machine has to be gone: said once, so that it does not move.
+    async fn deadline(&self, claim: &mut NodeClaim) -> Result<Option<Timestamp>> {
+        if let Some(said) = claim.annotations().get(DEADLINE) {
+            return Ok(moment(Some(said)));
+        }
+        let grace = claim.spec.termination_grace_period.as_deref().and_then(duration);
+        let asked = claim.metadata.deletion_timestamp.as_ref().map(|at| at.0);
+        let (Some(grace), Some(asked)) = (grace, asked) else { return Ok(None) };
+        let deadline = later(asked, grace);
+        let patch = json!({"metadata": {"annotations": {(DEADLINE): deadline.to_string()}}});
+        *claim =
+            self.claims().patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(Some(deadline))
+    }
+
+    /// The machine of a claim: the one that its status names, or one whose launch was told to nobody.
+    async fn machine(&self, claim: &NodeClaim) -> Result<(Option<String>, Option<Machine>)> {
+        let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
+        match provider.map(|provider| (provider, id(provider))) {
+            Some((_, Some(id))) => Ok((Some(id.to_owned()), self.machines.get(id).await?)),
+            // Of another cloud, or made up: nothing of ours.
+            Some((_, None)) => Ok((None, None)),
+            None => {
+                let tags = [
+                    ("eks:eks-cluster-name".to_owned(), self.cluster_name.clone()),
+                    ("karpenter.sh/nodeclaim".to_owned(), claim.name_any()),
+                ];
+                let found = self.ec2.machines(&tags.into()).await?.into_iter().find(Machine::is_alive);
+                Ok((found.as_ref().map(|machine| machine.id.clone()), found))
+            }
+        }
+    }
+
+    /// Lets a node go of its pods and volumes.
+    async fn empty(
+        &self,
+        claim: &mut NodeClaim,
+        node: &mut Node,
+        deadline: Option<Timestamp>,
+    ) -> Result<Progress> {
+        if taints(node).iter().all(|taint| taint.key != TAINT_DISRUPTED) {
+            let mut wanted = serde_json::to_value(taints(node))?;
+            if let Some(wanted) = wanted.as_array_mut() {
+                wanted.push(json!({"key": TAINT_DISRUPTED, "effect": "NoSchedule"}));
+            }
+            let patch = json!({
+                "metadata": {
+                    "resourceVersion": node.metadata.resource_version,
+                    "labels": {(OFF_LOAD_BALANCERS): "karpenter"},
+                },
+                "spec": {"taints": wanted},
+            });
+            *node =
+                self.nodes().patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+            info!(claim = claim.name_any(), node = node.name_any(), "a node is drained");
+        }
+        let now = Timestamp::now();
+        let on_node = ListParams::default().fields(&format!("spec.nodeName={}", node.name_any()));
+        let pods = Api::<Pod>::all(self.client.clone()).list(&on_node).await?.items;
+        let over = deadline.is_some_and(|deadline| now >= deadline);
+        if !is_true(claim, DRAINED) {
+            let todo = drain(&pods, deadline, now);
+            let since = Self::since(claim, DRAINED).unwrap_or(now);
+            if todo.left > 0 {
+                self.drain(claim, node, &todo, deadline).await?;
+                let message = format!("{} pods are still there", todo.left);
+                self.set(claim, DRAINED, UNKNOWN, "Draining", &message).await?;
+                return Ok(Progress::Waiting);
+            }
+            if until(since, now) < LEAST_DRAIN {
+                self.set(claim, DRAINED, UNKNOWN, "Draining", "no pods are left").await?;
+                return Ok(Progress::Waiting);
+            }
+            self.set(claim, DRAINED, TRUE, DRAINED, "").await?;
+        }
+        if !is_true(claim, VOLUMES_DETACHED) {
+            let attached = self.attached(&node.name_any(), &pods, now);
+            if attached > 0 && !over {
+                let message = format!("{attached} volumes are still attached");
+                self.set(claim, VOLUMES_DETACHED, UNKNOWN, "AwaitingVolumeDetachment", &message).await?;
+                self.announcer.tell(reference(node), normal("AwaitingVolumeDetachment", message)).await;
+                return Ok(Progress::Waiting);
+            }
+            if attached > 0 {
+                let reason = "TerminationGracePeriodElapsed";
+                self.set(claim, VOLUMES_DETACHED, FALSE, reason, "it had to be gone by now").await?;
+            } else {
+                self.set(claim, VOLUMES_DETACHED, TRUE, VOLUMES_DETACHED, "").await?;
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Asks pods to leave, and says what is in the way.
+    async fn drain(
+        &self,
+        claim: &NodeClaim,
+        node: &Node,
+        todo: &Drain<'_>,
+        deadline: Option<Timestamp>,
+    ) -> Result<()> {
+        let mut told = Vec::new();
+        for (pod, grace) in &todo.delete {
+            let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+            let how = DeleteParams {
+                grace_period_seconds: Some(*grace),
+                preconditions: Some(same(pod)),
+                ..DeleteParams::default()
+            };
+            match api.delete(&pod.name_any(), &how).await {
+                // 409: the pod of that name is another one by now.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
+                    info!(
+                        pod = key(pod),
+                        node = node.name_any(),
+                        grace,
+                        "a pod is deleted: its node has to go"
+                    );
+                    let note = format!("Deleted with {grace} s of grace: its node has to be gone by then");
+                    told.push((pod.object_ref(&()), normal("Disrupted", note)));
+                }
+            }
+        }
+        let asked = todo.evict.iter().map(|pod| {
+            let (keeper, pod) = (self.clone(), Pod::clone(pod));
+            async move {
+                let answer = keeper.evict(&pod).await;
+                (pod, answer)
+            }
+            .boxed()
+        });
+        let asked: Vec<_> = asked.collect();
+        let evicted: Vec<_> = futures::stream::iter(asked).buffer_unordered(EVICTIONS).collect().await;
+        for (pod, answer) in evicted {
+            match answer? {
+                None => {
+                    info!(
+                        pod = key(&pod),
+                        node = node.name_any(),
+                        claim = claim.name_any(),
+                        "a pod is evicted"
+                    );
+                    told.push((
+                        pod.object_ref(&()),
+                        normal("Evicted", "Evicted pod: its node is going away"),
+                    ));
+                }
+                Some(why) => {
+                    debug!(pod = key(&pod), why, "a pod cannot be evicted now");
+                    let note = format!("Failed to drain node, pod {} cannot be evicted: {why}", key(&pod));
+                    told.push((reference(node), warning("FailedDraining", note)));
+                }
+            }
+        }
+        for pod in &todo.blocked {
+            let note = format!("Failed to drain node, pod {} must not be disrupted", key(pod));
+            told.push((reference(node), warning("FailedDraining", note)));
+        }
+        if let (Some(deadline), false) = (deadline, told.is_empty()) {
+            let note = format!("All pods will be deleted by {deadline}");
+            told.push((reference(node), normal("TerminationGracePeriodExpiring", note)));
+        }
+        self.announcer.tell_all(told).await;
+        Ok(())
+    }
+
+    /// Asks for the eviction of a pod; returns why not, where a `PodDisruptionBudget` stands in the way.
+    async fn evict(&self, pod: &Pod) -> Result<Option<String>> {
+        let api: Api<Pod> = Api::namespaced(self.evictor.clone(), &pod.namespace().unwrap_or_default());
+        let how = EvictParams {
+            delete_options: Some(DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default() }),
+            ..EvictParams::default()
+        };
+        match api.evict(&pod.name_any(), &how).await {
+            Ok(_) => Ok(None),
+            Err(kube::Error::Api(status)) => match status.code {
+                404 | 409 => Ok(None),
+                // 500: more than one budget covers the pod, and the API server does not choose.
+                429 | 500 => Ok(Some(status.message.clone())),
+                _ => Err(kube::Error::Api(status).into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many volumes of pods that have left are still attached to a node.
+    fn attached(&self, node: &str, pods: &[Pod], now: Timestamp) -> usize {
+        let Some(snapshot) = self.cluster.snapshot() else { return usize::MAX };
+        // Pods that stay keep theirs.
+        let staying = pods.iter().filter(|pod| !is_waited_for(pod, now) || is_protected(pod));
+        let kept: HashSet<(String, String)> = staying
+            .flat_map(|pod| {
+                let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
+                let namespace = pod.namespace().unwrap_or_default();
+                let name = pod.name_any();
+                volumes.into_iter().filter_map(move |volume| {
+                    let claim = match volume.persistent_volume_claim {
+                        Some(claim) => claim.claim_name,
+                        None => volume.ephemeral.map(|_| format!("{name}-{}", volume.name))?,
+                    };
+                    Some((namespace.clone(), claim))
+                })
+            })
+            .collect();
+        let volumes: HashSet<&str> = snapshot
+            .claims
+            .iter()
+            .filter(|claim| {
+                let namespace = claim.metadata.namespace.clone().unwrap_or_default();
+                kept.contains(&(namespace, claim.metadata.name.clone()))
+            })
+            .filter_map(|claim| claim.spec.volume_name.as_deref())
+            .collect();
+        let here = snapshot.attachments.iter().filter(|attachment| attachment.spec.node_name == node);
+        here.filter(|a| !volumes.contains(a.spec.source.persistent_volume_name.as_str())).count()
+    }
+
+    /// Ends the instance.
+    async fn terminate(
+        &self,
+        claim: &mut NodeClaim,
+        machine_id: &str,
+        machine: Option<&Machine>,
+    ) -> Result<Duration> {
+        if machine.is_none_or(|machine| machine.state != "shutting-down") {
+            self.ec2.terminate(&[machine_id.to_owned()]).await?;
+            info!(claim = claim.name_any(), machine = machine_id, "a machine is ended");
+        }
+        self.set(claim, INSTANCE_TERMINATING, TRUE, INSTANCE_TERMINATING, "").await?;
+        Ok(LOOK)
+    }
+
+    /// Lets the claim go.
+    async fn release(&self, claim: &NodeClaim, machine_id: Option<&str>) -> Result<Duration> {
+        let name = claim.name_any();
+        let left: Vec<&String> = claim.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+        let patch =
+            json!({"metadata": {"resourceVersion": claim.metadata.resource_version, "finalizers": left}});
+        match self.claims().patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Err(error) if !is_gone(&error) => return Err(error.into()),
+            _ => {}
+        }
+        if let Some(id) = machine_id {
+            self.machines.forget(id);
+        }
+        let asked = claim.metadata.deletion_timestamp.as_ref().map(|at| at.0);
+        info!(
+            claim = name,
+            machine = machine_id,
+            seconds = asked.map(|asked| until(asked, Timestamp::now()).as_secs_f64()),
+            "a machine is gone"
+        );
+        Ok(SOON)
+    }
+
+    async fn set(
+        &self,
+        claim: &mut NodeClaim,
+        kind: &'static str,
+        status: &'static str,
+        reason: &'static str,
+        message: &str,
+    ) -> Result<()> {
+        let aspect = Aspect { kind, status, reason, message: message.to_owned() };
+        if let Some(written) = self.conditions(claim, &[aspect], &json!({})).await? {
+            *claim = written;
+        }
+        Ok(())
+    }
+}
+
+fn is_true(claim: &NodeClaim, kind: &str) -> bool {
+    claim.status.as_ref().is_some_and(|status| stowage_api::crd::condition::holds(&status.conditions, kind))
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// That very pod, and no other of its name.
+fn same(pod: &Pod) -> Preconditions {
+    Preconditions { uid: pod.metadata.uid.clone(), resource_version: None }
+}
+
+fn key(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
+}

@@ -1,0 +1,438 @@
+//! The loop that sees to it that every NodeClaim gets what it needs next.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Client, Resource as _, ResourceExt as _};
+use serde_json::{Value, json};
+use stowage_api::crd::NodeClaim;
+use stowage_api::crd::condition::{INITIALIZED, REGISTERED, TRUE, UNKNOWN};
+use stowage_api::well_known;
+use stowage_aws::Ec2;
+use stowage_cluster::{Kind, Snapshot};
+use tracing::{debug, info, warn};
+
+use super::collect::id;
+use super::join;
+use super::machines::Machines;
+use super::step::{Aspect, Late, Next, next};
+use super::{FINALIZER, collect};
+use crate::announce::{Announcer, warning};
+use crate::assumed::Expected;
+use crate::follow::Cluster;
+use crate::launch::run::Launching;
+use crate::rounds::Rounds;
+use crate::time::{moment, until};
+
+/// Claims that are seen to side by side.
+const SIDE_BY_SIDE: usize = 50;
+
+/// Nominations that are written side by side.
+const NOMINATIONS: usize = 30;
+
+/// Changes that come within so short a time are looked at together.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Looking takes no more than one part in so many and one.
+const IDLE_PARTS: u32 = 4;
+
+/// What was just done shows in the watch by then; what failed is tried again.
+pub(super) const SOON: Duration = Duration::from_millis(500);
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Caretaker {
+    /// To read and write with.
+    pub client: Client,
+    /// To evict with. It must not try again by itself what was refused for now: a budget of pods is in the way, which is to
+    /// be said, and other pods are to be seen to.
+    pub evictor: Client,
+    /// Where the machines are.
+    pub ec2: Ec2,
+    /// What EC2 said of them last.
+    pub machines: Machines,
+    /// What there is.
+    pub cluster: Cluster,
+    /// Which pods are meant for which machines.
+    pub expected: Expected,
+    /// Claims that are being launched just now.
+    pub launching: Launching,
+    /// To say what is done.
+    pub announcer: Announcer,
+    /// Name of the cluster, by which its machines are found.
+    pub cluster_name: String,
+    /// Whether the API server's scheduler tries the node first that a pod is nominated to by others.
+    pub nominates: bool,
+}
+
+impl Caretaker {
+    /// Sees to the claims until the task is dropped.
+    pub async fn run(self) {
+        let mut changes = self.cluster.changes();
+        let mut rounds = Rounds::new(SIDE_BY_SIDE);
+        let mut collecting = tokio::spawn(self.clone().collect());
+        loop {
+            let started = Instant::now();
+            let due = match self.cluster.snapshot() {
+                Some(snapshot) => self.look(&snapshot, &mut rounds),
+                None => None,
+            };
+            let settle = SETTLE.max(started.elapsed() * IDLE_PARTS);
+            let due = due.map_or(Duration::from_mins(1), |due| until(Timestamp::now(), due).max(settle));
+            tokio::select! {
+                _ = changes.changed() => tokio::time::sleep(settle).await,
+                () = rounds.turn() => {}
+                () = tokio::time::sleep(due) => {}
+                ended = &mut collecting => {
+                    if let Err(error) = ended {
+                        warn!(%error, "collecting garbage has ended, and begins anew");
+                    }
+                    collecting = tokio::spawn(self.clone().collect());
+                }
+            }
+            changes.borrow_and_update();
+        }
+    }
+
+    /// Starts what is to be done; returns when to look again, whatever happens.
+    fn look(&self, snapshot: &Arc<Snapshot>, rounds: &mut Rounds) -> Option<Timestamp> {
+        let mut by_machine = HashMap::<&str, Vec<_>>::new();
+        for node in &snapshot.nodes {
+            let machine = node.spec.provider_id.as_str();
+            if !machine.is_empty() {
+                by_machine.entry(machine).or_default().push(node);
+            }
+        }
+        let now = Timestamp::now();
+        let mut due = None::<Timestamp>;
+        let mut owned = std::collections::HashSet::new();
+        for claim in &snapshot.node_claims {
+            let name = claim.metadata.name.as_str();
+            let machine = claim.status.provider_id.as_str();
+            let nodes = by_machine.get(machine).map_or(&[][..], Vec::as_slice);
+            owned.extend(nodes.iter().map(|node| node.metadata.name.as_str()));
+            let awaited = self.nominates && self.expected.with(|all| !all.pods_of(name).is_empty());
+            let step = match next(claim, nodes, awaited, now) {
+                Next::Rest(until) => {
+                    due = due.into_iter().chain(until).min();
+                    continue;
+                }
+                step => step,
+            };
+            if rounds.may_start(name) {
+                let (keeper, of) = (self.clone(), name.to_owned());
+                let nodes = nodes.iter().map(|node| node.metadata.name.clone()).collect::<Vec<_>>();
+                rounds.start(name, async move { keeper.take(&of, step, nodes).await });
+            }
+        }
+        // A Node whose claim is gone has nobody else to let it go.
+        for node in &snapshot.nodes {
+            let name = node.metadata.name.as_str();
+            let ours = node.metadata.finalizers.iter().any(|f| f == FINALIZER);
+            if ours && node.metadata.is_terminating() && !owned.contains(name) {
+                let key = format!("node {name}");
+                if rounds.may_start(&key) {
+                    let (keeper, of) = (self.clone(), name.to_owned());
+                    rounds.start(&key, async move { keeper.let_go(&of).await });
+                }
+            }
+        }
+        due
+    }
+
+    /// Takes a step; returns how long to rest after it.
+    async fn take(self, name: &str, step: Next, nodes: Vec<String>) -> Duration {
+        let taken = match step {
+            Next::Rest(_) => Ok(SOON),
+            Next::Finalizer => self.finalizer(name).await,
+            Next::Say(aspect) => self.say(name, &[aspect]).await,
+            Next::Register(node) => Box::pin(self.register(name, &node)).await,
+            Next::Initialize(node) => self.initialize(name, &node).await,
+            Next::GiveUp(late) => self.give_up(name, late).await,
+            Next::Follow => self.delete(name, "its Node is being deleted").await,
+            Next::End => Box::pin(self.end(name, &nodes)).await,
+        };
+        taken.unwrap_or_else(|error| {
+            if is_conflict(&error) {
+                debug!(claim = name, "somebody else was quicker");
+                return SOON;
+            }
+            warn!(claim = name, error = format!("{error:#}"), "a step in the life of a NodeClaim failed");
+            AGAIN
+        })
+    }
+
+    pub(super) fn claims(&self) -> Api<NodeClaim> {
+        Api::all(self.client.clone())
+    }
+
+    pub(super) fn nodes(&self) -> Api<Node> {
+        Api::all(self.client.clone())
+    }
+
+    async fn finalizer(&self, name: &str) -> Result<Duration> {
+        let claims = self.claims();
+        let Some(claim) = claims.get_opt(name).await? else { return Ok(SOON) };
+        let mut finalizers = claim.finalizers().to_vec();
+        if claim.metadata.deletion_timestamp.is_none() && !finalizers.iter().any(|f| f == FINALIZER) {
+            finalizers.push(FINALIZER.to_owned());
+            let patch = json!({
+                "metadata": {"resourceVersion": claim.metadata.resource_version, "finalizers": finalizers},
+            });
+            claims.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        }
+        Ok(SOON)
+    }
+
+    /// Writes conditions of a claim, where they are news.
+    async fn say(&self, name: &str, aspects: &[Aspect]) -> Result<Duration> {
+        if let Some(claim) = self.claims().get_opt(name).await? {
+            self.conditions(&claim, aspects, &json!({})).await?;
+        }
+        Ok(SOON)
+    }
+
+    /// The same, with other fields of the status.
+    pub(super) async fn conditions(
+        &self,
+        claim: &NodeClaim,
+        aspects: &[Aspect],
+        more: &Value,
+    ) -> Result<Option<NodeClaim>> {
+        let Some(mut patch) = join::conditions(claim, aspects, Timestamp::now()) else { return Ok(None) };
+        for (key, value) in more.as_object().into_iter().flatten() {
+            patch["status"][key] = value.clone();
+        }
+        let written = self
+            .claims()
+            .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
+            .await?;
+        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
+        self.cluster.assume(Kind::NodeClaim, &seen);
+        Ok(Some(written))
+    }
+
+    /// A node joins: its pods are nominated to it, then it is opened to them.
+    async fn register(&self, name: &str, node: &str) -> Result<Duration> {
+        let (claims, nodes) = (self.claims(), self.nodes());
+        let (Some(claim), Some(there)) = (claims.get_opt(name).await?, nodes.get_opt(node).await?) else {
+            return Ok(SOON);
+        };
+        if join::came_unguarded(&there) {
+            let note = format!(
+                "Node {node} joined without the taint {}: pods may run on it too early; its user data should set it",
+                well_known::TAINT_UNREGISTERED
+            );
+            warn!(claim = name, node, "a node joined without the taint that keeps pods off it");
+            self.announcer.tell(claim.object_ref(&()), warning("UnregisteredTaintMissing", note)).await;
+        }
+        let pods = self.expected.with(|all| all.pods_of(name).to_vec());
+        let nominated = if self.nominates { self.nominate(&pods, node).await } else { 0 };
+        let patch = join::registered(&there, &claim);
+        let written = nodes.patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        self.expected.with(|all| all.opened(name, Instant::now()));
+        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
+        self.cluster.assume(Kind::Node, &seen);
+        let aspects = [
+            Aspect { kind: REGISTERED, status: TRUE, reason: REGISTERED, message: String::new() },
+            Aspect {
+                kind: INITIALIZED,
+                status: UNKNOWN,
+                reason: "AwaitingReconciliation",
+                message: "it was not looked at yet".to_owned(),
+            },
+        ];
+        let more = json!({"nodeName": node});
+        self.conditions(&claim, &aspects, &more).await?;
+        let made = claim.metadata.creation_timestamp.as_ref().map(|made| made.0);
+        info!(
+            claim = name,
+            node,
+            pods = pods.len(),
+            nominated,
+            seconds = made.map(|made| until(made, Timestamp::now()).as_secs_f64()),
+            "a node has joined"
+        );
+        self.tag(&claim, node).await;
+        Ok(Duration::ZERO)
+    }
+
+    /// Tells kube-scheduler where pods are expected; returns how many it was told of.
+    async fn nominate(&self, pods: &[String], node: &str) -> usize {
+        let patch = json!({"status": {"nominatedNodeName": node}});
+        let told = pods.iter().filter_map(|pod| pod.split_once('/')).map(|(namespace, name)| {
+            let (name, patch) = (name.to_owned(), patch.clone());
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+            async move {
+                let told = pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+                if let Err(error) = &told {
+                    debug!(pod = name, %error, "a pod could not be nominated");
+                }
+                told.is_ok()
+            }
+            .boxed()
+        });
+        let told: Vec<_> = told.collect();
+        let told: Vec<bool> = futures::stream::iter(told).buffer_unordered(NOMINATIONS).collect().await;
+        told.into_iter().filter(|told| *told).count()
+    }
+
+    /// Names the machine after its node. Nothing depends on it.
+    async fn tag(&self, claim: &NodeClaim, node: &str) {
+        let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
+        let Some(id) = provider.and_then(id) else { return };
+        let tagged = async {
+            let there = self.machines.get(id).await?.map(|machine| machine.tags).unwrap_or_default();
+            self.machines.forget(id);
+            let tags = join::tags(node, &claim.name_any(), &there);
+            if tags.is_empty() { Ok(()) } else { self.ec2.tag(id, &tags).await }
+        };
+        if let Err(error) = tagged.await {
+            warn!(claim = claim.name_any(), machine = id, %error, "a machine was not tagged");
+        }
+    }
+
+    /// A node takes pods.
+    async fn initialize(&self, name: &str, node: &str) -> Result<Duration> {
+        let Some(claim) = self.claims().get_opt(name).await? else { return Ok(SOON) };
+        let patch = json!({"metadata": {"labels": {(well_known::INITIALIZED): "true"}}});
+        self.nodes().patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        let aspect = Aspect { kind: INITIALIZED, status: TRUE, reason: INITIALIZED, message: String::new() };
+        self.conditions(&claim, &[aspect], &json!({})).await?;
+        self.expected.with(|all| all.opened(name, Instant::now()));
+        info!(claim = name, node, "a node takes pods");
+        Ok(Duration::ZERO)
+    }
+
+    async fn give_up(&self, name: &str, late: Late) -> Result<Duration> {
+        warn!(claim = name, reason = late.reason(), "a NodeClaim took too long, and is given up");
+        self.delete(name, late.reason()).await
+    }
+
+    /// Asks for the end of a claim.
+    pub(super) async fn delete(&self, name: &str, why: &str) -> Result<Duration> {
+        info!(claim = name, why, "a NodeClaim is deleted");
+        match self.claims().delete(name, &DeleteParams::default()).await {
+            Err(error) if !is_gone(&error) => Err(error.into()),
+            _ => Ok(SOON),
+        }
+    }
+
+    /// Takes our finalizer from a Node that is being deleted.
+    async fn let_go(&self, name: &str) -> Duration {
+        let nodes = self.nodes();
+        let gone = async {
+            if let Some(node) = nodes.get_opt(name).await? {
+                self.release_node(&node).await?;
+            }
+            anyhow::Ok(())
+        };
+        match gone.await {
+            Ok(()) => SOON,
+            Err(error) => {
+                warn!(
+                    node = name,
+                    error = format!("{error:#}"),
+                    "a Node without NodeClaim could not be let go"
+                );
+                AGAIN
+            }
+        }
+    }
+
+    pub(super) async fn release_node(&self, node: &Node) -> Result<()> {
+        let left: Vec<&String> = node.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+        let patch =
+            json!({"metadata": {"resourceVersion": node.metadata.resource_version, "finalizers": left}});
+        match self.nodes().patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Err(error) if !is_gone(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Collects garbage for ever.
+    async fn collect(self) {
+        /// Rounds that follow each other quickly at first: who led before may have left something behind.
+        const QUICK: u32 = 20;
+        for round in 0_u32.. {
+            if self.cluster.is_synced()
+                && let Err(error) = Box::pin(self.collect_once()).await
+            {
+                warn!(error = format!("{error:#}"), "garbage could not be collected");
+            }
+            let rest = if round < QUICK { Duration::from_secs(10) } else { Duration::from_mins(2) };
+            tokio::time::sleep(rest).await;
+        }
+    }
+
+    async fn collect_once(&self) -> Result<()> {
+        // Both first EC2, then the cluster: a claim that is made in between has no machine that was listed.
+        let tags = [
+            ("eks:eks-cluster-name".to_owned(), self.cluster_name.clone()),
+            (well_known::EC2_NODE_CLASS.to_owned(), "*".to_owned()),
+        ];
+        let machines = self.ec2.machines(&tags.into()).await?;
+        let listed = self.claims().list(&kube::api::ListParams::default()).await?;
+        let claims: Vec<stowage_api::NodeClaim> = listed
+            .items
+            .into_iter()
+            .filter_map(|claim| serde_json::from_value(serde_json::to_value(claim).ok()?).ok())
+            .collect();
+        let Some(snapshot) = self.cluster.snapshot() else { return Ok(()) };
+        let now = Timestamp::now();
+        for claim in collect::lost(&claims, &snapshot.nodes, &machines, now) {
+            warn!(
+                claim = claim.metadata.name,
+                machine = claim.status.provider_id,
+                "a machine has ended by itself"
+            );
+            self.delete(&claim.metadata.name, "garbage_collected").await?;
+        }
+        let orphans = collect::orphans(&machines, &claims, now);
+        let ids: Vec<String> = orphans.iter().map(|machine| machine.id.clone()).collect();
+        if !ids.is_empty() {
+            warn!(machines = ids.join(","), "machines that belong to no NodeClaim are ended");
+            self.ec2.terminate(&ids).await?;
+        }
+        for machine in orphans {
+            let provider = machine.provider_id();
+            for node in snapshot.nodes.iter().filter(|node| node.spec.provider_id == provider) {
+                let deleted = self.nodes().delete(&node.metadata.name, &DeleteParams::default()).await;
+                if let Err(error) = deleted
+                    && !is_gone(&error)
+                {
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Since when something is so, as a claim says.
+    pub(super) fn since(claim: &NodeClaim, kind: &str) -> Option<Timestamp> {
+        let conditions = &claim.status.as_ref()?.conditions;
+        let condition = stowage_api::crd::condition::find(conditions, kind)?;
+        moment(Some(&condition.last_transition_time))
+    }
+}
+
+/// What an event on a Node is about.
+pub(super) fn reference(node: &Node) -> ObjectReference {
+    // Nodes are known by their name where others would state a uid: kubectl looks for that.
+    ObjectReference { uid: node.metadata.name.clone(), ..node.object_ref(&()) }
+}
+
+pub(super) fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+pub(super) fn is_conflict(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|e| matches!(e, kube::Error::Api(status) if status.code == 409))
+}
