@@ -11,7 +11,8 @@
 //! # Invariants
 //! - Ready means that every component says so at its own endpoint; nothing is waited for by the clock.
 //! - Nothing keeps running after us, whatever ends us; see [`crate::process`].
-//! - Whoever knows the token may do anything: there is no RBAC, no service account and no quota. Pods are admitted as they
+//! - Whoever knows the token may do anything: there is no RBAC unless it is asked for, no service account that pods get by
+//!   themselves, and no quota. Pods are admitted as they
 //!   are, and nodes without the taint of nodes that are not ready. Nothing is kept: etcd does not even sync its files.
 //! - The folder with the logs goes with the control plane, except in a panic or after [`ControlPlane::keep_logs`].
 
@@ -55,6 +56,8 @@ pub struct Options {
     pub controller_manager: bool,
     /// Whether namespaces can ask for a level of pod security.
     pub pod_security: bool,
+    /// Whether service accounts may do only what roles allow them.
+    pub rbac: bool,
 }
 
 impl Options {
@@ -72,6 +75,8 @@ const KEPT: &str = "kept";
 pub struct ControlPlane {
     client: Client,
     kubeconfig: PathBuf,
+    server: String,
+    certificate: PathBuf,
     folder: PathBuf,
     keep: Mutex<bool>,
     /// In the order in which they were started; they end in the opposite one.
@@ -112,7 +117,7 @@ impl ControlPlane {
                 .wait_for("kube-controller-manager", &|| is_ready(&certificate, manager_port, "/healthz"))?;
         }
         let Starting { folder, processes, .. } = starting;
-        Ok(Self { client, kubeconfig, folder, keep: Mutex::new(false), processes })
+        Ok(Self { client, kubeconfig, server, certificate, folder, keep: Mutex::new(false), processes })
     }
 
     /// A client that may do anything.
@@ -125,9 +130,34 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
+    /// URL of the API server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Writes a kubeconfig for whoever has this token, and gives its path.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn kubeconfig_of(&self, name: &str, token: &str) -> Result<PathBuf> {
+        let path = self.folder.join(format!("kubeconfig-{name}"));
+        fs::write(&path, kubeconfig_of(&self.server, &self.certificate, token).to_string())?;
+        Ok(path)
+    }
+
     /// The folder with the components' logs.
     pub fn logs(&self) -> &Path {
         &self.folder
+    }
+
+    /// Ends a component without warning and starts it again: `kube-apiserver`, `kube-scheduler`. What waits for it to be ready is
+    /// the caller's business.
+    ///
+    /// # Errors
+    /// Where no such component runs, or it cannot be started.
+    pub fn restart(&mut self, name: &str) -> Result<()> {
+        let process = self.processes.iter_mut().find(|process| process.name() == name);
+        process.with_context(|| format!("no {name} runs"))?.restart()
     }
 
     /// Leaves the folder with the logs behind.
@@ -228,7 +258,7 @@ impl Starting {
                 ("secure-port", &port),
                 ("cert-dir", &certificates.display()),
                 ("token-auth-file", &tokens.display()),
-                ("authorization-mode", &"AlwaysAllow"),
+                ("authorization-mode", &if options.rbac { "RBAC" } else { "AlwaysAllow" }),
                 ("service-account-issuer", &"https://localhost"),
                 ("service-account-key-file", &key.display()),
                 ("service-account-signing-key-file", &key.display()),

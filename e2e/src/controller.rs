@@ -28,9 +28,23 @@ impl Controller {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
+        Self::start_as(plane, plane.kubeconfig(), name, flags, environment)
+    }
+
+    /// The same, as whoever this kubeconfig says.
+    ///
+    /// # Errors
+    /// Where it cannot be built or started.
+    pub fn start_as(
+        plane: &ControlPlane,
+        who: &Path,
+        name: &str,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let [health, metrics] = free_ports()?;
         let mut kubeconfig = OsString::from("KUBECONFIG=");
-        kubeconfig.push(plane.kubeconfig());
+        kubeconfig.push(who);
         let mut arguments: Vec<OsString> = vec!["-i".into(), kubeconfig];
         arguments.extend(environment.iter().map(|(key, value)| format!("{key}={value}").into()));
         arguments.push(stowage_controller()?.into());

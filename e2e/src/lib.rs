@@ -17,11 +17,15 @@ mod daemon;
 pub mod differential;
 mod generate;
 mod helm;
+mod kubelets;
 mod process;
 mod random;
+mod world;
 
 pub use client::{Answer, Client};
 pub use components::Components;
 pub use control_plane::{ControlPlane, Options};
 pub use controller::Controller;
 pub use helm::Helm;
+pub use kubelets::Kubelets;
+pub use world::{REGION, World, holds};

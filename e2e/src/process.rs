@@ -27,6 +27,8 @@ exit $status
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
+    /// Program and arguments.
+    command: (PathBuf, Vec<OsString>),
     shell: Child,
     log: PathBuf,
 }
@@ -38,7 +40,23 @@ impl Process {
     /// Where the log cannot be written or there is no shell. A program that does not start shows by [`Self::ended`].
     pub(crate) fn start(name: &str, program: &Path, arguments: &[OsString], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let out = File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
+        Self::append(name, program, arguments, log)
+    }
+
+    /// Ends the program without warning, and starts it again.
+    ///
+    /// # Errors
+    /// As of [`Self::start`].
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.end();
+        let (program, arguments) = &self.command;
+        *self = Self::append(&self.name, program, arguments, self.log.clone())?;
+        Ok(())
+    }
+
+    fn append(name: &str, program: &Path, arguments: &[OsString], log: PathBuf) -> Result<Self> {
+        let out = File::options().append(true).open(&log)?;
         let shell = Command::new("sh")
             .args(["-c", SHELL, name])
             .arg(program)
@@ -50,7 +68,8 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start a shell for {name}"))?;
-        Ok(Self { name: name.to_owned(), shell, log })
+        let command = (program.to_owned(), arguments.to_owned());
+        Ok(Self { name: name.to_owned(), command, shell, log })
     }
 
     /// Its name.
@@ -69,11 +88,17 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    fn end(&mut self) {
         drop(self.shell.stdin.take());
         // The shell waits for the program: once it has ended, so has the program. There is no one to tell of an error.
         let _ = self.shell.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

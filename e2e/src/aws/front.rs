@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::http::{Request, Response, forward, relay, serve};
+use super::instances::Ec2Form;
 use super::moto::Moto;
 use super::stock::Stock;
 
@@ -25,8 +26,10 @@ pub enum Mishap {
     Refuse,
     /// The service has broken down.
     Break,
-    /// The connection ends without an answer.
+    /// The connection ends without an answer, and nothing was done.
     Cut,
+    /// The connection ends without an answer, after a fleet was launched.
+    Lose,
 }
 
 /// An AWS on loopback.
@@ -45,6 +48,10 @@ struct State {
     /// What happens to all further ones; `*` is every call.
     always: BTreeMap<String, Mishap>,
     seen: BTreeMap<String, usize>,
+    /// What was answered to launches, by their tokens: moto would launch again.
+    launched: BTreeMap<String, (u16, String)>,
+    /// Instance types and zones that cannot be had, and the code that says so; `*` is any.
+    short: Vec<(String, String, String)>,
 }
 
 impl Front {
@@ -59,6 +66,8 @@ impl Front {
             next: BTreeMap::new(),
             always: BTreeMap::new(),
             seen: BTreeMap::new(),
+            launched: BTreeMap::new(),
+            short: Vec::new(),
         };
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
@@ -69,6 +78,11 @@ impl Front {
     /// For `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The EC2 behind it.
+    pub fn ec2(&self, region: &str) -> Ec2Form {
+        Ec2Form::new(self.state().moto, region)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -90,6 +104,12 @@ impl Front {
         let state = self.state();
         let wanted = state.seen.iter().filter(|(name, _)| call == "*" || *name == call);
         wanted.map(|(_, count)| count).sum()
+    }
+
+    /// What cannot be had from now on: (instance type, zone, code), `*` is any.
+    pub fn short_of(&self, what: &[(&str, &str, &str)]) {
+        self.state().short =
+            what.iter().map(|(t, z, c)| ((*t).to_owned(), (*z).to_owned(), (*c).to_owned())).collect();
     }
 
     /// Changes what is sold.
@@ -127,6 +147,13 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         Mishap::Refuse if is_json => return failure(400, "AccessDeniedException"),
         Mishap::Refuse => return failure(403, "UnauthorizedOperation"),
         Mishap::Break => return failure(500, "InternalFailure"),
+        // As EC2 may do what it was asked for, and nobody hears of it.
+        Mishap::Lose => {
+            if call == "CreateFleet" {
+                drop(launch(state, request));
+            }
+            return Response::Nothing;
+        }
         Mishap::Cut => return Response::Nothing,
         Mishap::None => {}
     }
@@ -142,18 +169,84 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         "DescribeReservedInstances" => xml(reserved(&stock)),
         "GetProducts" => products(request, &stock),
         "DescribeSavingsPlans" | "DescribeSavingsPlanRates" => savings(&call, request, &stock),
-        // What moto does as EC2 does it: finding and launching.
+        "CreateFleet" => launch(state, request).map_or_else(
+            |_| failure(500, "Moto"),
+            |(status, body)| Response::Whole(status, "text/xml", body),
+        ),
+        // What moto does as EC2 does it.
         "DescribeSecurityGroups"
         | "DescribeImages"
         | "DescribeInstances"
+        | "DescribeInstanceAttribute"
         | "CreateLaunchTemplate"
-        | "CreateFleet"
+        | "CreateTags"
         | "TerminateInstances" => relay(request, &request.body, moto).map_or_else(
             |_| failure(500, "Moto"),
             |(status, body)| Response::Whole(status, "text/xml", body),
         ),
         _ => failure(400, "InvalidAction"),
     }
+}
+
+/// Launches a fleet: without what cannot be had, and once for each token.
+fn launch(state: &Mutex<State>, request: &Request) -> Result<(u16, String)> {
+    let token = form(&request.body, "ClientToken").unwrap_or_default();
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = state.launched.get(&token) {
+        return Ok(answer.clone());
+    }
+    let (left, errors) = without(&request.body, &state.short);
+    let answer = if left.contains(".Overrides.") {
+        let (status, body) = relay(request, &left, state.moto)?;
+        (status, body.replacen("<errorSet/>", &format!("<errorSet>{errors}</errorSet>"), 1))
+    } else {
+        let id = "<fleetId>fleet-00000000-0000-0000-0000-000000000000</fleetId>";
+        let nothing = format!("{id}<errorSet>{errors}</errorSet><fleetInstanceSet/>");
+        (200, format!("<CreateFleetResponse>{nothing}</CreateFleetResponse>"))
+    };
+    if answer.0 == 200 && answer.1.contains("<instanceIds>") {
+        state.launched.insert(token, answer.clone());
+    }
+    Ok(answer)
+}
+
+/// A request for a fleet without the overrides that cannot be had, and the errors that EC2 states of these.
+fn without(body: &str, short: &[(String, String, String)]) -> (String, String) {
+    // Fields of overrides stand under `LaunchTemplateConfigs.1.Overrides.7.`; those that are left are counted anew.
+    let mut ways = BTreeMap::<(&str, usize), Vec<(&str, &str)>>::new();
+    let mut left = Vec::new();
+    for pair in body.split('&') {
+        let way = pair.split_once(".Overrides.").and_then(|(config, rest)| {
+            let (number, rest) = rest.split_once('.')?;
+            Some(((config, number.parse().ok()?), rest.split_once('=')?))
+        });
+        match way {
+            Some((way, field)) => ways.entry(way).or_default().push(field),
+            None => left.push(pair.to_owned()),
+        }
+    }
+    let mut errors = String::new();
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for ((config, _), fields) in ways {
+        let of = |name: &str| fields.iter().find(|(field, _)| *field == name).map_or("", |(_, value)| *value);
+        let (of_type, zone, subnet) = (of("InstanceType"), of("AvailabilityZone"), of("SubnetId"));
+        let is = |stated: &str, real: &str| stated == "*" || stated == real;
+        if let Some((.., code)) = short.iter().find(|(t, z, _)| is(t, of_type) && is(z, zone)) {
+            let _ = write!(
+                errors,
+                "<item><errorCode>{code}</errorCode><errorMessage>made up</errorMessage><lifecycle>on-demand</lifecycle>\
+                 <launchTemplateAndOverrides><overrides><instanceType>{of_type}</instanceType><subnetId>{subnet}</subnetId>\
+                 <availabilityZone>{zone}</availabilityZone></overrides></launchTemplateAndOverrides></item>"
+            );
+        } else {
+            let count = counts.entry(config).or_default();
+            *count += 1;
+            left.extend(
+                fields.iter().map(|(field, value)| format!("{config}.Overrides.{count}.{field}={value}")),
+            );
+        }
+    }
+    (left.join("&"), errors)
 }
 
 /// A field of a form; the values that are asked for here need no decoding.

@@ -9,10 +9,12 @@
 mod binary;
 mod front;
 mod http;
+mod instances;
 mod moto;
 mod stock;
 
 pub use binary::{stowage, stowage_controller};
 pub use front::{Front, Mishap};
+pub use instances::{Ec2Form, Instance, all};
 pub use moto::Moto;
 pub use stock::{Plan, Stock};

@@ -1,0 +1,82 @@
+//! What suites of whole clusters share: objects, and waiting for them to come to rest.
+
+#![allow(dead_code, reason = "each suite uses some of it")]
+
+use serde_json::{Value, json};
+use stowage_e2e::{World, holds};
+
+pub(crate) const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
+pub(crate) const POOLS: &str = "/apis/karpenter.sh/v1/nodepools";
+pub(crate) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+/// A NodePool of ordinary machines with these fields in its template's spec.
+pub(crate) fn node_pool(name: &str, template: &Value) -> Value {
+    let mut pool = json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": name},
+        "spec": {
+            "template": {"spec": {
+                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+                "requirements": [
+                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
+                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
+                ],
+            }},
+            "disruption": {"consolidateAfter": "0s"},
+        },
+    });
+    merge(&mut pool["spec"]["template"]["spec"], template);
+    pool
+}
+
+/// A Deployment with these fields in its pods' spec.
+pub(crate) fn deployment(name: &str, replicas: usize, cpu: &str, more: &Value) -> Value {
+    let mut spec = json!({
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{"name": "web", "image": "web", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}],
+    });
+    merge(&mut spec, more);
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+        },
+    })
+}
+
+fn merge(into: &mut Value, more: &Value) {
+    for (key, value) in more.as_object().unwrap() {
+        into[key] = value.clone();
+    }
+}
+
+pub(crate) fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap()
+}
+
+/// Waits until so many pods run, and every NodeClaim is ready.
+pub(crate) fn settled(world: &World, pods: usize) -> Vec<Value> {
+    world
+        .until("all pods to run on nodes that are ready", |w| {
+            let claims = w.claims()?;
+            let ready = !claims.is_empty() && claims.iter().all(|claim| holds(claim, "Ready"));
+            Ok((ready && w.running()? == pods).then_some(claims))
+        })
+        .unwrap()
+}
+
+/// Checks that every machine has one claim and one node, and the other way round.
+pub(crate) fn nothing_is_left_over(world: &World) {
+    let machines = world.machines().unwrap();
+    let ids = |objects: Vec<Value>, at: &dyn Fn(&Value) -> &Value| {
+        let mut ids: Vec<String> =
+            objects.iter().map(|o| at(o).as_str().unwrap_or_default().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    let mut running: Vec<String> = machines.iter().map(|m| format!("aws:///{}/{}", m.zone, m.id)).collect();
+    running.sort();
+    assert_eq!(ids(world.claims().unwrap(), &|claim| &claim["status"]["providerID"]), running);
+    assert_eq!(ids(world.nodes().unwrap(), &|node| &node["spec"]["providerID"]), running);
+}
