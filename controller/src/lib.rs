@@ -21,6 +21,7 @@ pub mod life;
 pub mod market;
 pub mod node_class;
 pub mod operate;
+pub mod overlay;
 pub mod pool;
 pub mod provision;
 pub mod replicas;

@@ -21,6 +21,7 @@ use stowage_controller::node_class;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
 use stowage_controller::operate::metrics::Metrics;
+use stowage_controller::overlay;
 use stowage_controller::pool::Standing;
 use stowage_controller::pool::run::Keeper;
 use stowage_controller::provision::Provisioner;
@@ -82,6 +83,9 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         metrics: Arc::clone(&metrics),
     };
     let fixed = on(settings.feature_gates.static_capacity, fixed.run());
+    let overlays =
+        overlay::Keeper { client: client.clone(), cluster: cluster.clone(), market: market.clone() };
+    let overlays = on(settings.feature_gates.node_overlay, overlays.run());
     let buffers = Buffers::default();
     let kept = buffer::run::Keeper { client: client.clone(), buffers: buffers.clone() };
     let kept = on(settings.feature_gates.capacity_buffer, kept.run());
@@ -114,6 +118,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
             () = pools.run() => {}
             () = fixed => {}
             () = kept => {}
+            () = overlays => {}
             () = held => {}
         }
     };
