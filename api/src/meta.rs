@@ -78,7 +78,11 @@ impl StatusCondition {
 
 /// A reference to an owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OwnerReference {
+    /// Group and version: `apps/v1`.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub api_version: String,
     /// Kind: `ReplicaSet`, `DaemonSet`, `Node`.
     pub kind: String,
     /// Name.

@@ -255,6 +255,13 @@ impl Decoder {
         let owned_by = |kinds: &[&str]| metadata.owner_references.iter().any(|o| kinds.contains(&&*o.kind));
         let job = metadata.owner_references.iter().find(|o| o.kind == "Job");
         let job = job.map(|o| self.strings.get(o.name.as_str()).0);
+        let owner = metadata.owner_references.first().map(|owner| {
+            let kind = owner.kind.to_ascii_lowercase();
+            let path = format!("/apis/{}/namespaces/{namespace}/{kind}s/{}", owner.api_version, owner.name);
+            self.strings.get(path.as_str()).0
+        });
+        let holds = |kind: &str| status.conditions.iter().any(|c| c.kind == kind && c.status == "True");
+        let ready = holds("Ready");
         let do_not_disrupt =
             metadata.annotations.get(well_known::DO_NOT_DISRUPT).is_some_and(|v| v == "true");
         let mirror = owned_by(&["Node"]);
@@ -287,6 +294,8 @@ impl Decoder {
             terminating,
             daemon_set,
             job,
+            owner,
+            ready,
             do_not_disrupt,
             nominated,
             refused,

@@ -96,6 +96,10 @@ pub struct Pod {
     pub daemon_set: Option<Arc<str>>,
     /// The `Job` that it belongs to.
     pub job: Option<Arc<str>>,
+    /// The first of its owners, as the path of an object: `/apis/apps/v1/namespaces/web/replicasets/front`.
+    pub owner: Option<Arc<str>>,
+    /// Whether it says that it is ready.
+    pub ready: bool,
     /// Whether it is marked not to be disrupted.
     pub do_not_disrupt: bool,
     /// The node that kube-scheduler holds room on for it.

@@ -15,6 +15,7 @@ use stowage_cluster::{Index, Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::operate::pod_times::PodTimes;
 use crate::whole::served_as;
 
 /// How long until a kind that is not served is looked for again.
@@ -29,11 +30,12 @@ pub struct Cluster {
     index: Arc<Mutex<Index>>,
     /// Counts changes, so that readers can wait for the next.
     changes: watch::Sender<u64>,
+    times: PodTimes,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { index: Arc::default(), changes: watch::channel(0).0 }
+        Self { index: Arc::default(), changes: watch::channel(0).0, times: PodTimes::default() }
     }
 }
 
@@ -74,7 +76,17 @@ impl Cluster {
         }
     }
 
+    /// How long pods take.
+    pub(crate) fn pod_times(&self) -> &PodTimes {
+        &self.times
+    }
+
     fn event(&self, kind: Kind, event: Event<DynamicObject>) {
+        match &event {
+            Event::InitApply(pod) | Event::Apply(pod) if kind == Kind::Pod => self.times.see(pod),
+            Event::Delete(pod) if kind == Kind::Pod => self.times.gone(pod),
+            _ => {}
+        }
         match event {
             Event::Init => self.with(|index| index.begin_list(kind)),
             Event::InitApply(object) => return self.put(kind, &object),

@@ -18,9 +18,10 @@ use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
 use stowage_controller::market::{self, Market, Source};
 use stowage_controller::node_class;
+use stowage_controller::operate::calls::counting;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
-use stowage_controller::operate::metrics::Metrics;
+use stowage_controller::operate::metrics::{Metrics, View};
 use stowage_controller::overlay;
 use stowage_controller::pool::Standing;
 use stowage_controller::pool::run::Keeper;
@@ -51,9 +52,9 @@ fn main() -> Result<()> {
 
 /// Runs until a signal comes, the lease is lost, or something breaks that nothing works without.
 async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
-    let client = Client::try_default().await.context("cannot find the API server")?;
-    let cluster = Cluster::default();
     let metrics = Arc::new(Metrics::new()?);
+    let client = counting(&metrics).await.context("cannot find the API server")?;
+    let cluster = Cluster::default();
     let (keeper, market) = watch::channel(Arc::new(market));
     let candidate = candidate(&settings, &client);
     let at = |port| SocketAddr::new(settings.listen, port);
@@ -70,12 +71,13 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     };
     let launching = launching(&settings, shared).await?;
     let standing = Standing::default();
-    let pools = Keeper {
-        client: client.clone(),
+    let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
+    metrics.watch(View {
         cluster: cluster.clone(),
-        standing: standing.clone(),
-        others_launch: settings.disable_launch,
-    };
+        market: market.clone(),
+        pools: pools.clone(),
+        each: !settings.disable_cluster_state_observability,
+    })?;
     let fixed = replicas::Keeper {
         client: client.clone(),
         cluster: cluster.clone(),

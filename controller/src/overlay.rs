@@ -52,15 +52,18 @@ impl Keeper {
     /// Looks at them until the task is dropped.
     pub async fn run(self) {
         let whole = Whole::new("karpenter.sh", "NodeOverlay");
-        tokio::join!(whole.follow(self.client.clone()), self.work(&whole));
+        tokio::join!(whole.clone().follow(self.client.clone()), self.work(&whole));
     }
 
     async fn work(&self, whole: &Whole) {
         let mut changes = whole.changes();
         loop {
+            // Until all of the cluster is known, nothing can be said.
+            let mut rest = Duration::from_secs(1);
             if let Some(snapshot) = self.cluster.snapshot()
                 && let Some(resource) = whole.resource()
             {
+                rest = EVERY;
                 let objects = whole.all();
                 let market = Arc::clone(&self.market.borrow());
                 let judged = tokio::task::spawn_blocking(move || {
@@ -75,7 +78,7 @@ impl Keeper {
             }
             tokio::select! {
                 () = changes.next() => tokio::time::sleep(SETTLE).await,
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }

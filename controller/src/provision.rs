@@ -154,7 +154,7 @@ impl Provisioner {
             all.forget(snapshot, Instant::now());
             all.amend(snapshot)
         });
-        self.metrics.looked(&amended.snapshot, amended.unknown.len());
+        self.metrics.looked(&amended.snapshot, amended.unknown.len(), amended.waiting.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);
         if std::mem::replace(&mut state.standing, self.standing.changes()) != state.standing {
@@ -248,6 +248,7 @@ impl Provisioner {
                     }
                     self.cluster.assume(Kind::NodeClaim, &claim);
                     self.metrics.claim_made(&wanted.pool, wanted.choice.relaxed);
+                    self.metrics.promised(&name, wanted.price);
                     info!(
                         claim = name,
                         pool = wanted.pool,

@@ -76,6 +76,11 @@ pub struct Settings {
           default_value_t = false, default_missing_value = "true")]
     pub disable_launch: bool,
 
+    /// Do not tell of each pod and node in the metrics
+    #[arg(long, env = "DISABLE_CLUSTER_STATE_OBSERVABILITY", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub disable_cluster_state_observability: bool,
+
     /// Port of /metrics
     #[arg(long, env = "METRICS_PORT", default_value_t = 8080)]
     pub metrics_port: u16,

@@ -38,7 +38,7 @@ impl Whole {
     }
 
     /// Follows the kind until the task is dropped. One that is not served is looked for again now and then.
-    pub(crate) async fn follow(&self, client: Client) {
+    pub(crate) async fn follow(self, client: Client) {
         let resource = loop {
             match served_as(&client, self.group, self.kind).await {
                 Ok(Some(resource)) => break resource,
@@ -100,7 +100,11 @@ impl Changes {
 /// How the API server serves a kind; `None` where it does not.
 pub(crate) async fn served_as(client: &Client, group: &str, kind: &str) -> kube::Result<Option<ApiResource>> {
     match discovery::group(client, group).await {
-        Ok(group) => Ok(group.recommended_kind(kind).map(|(resource, _)| resource)),
+        // A kind need not be in the version that the group prefers: NodeOverlays are not.
+        Ok(group) => {
+            let anywhere = || group.resources_by_stability().into_iter().find(|(of, _)| of.kind == kind);
+            Ok(group.recommended_kind(kind).or_else(anywhere).map(|(resource, _)| resource))
+        }
         Err(kube::Error::Discovery(kube::error::DiscoveryError::MissingApiGroup(_))) => Ok(None),
         Err(other) => Err(other),
     }

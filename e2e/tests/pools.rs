@@ -93,7 +93,7 @@ fn a_pool_says_how_it_stands_and_pods_why_they_wait() {
     let client = world.client();
     client.create(POOLS, &node_pool()).unwrap();
     client.create(PODS, &pod("early")).unwrap();
-    let _controller = world.controller(&[]);
+    let controller = world.controller(&[]);
     let default = format!("{POOLS}/default");
     world.condition(&default, "NodeClassReady", "False", "EC2NodeClass default does not exist: create it");
     world.condition(&default, "ValidationSucceeded", "True", "");
@@ -144,6 +144,19 @@ fn a_pool_says_how_it_stands_and_pods_why_they_wait() {
         (&counted["status"]["nodes"], &counted["status"]["resources"]["memory"]),
         (&json!(1), &json!("8Gi"))
     );
+    let measured = controller.metrics().unwrap();
+    let ready = "type=\"Ready\",status=\"True\",reason=\"Ready\"} 1";
+    for line in [
+        "karpenter_nodepools_usage{resource_type=\"memory\",nodepool=\"default\"} 8589934592".to_owned(),
+        "karpenter_pods_unbound_time_seconds{name=\"early\",namespace=\"default\"} ".to_owned(),
+        "karpenter_pods_state{name=\"early\",namespace=\"default\",owner=\"\",node=\"\",scheduled=\"false\""
+            .to_owned(),
+        "stowage_api_calls_total{resource=\"nodeclaims\",verb=\"create\"} 1".to_owned(),
+        format!("operator_nodepool_status_condition_count{{name=\"default\",namespace=\"\",{ready}"),
+        "karpenter_build_info{".to_owned(),
+    ] {
+        assert!(measured.lines().any(|l| l.starts_with(&line)), "{line} in {measured}");
+    }
     client.delete("/api/v1/nodes/n-1").unwrap();
     let none = json!({"cpu": "0", "memory": "0", "pods": "0", "ephemeral-storage": "0", "nodes": "0"});
     world.until("the node to count no more", |client| (resources(client) == none).then_some(()));
@@ -380,4 +393,40 @@ fn a_buffer_keeps_room_for_pods_to_come() {
     client.patch(&none, &json!({"spec": {"limits": {"cpu": "4"}}})).unwrap();
     world.condition(&none, "Provisioning", "False", "it is for no pods");
     assert_eq!(client.get(&none).unwrap()["status"]["podTemplateRef"]["name"], "late");
+}
+
+#[test]
+fn an_overlay_says_whether_it_is_applied() {
+    let world = World::start();
+    let client = world.client();
+    ready_class(client);
+    client.create(POOLS, &node_pool()).unwrap();
+    let overlays = "/apis/karpenter.sh/v1alpha1/nodeoverlays";
+    let overlay = |name: &str, price: &str| {
+        let families =
+            json!([{"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["m7i"]}]);
+        let object = json!({
+            "apiVersion": "karpenter.sh/v1alpha1", "kind": "NodeOverlay", "metadata": {"name": name},
+            "spec": {"requirements": families, "price": price, "wait": 3},
+        });
+        client.create(overlays, &object).unwrap();
+        format!("{overlays}/{name}")
+    };
+    let (first, second) = (overlay("a", "0.1"), overlay("b", "0.001"));
+    let _controller = world.controller(&["--feature-gates", "NodeOverlay=true"]);
+    world.condition(&second, "Ready", "True", "");
+    world.condition(&second, "ValidationSucceeded", "True", "not looked at: spec.wait");
+    world.condition(
+        &first,
+        "ValidationSucceeded",
+        "False",
+        "b has the same weight and sets the price of m7i",
+    );
+    client.create(PODS, &pod("web")).unwrap();
+    let claim = world.until("a claim", |client| items(&client.get(CLAIMS).unwrap()).pop());
+    let requirements = claim["spec"]["requirements"].as_array().unwrap();
+    let types = requirements.iter().find(|r| r["key"] == "node.kubernetes.io/instance-type").unwrap();
+    assert!(types["values"][0].as_str().unwrap().starts_with("m7i."), "nearly for nothing: {types}");
+    client.patch(&first, &json!({"spec": {"weight": 5}})).unwrap();
+    world.condition(&first, "Ready", "True", "");
 }

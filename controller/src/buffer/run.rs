@@ -71,7 +71,7 @@ impl Keeper {
     /// Looks them up until the task is dropped.
     pub async fn run(self) {
         let whole = Whole::new("autoscaling.x-k8s.io", "CapacityBuffer");
-        tokio::join!(whole.follow(self.client.clone()), self.work(&whole));
+        tokio::join!(whole.clone().follow(self.client.clone()), self.work(&whole));
     }
 
     async fn work(&self, whole: &Whole) {

@@ -33,7 +33,11 @@ pub async fn serve_health(address: SocketAddr, cluster: Cluster) -> Result<()> {
 /// # Errors
 /// Where the port cannot be had.
 pub async fn serve_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> Result<()> {
-    let text = move || async move { metrics.text() };
+    let text = move || async move {
+        // Of a large cluster it is megabytes: others are not to wait for it.
+        let text = tokio::task::spawn_blocking(move || metrics.text()).await;
+        text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    };
     serve(address, "--metrics-port", Router::new().route("/metrics", get(text))).await
 }
 

@@ -2,16 +2,27 @@
 //!
 //! compat: karpenter v1.14, `pkg/metrics` and the controllers' own.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use k8s_openapi::jiff::Timestamp;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use stowage_cluster::Snapshot;
+use tokio::sync::watch;
 use tracing::error;
 
+use super::exposition::Exposition;
+use super::state;
 use crate::decide::Decision;
+use crate::follow::Cluster;
+use crate::market::Market;
+use crate::pool::run::Keeper;
 
 /// Buckets of durations, seconds: Karpenter's.
-const SECONDS: [f64; 18] = [
+pub(crate) const SECONDS: [f64; 18] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 180.0, 300.0, 450.0,
     600.0,
 ];
@@ -31,6 +42,31 @@ pub struct Metrics {
     cost: Gauge,
     bound: Gauge,
     gap: Gauge,
+    queue: IntGaugeVec,
+    seconds: HistogramVec,
+    calls: IntCounterVec,
+    /// What plans said that each claim's machine costs.
+    planned: Arc<Mutex<HashMap<String, f64>>>,
+    view: Arc<OnceLock<View>>,
+}
+
+/// What is measured when somebody asks.
+#[derive(Clone)]
+pub struct View {
+    /// What there is.
+    pub cluster: Cluster,
+    /// What can be bought.
+    pub market: watch::Receiver<Arc<Market>>,
+    /// `NodePools` and their classes.
+    pub pools: Keeper,
+    /// Whether each pod and node is told of.
+    pub each: bool,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("each", &self.each).finish_non_exhaustive()
+    }
 }
 
 impl Metrics {
@@ -78,6 +114,21 @@ impl Metrics {
                 "Proven lower bound of the cost of any plan for the same pods",
             )?,
             gap: Gauge::new("stowage_plan_gap_ratio", "How far the last plan's cost was above its bound")?,
+            queue: IntGaugeVec::new(
+                Opts::new("karpenter_scheduler_queue_depth", "Pods that wait to be planned for"),
+                &["controller"],
+            )?,
+            seconds: HistogramVec::new(
+                HistogramOpts::new(
+                    "karpenter_scheduler_scheduling_duration_seconds",
+                    "Time from a complete batch to a verified plan",
+                )
+                .buckets(SECONDS.to_vec()),
+                &["controller"],
+            )?,
+            calls: counters("stowage_api_calls_total", "Calls of the API server", &["verb", "resource"])?,
+            planned: Arc::default(),
+            view: Arc::default(),
         };
         for collector in [
             Box::new(metrics.claims_created.clone()) as Box<dyn prometheus::core::Collector>,
@@ -89,14 +140,35 @@ impl Metrics {
             Box::new(metrics.cost.clone()),
             Box::new(metrics.bound.clone()),
             Box::new(metrics.gap.clone()),
+            Box::new(metrics.queue.clone()),
+            Box::new(metrics.seconds.clone()),
+            Box::new(metrics.calls.clone()),
+            Box::new(build_info()?),
         ] {
             metrics.registry.register(collector)?;
         }
         Ok(metrics)
     }
 
-    /// The cluster was looked at.
-    pub fn looked(&self, amended: &Snapshot, unknown: usize) {
+    /// From now on, the cluster itself is measured, too.
+    ///
+    /// # Errors
+    /// Where two metrics have one name, which would be a defect.
+    pub fn watch(&self, view: View) -> prometheus::Result<()> {
+        self.registry.register(Box::new(view.cluster.pod_times().bound()?))?;
+        // A second view would be a defect, and the first is as good.
+        let _ = self.view.set(view);
+        Ok(())
+    }
+
+    /// The API server was called.
+    pub(crate) fn called(&self, verb: &str, resource: &str) {
+        self.calls.with_label_values(&[verb, resource]).inc();
+    }
+
+    /// The cluster was looked at; so many pods wait.
+    pub fn looked(&self, amended: &Snapshot, unknown: usize, waiting: usize) {
+        self.queue.with_label_values(&["provisioner"]).set(waiting as i64);
         self.synced.set(i64::from(unknown == 0));
         self.nodes.set(amended.nodes.len() as i64);
     }
@@ -105,6 +177,7 @@ impl Metrics {
     pub fn planned(&self, batch: usize, decision: &Decision, seconds: f64) {
         self.batch.observe(batch as f64);
         self.scheduling.observe(seconds);
+        self.seconds.with_label_values(&["provisioner"]).observe(seconds);
         self.unschedulable.with_label_values(&["provisioner"]).set(decision.unplaced.len() as i64);
         self.cost.set(decision.figures.cost);
         self.bound.set(decision.figures.bound);
@@ -117,13 +190,72 @@ impl Metrics {
         self.claims_created.with_label_values(&["provisioned", pool, relaxed]).inc();
     }
 
-    /// All of it, as Prometheus reads it.
+    /// A claim was made for what a plan said to cost this much.
+    pub fn promised(&self, claim: &str, dollars: f64) {
+        self.with_planned(|planned| planned.insert(claim.to_owned(), dollars));
+    }
+
+    fn with_planned<T>(&self, f: impl FnOnce(&mut HashMap<String, f64>) -> T) -> T {
+        f(&mut self.planned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All of it, as Prometheus reads it. Takes a while in large clusters.
     pub fn text(&self) -> String {
+        let mut text = self.kept();
+        if let Some(view) = self.view.get() {
+            text.push_str(&self.seen(view));
+        }
+        text
+    }
+
+    /// What is measured when somebody asks.
+    fn seen(&self, view: &View) -> String {
+        let mut out = Exposition::default();
+        let Some(snapshot) = view.cluster.snapshot() else { return String::new() };
+        let market = Arc::clone(&view.market.borrow());
+        let now = Timestamp::now();
+        state::pools(&mut out, &snapshot, &market.catalog);
+        self.with_planned(|planned| state::realised(&mut out, &snapshot, &market.catalog, planned));
+        state::offerings(&mut out, &market.catalog);
+        let (pools, classes) = view.pools.conditions();
+        let of_pools = (
+            "operator_nodepool_status_condition_count",
+            "operator_nodepool_status_condition_current_status_seconds",
+        );
+        state::conditions(&mut out, of_pools, &pools, now);
+        let of_classes = (
+            "operator_ec2nodeclass_status_condition_count",
+            "operator_ec2nodeclass_status_condition_current_status_seconds",
+        );
+        state::conditions(&mut out, of_classes, &classes, now);
+        if view.each {
+            state::nodes(&mut out, &snapshot);
+            state::pods(&mut out, &snapshot);
+            view.cluster.pod_times().write(&mut out, &snapshot, now);
+        }
+        out.into_text()
+    }
+
+    fn kept(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| {
             error!(%error, "metrics cannot be written: this is a defect");
             String::new()
         })
     }
+}
+
+/// Which program this is.
+fn build_info() -> prometheus::Result<IntGaugeVec> {
+    let opts = Opts::new("karpenter_build_info", "1, labelled with what this program was built from");
+    let info = IntGaugeVec::new(opts, &["version", "goversion", "goarch", "commit"])?;
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let commit = option_env!("STOWAGE_COMMIT").unwrap_or_default();
+    info.with_label_values(&[env!("CARGO_PKG_VERSION"), "", arch, commit]).set(1);
+    Ok(info)
 }
 
 #[cfg(test)]
@@ -137,7 +269,7 @@ mod tests {
         let figures = Figures { cost: 1.5, bound: 1.25, gap: 0.2, pods: 3 };
         let unplaced = vec![("default/huge".to_owned(), "too big".to_owned())];
         metrics.planned(3, &Decision { unplaced, figures, ..Decision::default() }, 0.02);
-        metrics.looked(&Snapshot::default(), 1);
+        metrics.looked(&Snapshot::default(), 1, 2);
         let text = metrics.text();
         for line in [
             "stowage_plan_cost_dollars_per_hour 1.5",
@@ -147,6 +279,8 @@ mod tests {
             "stowage_batch_pods_bucket{le=\"5\"} 1",
             "stowage_plan_seconds_bucket{le=\"0.025\"} 1",
             "karpenter_cluster_state_synced 0",
+            "karpenter_scheduler_queue_depth{controller=\"provisioner\"} 2",
+            "karpenter_scheduler_scheduling_duration_seconds_count{controller=\"provisioner\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }

@@ -22,6 +22,7 @@ use super::status::{Checked, Class, standing, status};
 use super::{Standing, check, unknown};
 use crate::claim::HASH_VERSION;
 use crate::follow::Cluster;
+use crate::operate::state::Conditions;
 use crate::whole::Whole;
 
 /// How often nodes are counted.
@@ -49,6 +50,8 @@ pub struct Keeper {
     pub standing: Standing,
     /// Whether others launch: then classes of other kinds are theirs to know.
     pub others_launch: bool,
+    pools: Whole,
+    classes: Whole,
 }
 
 /// A `NodePool`, and what it was found to be.
@@ -61,11 +64,29 @@ struct Known {
 }
 
 impl Keeper {
+    /// Nothing seen yet.
+    pub fn new(client: Client, cluster: Cluster, standing: Standing, others_launch: bool) -> Self {
+        let (pools, classes) = (Whole::new("karpenter.sh", "NodePool"), Whole::new(OURS.0, OURS.1));
+        Self { client, cluster, standing, others_launch, pools, classes }
+    }
+
     /// Keeps them until the task is dropped.
     pub async fn run(self) {
-        let (pools, classes) = (Whole::new("karpenter.sh", "NodePool"), Whole::new(OURS.0, OURS.1));
-        let work = self.work(&pools, &classes);
-        tokio::join!(pools.follow(self.client.clone()), classes.follow(self.client.clone()), work);
+        let follow = |whole: &Whole| whole.clone().follow(self.client.clone());
+        tokio::join!(follow(&self.pools), follow(&self.classes), self.work(&self.pools, &self.classes));
+    }
+
+    /// Conditions of all `NodePools`, and of their classes.
+    pub(crate) fn conditions(&self) -> (Vec<Conditions>, Vec<Conditions>) {
+        let of = |object: &Arc<DynamicObject>| {
+            let stated = object.data["status"]["conditions"].clone();
+            Conditions {
+                name: object.name_any(),
+                conditions: serde_json::from_value(stated).unwrap_or_default(),
+            }
+        };
+        let all = |whole: &Whole| whole.all().iter().map(of).collect();
+        (all(&self.pools), all(&self.classes))
     }
 
     async fn work(&self, pools: &Whole, classes: &Whole) {

@@ -1,0 +1,81 @@
+//! Calls of the API server, counted by what they ask for.
+
+use std::sync::Arc;
+
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
+use tower::util::MapRequestLayer;
+
+use super::metrics::Metrics;
+
+/// A client that counts its calls.
+///
+/// # Errors
+/// Where the API server cannot be found.
+pub async fn counting(metrics: &Arc<Metrics>) -> anyhow::Result<Client> {
+    let config = Config::infer().await?;
+    let metrics = Arc::clone(metrics);
+    let count = MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
+        let of = resource(request.uri().path());
+        metrics.called(verb(request.method().as_str(), request.uri().query()), &of);
+        request
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
+}
+
+/// The collection that a path is about, and its subresource: `nodeclaims/status` of
+/// `/apis/karpenter.sh/v1/nodeclaims/a/status`; what is about none is `discovery`.
+fn resource(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let after = match parts.as_slice() {
+        ["api", _, rest @ ..] | ["apis", _, _, rest @ ..] => rest,
+        _ => &[],
+    };
+    // A namespace may be where the object is, or the object.
+    let of = match after {
+        ["namespaces", _, rest @ ..] if !rest.is_empty() && *rest != ["status"] => rest,
+        other => other,
+    };
+    match of {
+        [] => "discovery".to_owned(),
+        [of, _, sub, ..] => format!("{of}/{sub}"),
+        [of, ..] => (*of).to_owned(),
+    }
+}
+
+/// What is done: a method, but that a watch is one.
+fn verb(method: &str, query: Option<&str>) -> &'static str {
+    match method {
+        "GET" if query.is_some_and(|query| query.split('&').any(|part| part == "watch=true")) => "watch",
+        "GET" => "get",
+        "POST" => "create",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_named_after_what_they_are_about() {
+        for (path, of) in [
+            ("/apis/karpenter.sh/v1/nodeclaims", "nodeclaims"),
+            ("/apis/karpenter.sh/v1/nodeclaims/a/status", "nodeclaims/status"),
+            ("/api/v1/namespaces/web/pods/a/eviction", "pods/eviction"),
+            ("/api/v1/namespaces/web/pods", "pods"),
+            ("/api/v1/namespaces/web", "namespaces"),
+            ("/api/v1/pods", "pods"),
+            ("/apis/karpenter.sh", "discovery"),
+            ("/apis", "discovery"),
+            ("/version", "discovery"),
+        ] {
+            assert_eq!(resource(path), of, "{path}");
+        }
+        assert_eq!(verb("GET", Some("limit=1&watch=true")), "watch");
+        assert_eq!((verb("GET", None), verb("PATCH", None)), ("get", "patch"));
+    }
+}
