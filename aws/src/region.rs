@@ -232,12 +232,15 @@ impl Facts<'_> {
     }
 
     fn commitments(&mut self) -> Result<Commitments, Trouble> {
-        let reserved = self.list(Call::ReservedInstances, commitments::parse_reserved_instances)?;
-        let mut plans = self.list(Call::SavingsPlans, commitments::parse_savings_plans)?.unwrap_or_default();
+        let region = &self.readings.region.clone();
+        let reserved =
+            self.list(Call::ReservedInstances, |bytes| commitments::parse_reserved_instances(bytes, region))?;
+        let plans = self.list(Call::SavingsPlans, |bytes| commitments::parse_savings_plans(bytes, region))?;
+        let mut plans = plans.unwrap_or_default();
         let rates = self.answer(Call::SavingsPlans).map(rates_by_plan).unwrap_or_default();
         for plan in &mut plans {
             let Some(pages) = rates.get(&plan.id) else { continue };
-            let answer = commitments::parse_plan_rates(pages.to_string().as_bytes(), &self.readings.region);
+            let answer = commitments::parse_plan_rates(pages.to_string().as_bytes(), region);
             let answer = answer.map_err(|error| self.unreadable(Call::SavingsPlans, &error))?;
             self.pass_over(Call::SavingsPlans, &answer.passed_over);
             plan.rates = answer.found;

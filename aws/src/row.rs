@@ -192,6 +192,7 @@ pub(crate) fn reserved_instances(of: &ReservedInstances) -> Value {
         "AvailabilityZone": of.availability_zone,
         "FixedPrice": of.fixed_price,
         "UsagePrice": of.usage_price,
+        "CurrencyCode": word!(of.currency_code),
         "Duration": of.duration,
         "RecurringCharges": charges.collect::<Vec<_>>(),
         "End": moment(of.end.as_ref()),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use stowage_cluster::{FargateOptions, Snapshot};
 use stowage_pricing::fargate::{embedded_rates, parse_profiles};
-use stowage_pricing::{Catalog, CatalogSource, FargateRates};
+use stowage_pricing::{Catalog, CatalogSource, Currency, FargateRates};
 
 use crate::failure::Failure;
 use crate::input;
@@ -23,7 +23,7 @@ pub(crate) struct FargateArgs {
     #[arg(long, value_name = "FILE")]
     fargate_profiles: Vec<PathBuf>,
 
-    /// What Fargate costs an hour: dollars for a vCPU, a GB of memory and a GB of disk, as 0.04048,0.004445,0.000111
+    /// What Fargate costs an hour: dollars (in China yuan) for a vCPU, a GB of memory and a GB of disk, as 0.04048,0.004445,0.000111
     #[arg(long, value_name = "VCPU,GB,DISK")]
     fargate_rates: Option<Rates>,
 }
@@ -77,10 +77,14 @@ impl FargateArgs {
         let Some(rates) = options.rates else {
             let missing = format!("what Fargate costs in {region} is not known");
             let money = if region.starts_with("cn-") { "yuan" } else { "dollars" };
-            let remedy = format!(
+            let mut remedy = format!(
                 "state it: --fargate-rates VCPU,GB,DISK, {money} an hour for a vCPU and a GB each, from AWS's price list \
-                 for the region; or let AWS be asked: --live"
+                 for the region"
             );
+            // AWS has been asked where its answers are the catalogue, and told no rates.
+            if !matches!(catalog.source, CatalogSource::Answers { .. }) {
+                remedy.push_str("; or let AWS be asked: --live");
+            }
             if options.wanted {
                 return Err(Failure::new(missing).hint(remedy));
             }
@@ -89,9 +93,10 @@ impl FargateArgs {
             ));
             return Ok((options, notes));
         };
+        let unit = if Currency::of_region(region) == Currency::Usd { "$" } else { "CNY " };
         let of = if self.fargate_rates.is_some() { "as stated".to_owned() } else { format!("of {region}") };
         notes.push(format!(
-            "Fargate at ${} a vCPU, ${} a GB of memory and ${} a GB of disk above 20 an hour, {of}",
+            "Fargate at {unit}{} a vCPU, {unit}{} a GB of memory and {unit}{} a GB of disk above 20 an hour, {of}",
             rates.vcpu, rates.gb, rates.storage_gb
         ));
         Ok((options, notes))

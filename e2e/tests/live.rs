@@ -321,6 +321,94 @@ fn china_is_priced_in_yuan() {
     assert!(ran.stdout.contains("are in CNY, not in dollars"), "{}", ran.stdout);
 }
 
+/// An account in China pays for its commitments in yuan, and they are spent as elsewhere.
+#[test]
+fn commitments_in_yuan_are_spent() {
+    const BEIJING: &str = "cn-north-1";
+    let (front, user) = start(BEIJING, "china-paid");
+    front.change(|stock| {
+        let rates = stock.on_demand.keys().map(|name| (name.clone(), "0.0500000000".to_owned())).collect();
+        stock.savings_plans.insert("sp-1".to_owned(), Plan { commitment: "0.05000000".to_owned(), rates });
+        let held = stock.on_demand.keys().find(|name| name.ends_with(".xlarge")).unwrap().clone();
+        stock.reserved.push((held, 1));
+    });
+    let plan = ["plan", "examples/web-shop.yaml", "--live", "--region", BEIJING, "-o", "json"];
+    let ran = user.run(&plan);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let nodes = plan["newNodes"].as_array().unwrap();
+    assert!(nodes.iter().any(|n| n["commitment"].is_string()), "{nodes:?}");
+    assert!(!ran.stdout.contains("not in USD"), "{}", ran.stdout);
+}
+
+/// Profiles as `aws eks describe-fargate-profile` prints them decide who may go to Fargate; what that costs is asked live.
+#[test]
+fn profiles_of_a_file_send_pods_to_fargate_at_live_rates() {
+    let (front, user) = start(REGION, "fargate");
+    // Nodes are so dear that whoever may leave them does.
+    front.change(|stock| {
+        stock
+            .on_demand
+            .values_mut()
+            .chain(stock.spot.values_mut())
+            .for_each(|p| *p = "90.0000000000".to_owned());
+        stock.fargate[0].1 = "0.0500000000".to_owned();
+    });
+    let profile = |namespace: &str| {
+        let path = user.home.join(format!("{namespace}.json"));
+        let status = r#""status": "ACTIVE", "clusterName": "c", "subnets": []"#;
+        let selectors = format!(r#""selectors": [{{"namespace": "{namespace}"}}]"#);
+        let profile =
+            format!(r#"{{"fargateProfile": {{"fargateProfileName": "fp", {status}, {selectors}}}}}"#);
+        fs::write(&path, profile).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let pods = user.home.join("pods.json");
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"containers": [{"name": "web", "image": "w", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}]},
+        "status": {"phase": "Pending"},
+    });
+    let pool = serde_json::json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "default"},
+        "spec": {"template": {"spec": {
+            "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
+            // What is reserved costs next to nothing.
+            "requirements": [{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]}],
+        }}},
+    });
+    let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [pod, pool]});
+    fs::write(&pods, list.to_string()).unwrap();
+    let routed = |namespace: &str| {
+        let file = profile(namespace);
+        let plan = ["plan", pods.to_str().unwrap(), "--live", "--region", REGION, "-o", "json"];
+        let ran = user.run(&[&plan[..], &["--fargate-profiles", &file]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(ran.stdout.contains("Fargate at $0.05 a vCPU, $0.004445 a GB of memory"), "{}", ran.stdout);
+        let plan: Value = serde_json::from_str(&ran.stdout).unwrap();
+        plan["fargate"].as_array().unwrap().len()
+    };
+    assert_eq!(routed("shop"), 1);
+    assert_eq!(routed("elsewhere"), 0);
+}
+
+/// Where AWS's list has no rates, nobody guesses: the message says how to state them.
+#[test]
+fn what_fargate_costs_is_asked_for_where_nobody_knows() {
+    const BEIJING: &str = "cn-north-1";
+    let (front, user) = start(BEIJING, "no-fargate");
+    front.change(|stock| stock.fargate.clear());
+    let plan = ["plan", "examples/web-shop.yaml", "--live", "--region", BEIJING, "--fargate", "-o", "json"];
+    let ran = user.run(&plan);
+    assert_eq!(ran.code, Some(2), "{}", ran.stdout);
+    let wanted = "error: what Fargate costs in cn-north-1 is not known\nhint: state it: --fargate-rates VCPU,GB,DISK, \
+                  yuan an hour";
+    assert!(ran.stderr.starts_with(wanted) && !ran.stderr.contains("--live"), "{}", ran.stderr);
+    let ran = user.run(&[&plan[..], &["--fargate-rates", "0.3,0.03,0.0008"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.contains("Fargate at CNY 0.3 a vCPU"), "{}", ran.stdout);
+}
+
 #[test]
 fn who_cannot_ask_is_told_what_is_missing() {
     let (front, user) = start(REGION, "nobody");

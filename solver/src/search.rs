@@ -16,8 +16,9 @@ use crate::pack::cover::cover;
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
 use crate::pack::improve::{classes, downsize, load, plug, repack_worst};
+use crate::pack::route::{self, Routes};
 use crate::pack::useful::{Asking, Menu, Useful, thinned, useful};
-use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to, route};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::{Domain, Lot, Stock};
 use crate::topology::Dealt;
 use crate::{Effort, Options, Progress, stage};
@@ -462,7 +463,8 @@ impl<'a> Search<'a> {
         }) && self.model.is_varied(kind, classes(self.stock, pattern))
     }
 
-    /// Packs what a packing leaves, then mends the whole.
+    /// Packs what a packing leaves, then mends the whole. Routes are held against the mended packing, so that they never
+    /// make it dearer; one that begins with some is mended together with them.
     fn complete(
         &mut self,
         mut begun: Incumbent,
@@ -479,35 +481,46 @@ impl<'a> Search<'a> {
         // Mending holds bins against kinds, here and at each repair.
         self.filler.steps += (begun.bins.len() * menu.whole.len() / 8) as u64;
         downsize(model, stock, menu.whole, &mut budget, &mut begun);
-        route::trim(model, stock, menu.whole, &mut budget, &mut begun, &mut self.filler.steps);
-        if !begun.routed.is_empty() {
-            let before = route::recall(&mut begun);
-            plug(model, stock, menu.whole, &mut begun);
-            route::restore(before, &mut begun);
+        let routes = if self.settling { Routes::Settled } else { Routes::Weighed };
+        if begun.routed.is_empty() {
+            begun.tidy();
+            self.mend(&mut begun, &mut budget, menu, values, Routes::Kept);
         }
-        if self.settling {
-            route::settle(stock, &mut begun);
-        }
-        begun.tidy();
-        for share in SHARES {
-            if begun.bins.is_empty() || self.stopped() {
-                break;
+        if stock.lots.iter().any(|lot| lot.route.is_some()) {
+            route::trim(model, stock, menu.whole, &mut budget, &mut begun, &mut self.filler.steps);
+            if !begun.routed.is_empty() {
+                let before = route::recall(&mut begun);
+                plug(model, stock, menu.whole, &mut begun);
+                route::restore(before, &mut begun);
             }
-            let settling = self.settling;
-            repack_worst(
-                model,
-                stock,
-                menu,
-                values,
-                &mut budget,
-                &mut begun,
-                share,
-                settling,
-                &mut self.filler,
-            );
+            if self.settling {
+                route::settle(stock, &mut begun);
+            }
+            begun.tidy();
+            if !begun.routed.is_empty() {
+                self.mend(&mut begun, &mut budget, menu, values, routes);
+            }
         }
         cover(model, stock, menu.whole, &mut budget, &mut begun);
         (begun, budget)
+    }
+
+    /// Takes the worst bins apart and packs them anew, a few of them, then more.
+    fn mend(
+        &mut self,
+        packed: &mut Incumbent,
+        budget: &mut Budget,
+        menu: Menu<'_>,
+        values: &[f64],
+        routes: Routes,
+    ) {
+        for share in SHARES {
+            if packed.bins.is_empty() || self.stopped() {
+                break;
+            }
+            let filler = &mut self.filler;
+            repack_worst(self.model, self.stock, menu, values, budget, packed, share, routes, filler);
+        }
     }
 
     /// Keeps the better one: fewer pods left over, then cheaper.

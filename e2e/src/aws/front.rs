@@ -124,6 +124,9 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         Some((_, call)) => call.to_owned(),
         None => form(&request.body, "Action").unwrap_or_else(|| request.path.trim_matches('/').to_owned()),
     };
+    // Dry runs are calls of their own: what is to happen to a launch does not happen to a trial of one.
+    let tries = form(&request.body, "DryRun").as_deref() == Some("true");
+    let call = if tries { format!("Try{call}") } else { call };
     let (mishap, stock, moto) = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         *state.seen.entry(call.clone()).or_default() += 1;
@@ -165,10 +168,16 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         }
         "DescribeSubnets" => forward(request, &request.body, moto).map_or_else(|_| failure(500, "Moto"), xml),
         "DescribeSpotPriceHistory" => xml(spot(request, &stock)),
-        "DescribeCapacityReservations" => xml(reservations(&stock)),
+        "DescribeCapacityReservations" => xml(reservations(request, &stock)),
+        "DescribePlacementGroups" => xml(placement_groups(request, &stock)),
+        "GetParameter" => parameter(request, &stock),
         "DescribeReservedInstances" => xml(reserved(&stock)),
         "GetProducts" => products(request, &stock),
         "DescribeSavingsPlans" | "DescribeSavingsPlanRates" => savings(&call, request, &stock),
+        tried if tried.starts_with("Try") => relay(request, &request.body, moto).map_or_else(
+            |_| failure(500, "Moto"),
+            |(status, body)| Response::Whole(status, "text/xml", body),
+        ),
         "CreateFleet" => launch(state, request).map_or_else(
             |_| failure(500, "Moto"),
             |(status, body)| Response::Whole(status, "text/xml", body),
@@ -180,7 +189,19 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         | "DescribeInstanceAttribute"
         | "CreateLaunchTemplate"
         | "CreateTags"
-        | "TerminateInstances" => relay(request, &request.body, moto).map_or_else(
+        | "RunInstances"
+        | "DescribeLaunchTemplates"
+        | "DescribeLaunchTemplateVersions"
+        | "DeleteLaunchTemplate"
+        | "TerminateInstances"
+        // And IAM.
+        | "CreateRole"
+        | "GetInstanceProfile"
+        | "ListInstanceProfiles"
+        | "CreateInstanceProfile"
+        | "DeleteInstanceProfile"
+        | "AddRoleToInstanceProfile"
+        | "RemoveRoleFromInstanceProfile" => relay(request, &request.body, moto).map_or_else(
             |_| failure(500, "Moto"),
             |(status, body)| Response::Whole(status, "text/xml", body),
         ),
@@ -328,26 +349,60 @@ fn spot(request: &Request, stock: &Stock) -> String {
 }
 
 /// Two machines of one type are held in the first zone.
-fn reservations(stock: &Stock) -> String {
-    format!(
-        "<DescribeCapacityReservationsResponse><capacityReservationSet><item>\
-         <capacityReservationId>cr-1</capacityReservationId><instanceType>m7i.large</instanceType>\
+fn reservations(request: &Request, stock: &Stock) -> String {
+    let wanted = form(&request.body, "CapacityReservationId.1");
+    let item = format!(
+        "<item><capacityReservationId>cr-1</capacityReservationId><instanceType>m7i.large</instanceType>\
+         <ownerId>123456789012</ownerId><instanceMatchCriteria>targeted</instanceMatchCriteria>\
          <instancePlatform>Linux/UNIX</instancePlatform><availabilityZone>{}a</availabilityZone>\
          <tenancy>default</tenancy><totalInstanceCount>3</totalInstanceCount>\
-         <availableInstanceCount>2</availableInstanceCount><state>active</state></item>\
-         </capacityReservationSet></DescribeCapacityReservationsResponse>",
+         <availableInstanceCount>2</availableInstanceCount><state>active</state></item>",
         stock.region
+    );
+    let item = if wanted.is_none_or(|id| id == "cr-1") { item } else { String::new() };
+    format!(
+        "<DescribeCapacityReservationsResponse><capacityReservationSet>{item}</capacityReservationSet>\
+         </DescribeCapacityReservationsResponse>"
     )
 }
 
-/// Reserved instances, of a year with nothing paid ahead, at half a dollar an hour.
+/// Moto has none.
+fn placement_groups(request: &Request, stock: &Stock) -> String {
+    let name = form(&request.body, "GroupName.1");
+    let some = stock.placement_groups.iter().filter(|(of, _)| name.as_ref().is_none_or(|name| name == of));
+    let item = |(name, strategy): &(String, String)| {
+        format!(
+            "<item><groupId>pg-0123456789abcdef0</groupId><groupName>{name}</groupName>\
+             <strategy>{strategy}</strategy><state>available</state></item>"
+        )
+    };
+    let items: String = some.map(item).collect();
+    format!(
+        "<DescribePlacementGroupsResponse><placementGroupSet>{items}</placementGroupSet>\
+         </DescribePlacementGroupsResponse>"
+    )
+}
+
+/// Moto has none of those in which AWS publishes images for EKS.
+fn parameter(request: &Request, stock: &Stock) -> Response {
+    let body: Value = serde_json::from_str(&request.body).unwrap_or_default();
+    let name = body["Name"].as_str().unwrap_or_default();
+    let (status, answer) = match stock.parameters.get(name) {
+        Some(value) => (200, json!({"Parameter": {"Name": name, "Type": "String", "Value": value}})),
+        None => (400, json!({"__type": "ParameterNotFound", "message": format!("{name} is not there")})),
+    };
+    Response::Whole(status, "application/x-amz-json-1.1", answer.to_string())
+}
+
+/// Reserved instances, of a year with nothing paid ahead, at half a dollar or yuan an hour.
 fn reserved(stock: &Stock) -> String {
+    let currency = &stock.currency;
     let item = |(at, (name, count)): (usize, &(String, u32))| {
         format!(
             "<item><reservedInstancesId>ri-{at}</reservedInstancesId><instanceType>{name}</instanceType>\
              <instanceCount>{count}</instanceCount><productDescription>Linux/UNIX</productDescription>\
              <state>active</state><instanceTenancy>default</instanceTenancy><duration>31536000</duration>\
-             <fixedPrice>0.0</fixedPrice><usagePrice>0.0</usagePrice><scope>Region</scope>\
+             <currencyCode>{currency}</currencyCode><fixedPrice>0.0</fixedPrice><usagePrice>0.0</usagePrice><scope>Region</scope>\
              <end>2099-01-01T00:00:00.000Z</end><recurringCharges><item><frequency>Hourly</frequency>\
              <amount>0.5</amount></item></recurringCharges></item>"
         )

@@ -24,6 +24,12 @@ pub struct Stock {
     pub other_currency: BTreeMap<String, String>,
     /// (Type, zone) → spot price.
     pub spot: BTreeMap<(String, String), String>,
+    /// What Fargate costs: the end of a usage type, and its price of an hour.
+    pub fargate: Vec<(String, String)>,
+    /// Parameters of the Systems Manager.
+    pub parameters: BTreeMap<String, String>,
+    /// Placement groups: name and strategy.
+    pub placement_groups: Vec<(String, String)>,
     /// Types as XML that moto does not know: name, zone, and the element of `DescribeInstanceTypes`.
     pub unheard_of: Vec<(String, String, String)>,
     /// Zones of each type.
@@ -37,7 +43,7 @@ pub struct Stock {
 /// A compute savings plan.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Dollars an hour.
+    /// An hour, in the money of the region.
     pub commitment: String,
     /// Type → rate.
     pub rates: BTreeMap<String, String>,
@@ -77,6 +83,16 @@ impl Stock {
             currency: if region.starts_with("cn-") { "CNY" } else { "USD" }.to_owned(),
             other_currency: BTreeMap::new(),
             spot,
+            // As AWS asks for it in the east of the USA.
+            fargate: [
+                ("vCPU-Hours:perCPU", "0.0404800000"),
+                ("GB-Hours", "0.0044450000"),
+                ("EphemeralStorage-GB-Hours", "0.0001110000"),
+            ]
+            .map(|(usage, price)| (usage.to_owned(), price.to_owned()))
+            .to_vec(),
+            parameters: BTreeMap::new(),
+            placement_groups: Vec::new(),
             unheard_of: Vec::new(),
             zones: known.iter().map(|of| (of.name.clone(), zones[&of.name].clone())).collect(),
             reserved: Vec::new(),
@@ -114,7 +130,7 @@ impl Stock {
     /// Savings plans as AWS lists them.
     pub(crate) fn plans(&self) -> Vec<Value> {
         let plan = |(id, of): (&String, &Plan)| {
-            json!({"savingsPlanId": id, "savingsPlanType": "Compute", "state": "active", "currency": "USD",
+            json!({"savingsPlanId": id, "savingsPlanType": "Compute", "state": "active", "currency": self.currency,
                    "commitment": of.commitment, "end": "2099-01-01T00:00:00.000Z", "aFieldOfTomorrow": true})
         };
         self.savings_plans.iter().map(plan).collect()
@@ -125,7 +141,7 @@ impl Stock {
         let rates = self.savings_plans.get(plan).into_iter().flat_map(|of| &of.rates);
         let rate = |(name, rate): (&String, &String), system: &str| {
             let property = |name: &str, value: &str| json!({"name": name, "value": value});
-            json!({"rate": rate, "currency": "USD", "unit": "Hrs", "productType": "EC2", "serviceCode": "AmazonEC2",
+            json!({"rate": rate, "currency": self.currency, "unit": "Hrs", "productType": "EC2", "serviceCode": "AmazonEC2",
                    "usageType": format!("BoxUsage:{name}"), "operation": "RunInstances",
                    "properties": [property("region", &self.region), property("instanceType", name),
                                   property("productDescription", system), property("tenancy", "shared")]})
@@ -133,20 +149,14 @@ impl Stock {
         rates.flat_map(|of| [rate(of, "Linux/UNIX"), rate((of.0, &"99.0".to_owned()), "Windows")]).collect()
     }
 
-    /// As AWS asks for it in the east of the USA.
     fn fargate(&self) -> Vec<String> {
-        let rates = [
-            ("Fargate-vCPU-Hours:perCPU", "0.0404800000"),
-            ("Fargate-GB-Hours", "0.0044450000"),
-            ("Fargate-EphemeralStorage-GB-Hours", "0.0001110000"),
-        ];
-        let product = |(usage, price): (&str, &str)| {
-            let attributes = json!({"regionCode": self.region, "usagetype": format!("USE1-{usage}")});
+        let product = |(usage, price): &(String, String)| {
+            let attributes = json!({"regionCode": self.region, "usagetype": format!("USE1-Fargate-{usage}")});
             let terms = json!({"OnDemand": {"a": term(price, &self.currency)}});
             json!({"product": {"productFamily": "Compute", "attributes": attributes}, "terms": terms})
                 .to_string()
         };
-        rates.map(product).to_vec()
+        self.fargate.iter().map(product).collect()
     }
 }
 

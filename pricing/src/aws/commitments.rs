@@ -6,16 +6,19 @@ use serde::Deserialize;
 
 use super::{Answer, AnswerError, PassedOver, elements, pages, quoted};
 use crate::commitment::{PlanKind, ReservedInstances, SavingsPlan};
-use crate::quote::hourly;
+use crate::quote::{Currency, hourly};
 use crate::time::Timestamp;
 
 /// The reserved instances that are active, for Linux on shared hardware.
 ///
-/// What was paid ahead is spread over the term.
+/// What was paid ahead is spread over the term. Those in other money than `region`'s are passed over.
 ///
 /// # Errors
 /// Where the bytes are no answer of `DescribeReservedInstances`.
-pub fn parse_reserved_instances(bytes: &[u8]) -> Result<Answer<Vec<ReservedInstances>>, AnswerError> {
+pub fn parse_reserved_instances(
+    bytes: &[u8],
+    region: &str,
+) -> Result<Answer<Vec<ReservedInstances>>, AnswerError> {
     const CALL: &str = "DescribeReservedInstances";
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -33,6 +36,8 @@ pub fn parse_reserved_instances(bytes: &[u8]) -> Result<Answer<Vec<ReservedInsta
         fixed_price: f64,
         #[serde(default)]
         usage_price: f64,
+        #[serde(default)]
+        currency_code: String,
         #[serde(default)]
         duration: u64,
         #[serde(default)]
@@ -60,6 +65,8 @@ pub fn parse_reserved_instances(bytes: &[u8]) -> Result<Answer<Vec<ReservedInsta
             Some(format!("is for {}", quoted(&of.product_description)))
         } else if !matches!(of.instance_tenancy.as_str(), "" | "default") {
             Some(format!("is for tenancy {}", quoted(&of.instance_tenancy)))
+        } else if let Some(why) = other_money(&of.currency_code, region) {
+            Some(why)
         } else if !hourly.is_finite() || hourly < 0.0 {
             Some("has no price".to_owned())
         } else {
@@ -82,11 +89,11 @@ pub fn parse_reserved_instances(bytes: &[u8]) -> Result<Answer<Vec<ReservedInsta
 }
 
 /// The savings plans that are active and for EC2, still without rates: those are answers of their own, one for each plan
-/// ([`parse_plan_rates`]).
+/// ([`parse_plan_rates`]). Those in other money than `region`'s are passed over.
 ///
 /// # Errors
 /// Where the bytes are no answer of `DescribeSavingsPlans`.
-pub fn parse_savings_plans(bytes: &[u8]) -> Result<Answer<Vec<SavingsPlan>>, AnswerError> {
+pub fn parse_savings_plans(bytes: &[u8], region: &str) -> Result<Answer<Vec<SavingsPlan>>, AnswerError> {
     const CALL: &str = "DescribeSavingsPlans";
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -111,9 +118,9 @@ pub fn parse_savings_plans(bytes: &[u8]) -> Result<Answer<Vec<SavingsPlan>>, Ans
             "EC2Instance" => Ok(PlanKind::Ec2Instance { family: of.ec2_instance_family, region: of.region }),
             other => Err(format!("is a plan for {}", quoted(other))),
         };
-        let checked = match (of.state.as_str(), of.currency.as_str()) {
-            ("active", "" | "USD") => kind.and_then(|kind| Ok((kind, hourly(&of.commitment)?))),
-            ("active", currency) => Err(format!("is in {}, not in USD", quoted(currency))),
+        let checked = match (of.state.as_str(), other_money(&of.currency, region)) {
+            ("active", None) => kind.and_then(|kind| Ok((kind, hourly(&of.commitment)?))),
+            ("active", Some(why)) => Err(why),
             (state, _) => Err(format!("is {}", quoted(state))),
         };
         match checked {
@@ -171,11 +178,7 @@ pub fn parse_plan_rates(bytes: &[u8], region: &str) -> Result<Answer<BTreeMap<St
         if !wanted {
             continue;
         }
-        let rate = if matches!(of.currency.as_str(), "" | "USD") {
-            hourly(&of.rate)
-        } else {
-            Err(format!("is in {}, not in USD", quoted(&of.currency)))
-        };
+        let rate = other_money(&of.currency, region).map_or_else(|| hourly(&of.rate), Err);
         match rate {
             Ok(rate) => {
                 // Of several, the dearest, whatever their order.
@@ -186,6 +189,13 @@ pub fn parse_plan_rates(bytes: &[u8], region: &str) -> Result<Answer<BTreeMap<St
         }
     }
     Ok(answer)
+}
+
+/// Why something in this currency cannot be held against prices of a region. Where none is named, it is the region's own.
+fn other_money(currency: &str, region: &str) -> Option<String> {
+    let own = Currency::of_region(region).code();
+    let other = !currency.is_empty() && currency != own;
+    other.then(|| format!("is in {}, not in {own}", quoted(currency)))
 }
 
 #[cfg(test)]
@@ -210,7 +220,10 @@ mod tests {
                  "ProductDescription": "Windows"},
                 {"ReservedInstancesId": "ri-5", "InstanceType": "m7i.large", "InstanceCount": 1, "State": "active",
                  "ProductDescription": "Linux/UNIX", "InstanceTenancy": "dedicated"},
-                {"ReservedInstancesId": "ri-6", "InstanceCount": -1}]}"#,
+                {"ReservedInstancesId": "ri-6", "InstanceCount": -1},
+                {"ReservedInstancesId": "ri-7", "InstanceType": "m7i.large", "InstanceCount": 1, "State": "active",
+                 "ProductDescription": "Linux/UNIX", "CurrencyCode": "CNY"}]}"#,
+            "us-east-1",
         )
         .unwrap();
         let [first, zonal] = answer.found.as_slice() else { panic!("{:?}", answer.found) };
@@ -221,7 +234,13 @@ mod tests {
         );
         let said: Vec<String> = answer.passed_over.iter().map(ToString::to_string).collect();
         assert!(said[0].starts_with("ri-6: "), "{said:?}");
-        assert_eq!(said[1..], ["ri-3: is retired", "ri-4: is for Windows", "ri-5: is for tenancy dedicated"]);
+        let expected = [
+            "ri-3: is retired",
+            "ri-4: is for Windows",
+            "ri-5: is for tenancy dedicated",
+            "ri-7: is in CNY, not in USD",
+        ];
+        assert_eq!(said[1..], expected);
     }
 
     #[test]
@@ -237,6 +256,7 @@ mod tests {
                 {"savingsPlanId": "sp-5", "savingsPlanType": "Compute", "commitment": "1", "currency": "CNY", "state": "active"},
                 {"savingsPlanId": "sp-6", "savingsPlanType": "Compute", "commitment": "NaN", "state": "active"}],
                 "nextToken": null}"#,
+            "us-east-1",
         )
         .unwrap();
         assert_eq!(answer.found.len(), 2);
@@ -269,5 +289,22 @@ mod tests {
         let answer = parse_plan_rates(text.as_bytes(), "us-east-1").unwrap();
         assert_eq!(answer.found, BTreeMap::from([("m7i.large".to_owned(), 0.0667)]));
         assert_eq!(answer.passed_over[0].what, "BoxUsage:m7i.xlarge");
+    }
+
+    /// In China an account pays in yuan, so dollars are the other money.
+    #[test]
+    fn in_china_commitments_are_in_yuan() {
+        let plans = br#"{"savingsPlans": [
+            {"savingsPlanId": "sp-1", "savingsPlanType": "Compute", "commitment": "9.5", "currency": "CNY", "state": "active"},
+            {"savingsPlanId": "sp-2", "savingsPlanType": "Compute", "commitment": "1.5", "currency": "USD", "state": "active"}]}"#;
+        let answer = parse_savings_plans(plans, "cn-north-1").unwrap();
+        assert_eq!(answer.found.iter().map(|p| p.commitment).collect::<Vec<_>>(), [9.5]);
+        assert_eq!(answer.passed_over[0].to_string(), "sp-2: is in USD, not in CNY");
+        let rates = br#"{"searchResults": [{"rate": "0.4", "currency": "CNY", "productType": "EC2",
+            "usageType": "CNN1-BoxUsage:m6i.large", "properties": [
+            {"name": "instanceType", "value": "m6i.large"}, {"name": "region", "value": "cn-north-1"},
+            {"name": "productDescription", "value": "Linux/UNIX"}, {"name": "tenancy", "value": "shared"}]}]}"#;
+        let answer = parse_plan_rates(rates, "cn-north-1").unwrap();
+        assert_eq!(answer.found, BTreeMap::from([("m6i.large".to_owned(), 0.4)]));
     }
 }

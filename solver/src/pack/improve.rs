@@ -7,8 +7,9 @@ use crate::kind::Kind;
 use crate::model::{Model, copies};
 use crate::pack::construct::{Thrift, construct};
 use crate::pack::fill::Filler;
+use crate::pack::route::{self, Routes};
 use crate::pack::useful::{Menu, Useful};
-use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to, route};
+use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
 use crate::stock::Stock;
 use crate::variety::Kept;
 
@@ -80,7 +81,7 @@ pub(crate) fn shrink(model: &Model<'_>, stock: &Stock, budget: &mut Budget, incu
 }
 
 /// Takes the worst bins apart, fills the holes of the others with their pods, and packs the rest anew. Keeps the
-/// outcome if it is cheaper and says so. `settling` routes what is left over.
+/// outcome if it is cheaper and says so. `routes` says what may leave for machines of its own.
 #[expect(clippy::too_many_arguments, reason = "see construct")]
 pub(crate) fn repack_worst(
     model: &Model<'_>,
@@ -90,7 +91,7 @@ pub(crate) fn repack_worst(
     budget: &mut Budget,
     incumbent: &mut Incumbent,
     share: f64,
-    settling: bool,
+    routes: Routes,
     filler: &mut Filler,
 ) -> bool {
     let worth = |bins: &Bins| {
@@ -132,8 +133,10 @@ pub(crate) fn repack_worst(
     let mut rest = construct(model, stock, menu.thin, left, values, Thrift::Money, &mut trial_budget, filler);
     rest.routed = std::mem::take(&mut trial.routed);
     downsize(model, stock, menu.whole, &mut trial_budget, &mut rest);
-    route::trim(model, stock, menu.whole, &mut trial_budget, &mut rest, &mut filler.steps);
-    if settling {
+    if routes > Routes::Kept {
+        route::trim(model, stock, menu.whole, &mut trial_budget, &mut rest, &mut filler.steps);
+    }
+    if routes == Routes::Settled {
         route::settle(stock, &mut rest);
     }
     if rest.unpacked() > incumbent.unpacked()

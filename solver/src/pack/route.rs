@@ -10,6 +10,17 @@ use crate::pack::useful::Useful;
 use crate::pack::{Bins, Budget, Incumbent, Pattern, add_to};
 use crate::stock::Stock;
 
+/// What packing may send to machines of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Routes {
+    /// Nothing more than is there already.
+    Kept,
+    /// What makes a bin cheaper.
+    Weighed,
+    /// And what has no room at all.
+    Settled,
+}
+
 /// What a bin becomes.
 struct Change {
     /// Micro-dollars an hour, routes included.
