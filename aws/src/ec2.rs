@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use aws_sdk_ec2::config::retry::{RetryConfig, RetryMode};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
@@ -158,7 +159,12 @@ impl Ec2 {
             Some(region) => region.to_owned(),
             None => configured_region().await?,
         };
-        Some(Self { client: Session::open(&region).await.ec2 })
+        let session = Session::open(&region).await;
+        let stated = session.ec2.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        // Who launches many machines at once is throttled by EC2: then all calls slow down together, and speed up again.
+        let retries = stated.with_retry_mode(RetryMode::Adaptive);
+        let config = session.ec2.config().to_builder().retry_config(retries).build();
+        Some(Self { client: aws_sdk_ec2::Client::from_conf(config) })
     }
 
     /// Subnets that one of the searches finds, by id.

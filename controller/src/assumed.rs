@@ -140,7 +140,8 @@ impl Assumed {
             } else if claim.metadata.is_terminating() {
                 out.node_claims.push(claim.clone());
             } else if let Some(node) =
-                self.machines.get(name).and_then(|m| m.node.clone()).or_else(|| launched(claim))
+                // What it was launched as may be another type, or in another zone, than was planned.
+                launched(claim).or_else(|| self.machines.get(name).and_then(|m| m.node.clone()))
             {
                 coming.insert(name.to_owned());
                 nodes.insert(name, name.into());

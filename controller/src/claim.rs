@@ -1,8 +1,8 @@
 //! A planned node as the `NodeClaim` that asks for it.
 //!
-//! The claim names what was planned and what else holds the same pods: instance types by price, one zone, one capacity
-//! type. All else is the `NodePool`'s template, as it stands in the cluster: fields that this version does not know are
-//! carried over.
+//! The claim names what was planned and what else holds the same pods: instance types by price, the zones where all of
+//! them do, one capacity type. All else is the `NodePool`'s template, as it stands in the cluster: fields that this version
+//! does not know are carried over.
 //!
 //! compat: karpenter v1.14, `pkg/controllers/provisioning/scheduling/nodeclaimtemplate.go`.
 
@@ -27,8 +27,8 @@ pub const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
 pub struct Choice {
     /// Instance types, the planned one first, the others by price.
     pub types: Vec<String>,
-    /// Its zone.
-    pub zone: String,
+    /// Its zones: the planned one first, and those where all of its types hold the same pods.
+    pub zones: Vec<String>,
     /// Its capacity type.
     pub capacity_type: String,
     /// Values of labels that the `NodePool` leaves open.
@@ -100,7 +100,7 @@ fn requirements(template: &Value, choice: Option<&Choice>) -> Value {
     let mut chosen = BTreeMap::<&str, Vec<&str>>::new();
     if let Some(choice) = choice {
         chosen.insert(INSTANCE_TYPE, choice.types.iter().map(String::as_str).take(MOST_TYPES).collect());
-        chosen.insert(ZONE, vec![&choice.zone]);
+        chosen.insert(ZONE, choice.zones.iter().map(String::as_str).collect());
         chosen.insert(CAPACITY_TYPE, vec![&choice.capacity_type]);
         for (key, value) in &choice.labels {
             chosen.insert(key, vec![value]);
@@ -175,7 +175,7 @@ mod tests {
     fn choice() -> Choice {
         Choice {
             types: vec!["m7i.large".to_owned(), "m6i.large".to_owned()],
-            zone: "us-east-1a".to_owned(),
+            zones: vec!["us-east-1a".to_owned()],
             capacity_type: "spot".to_owned(),
             labels: [("tier".to_owned(), "web".to_owned())].into(),
             requests: [("cpu".to_owned(), "1500m".to_owned())].into(),

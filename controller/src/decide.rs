@@ -6,7 +6,7 @@
 //!
 //! Pure: what a decision follows from is handed in, and the same facts give the same decision.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
@@ -164,8 +164,8 @@ fn wanted(lowered: &Lowered, node: &NewNode) -> Wanted {
     Wanted {
         pool: pool.name.clone(),
         choice: Choice {
+            zones: zones(problem, node, &types),
             types,
-            zone: offering.zone.clone(),
             capacity_type: offering.capacity_type.clone(),
             labels: node.chosen_labels.iter().cloned().collect(),
             requests: requests(problem, node),
@@ -182,6 +182,30 @@ fn wanted(lowered: &Lowered, node: &NewNode) -> Wanted {
         }),
         price: node.price.dollars(),
     }
+}
+
+/// Zones where a node may be: its own, and others where each of these types that is sold there holds the same pods. A claim
+/// names types and zones apart, so that every pair of them must do.
+fn zones(problem: &Problem, node: &NewNode, types: &[String]) -> Vec<String> {
+    let own = node.offering(problem);
+    let mut found = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for alternative in node.alternatives.iter() {
+        let offering = alternative.offering(problem);
+        if offering.capacity_type == own.capacity_type && offering.zone != own.zone {
+            let name = problem.types[alternative.instance_type.index()].name.as_str();
+            found.entry(&offering.zone).or_default().insert(name);
+        }
+    }
+    let named = problem.types.iter().filter(|of| types.contains(&of.name));
+    let named: Vec<_> = named.collect();
+    let holds = |zone: &str, there: &BTreeSet<&str>| {
+        named.iter().all(|of| {
+            let sold = of.offerings.iter().any(|o| o.zone == zone && o.capacity_type == own.capacity_type);
+            !sold || there.contains(of.name.as_str())
+        })
+    };
+    let others = found.iter().filter(|(zone, there)| holds(zone, there)).map(|(zone, _)| (*zone).to_owned());
+    [own.zone.clone()].into_iter().chain(others).collect()
 }
 
 /// What the pods and the `DaemonSets` of a node ask for.

@@ -1,5 +1,6 @@
 //! From a `NodeClaim` to what EC2 is asked for.
 
+pub mod addresses;
 pub mod order;
 pub mod run;
 pub mod template;

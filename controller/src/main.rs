@@ -13,6 +13,7 @@ use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
 use stowage_controller::follow::{Cluster, follow};
+use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{ClusterFacts, Launcher, Launching, Shortages};
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
@@ -191,13 +192,16 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             cluster_name: settings.cluster_name.clone(),
             nominates,
         };
-        Some((Launcher { client, ec2, cluster, market, shortages, launching, facts }, caretaker))
+        let addresses = Addresses::default();
+        let launcher = Launcher { client, ec2, cluster, market, shortages, launching, addresses, facts };
+        Some((launcher, caretaker))
     };
     Ok(async move {
         let Some((launcher, caretaker)) = machines else { return std::future::pending().await };
         let (client, ec2, cluster) =
             (launcher.client.clone(), launcher.ec2.clone(), launcher.cluster.clone());
-        tokio::join!(node_class::run(client, ec2, cluster), launcher.run(), caretaker.run());
+        let addresses = launcher.addresses.clone();
+        tokio::join!(node_class::run(client, ec2, cluster, addresses), launcher.run(), caretaker.run());
     })
 }
 

@@ -26,6 +26,7 @@ use stowage_aws::{Ec2, FoundImage, FoundSubnet, Refused, Search};
 use tracing::{debug, warn};
 
 use crate::follow::Cluster;
+use crate::launch::addresses::Addresses;
 
 /// How often what selectors find is looked up again.
 const EVERY: Duration = Duration::from_mins(1);
@@ -196,7 +197,7 @@ fn images(found: &[FoundImage], now: &str) -> Vec<Image> {
 }
 
 /// Finds what classes select, until the task is dropped.
-pub async fn run(client: Client, ec2: Ec2, cluster: Cluster) {
+pub async fn run(client: Client, ec2: Ec2, cluster: Cluster, addresses: Addresses) {
     let classes: Api<Ec2NodeClass> = Api::all(client);
     let mut seen = HashMap::<String, (Option<i64>, Instant)>::new();
     loop {
@@ -218,7 +219,7 @@ pub async fn run(client: Client, ec2: Ec2, cluster: Cluster) {
             if class.metadata.deletion_timestamp.is_some() || seen.get(&name).is_some_and(fresh) {
                 continue;
             }
-            match resolve(&classes, &ec2, &class).await {
+            match resolve(&classes, &ec2, &class, &addresses).await {
                 Ok(changed) => debug!(class = name, changed, "looked up an EC2NodeClass"),
                 Err(error) => {
                     warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be looked up");
@@ -230,9 +231,15 @@ pub async fn run(client: Client, ec2: Ec2, cluster: Cluster) {
     }
 }
 
-async fn resolve(classes: &Api<Ec2NodeClass>, ec2: &Ec2, class: &Ec2NodeClass) -> Result<bool> {
+async fn resolve(
+    classes: &Api<Ec2NodeClass>,
+    ec2: &Ec2,
+    class: &Ec2NodeClass,
+    addresses: &Addresses,
+) -> Result<bool> {
     let searches = searches(&class.spec);
     let found = find(ec2, &searches).await?;
+    addresses.said(&found.subnets);
     let status = status(class, &searches, &found, &Timestamp::now().to_string());
     if class.status.as_ref() == Some(&status) {
         return Ok(false);

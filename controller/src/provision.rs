@@ -254,7 +254,7 @@ impl Provisioner {
                         pool = wanted.pool,
                         instance_type = wanted.choice.types.first(),
                         alternatives = wanted.choice.types.len().saturating_sub(1),
-                        zone = wanted.choice.zone,
+                        zones = wanted.choice.zones.join(","),
                         capacity_type = wanted.choice.capacity_type,
                         pods = wanted.pods.len(),
                         price = wanted.price,

@@ -228,3 +228,30 @@ fn limits_count_what_is_being_launched() {
     assert_eq!(pod, "default/big");
     assert!(why.starts_with("NodePool default: its limit of 1 node leaves no room"), "{why}");
 }
+
+#[test]
+fn a_node_may_be_in_any_zone_unless_its_pods_say_where() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let anywhere = cluster.decide().wanted.remove(0).choice.zones;
+    assert!(anywhere.len() > 1, "{anywhere:?}");
+
+    let mut cluster = Cluster::with_pool(&amd64());
+    let mut bound = refused("there", "700m");
+    bound["spec"]["nodeSelector"] = json!({"topology.kubernetes.io/zone": "us-east-1b"});
+    cluster.put(Kind::Pod, &bound);
+    assert_eq!(cluster.decide().wanted[0].choice.zones, ["us-east-1b"]);
+
+    let mut cluster = Cluster::with_pool(&amd64());
+    for name in ["a", "b", "c"] {
+        let mut spread = refused(name, "700m");
+        spread["metadata"]["labels"] = json!({"app": "web"});
+        spread["spec"]["topologySpreadConstraints"] = json!([{
+            "maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "web"}},
+        }]);
+        cluster.put(Kind::Pod, &spread);
+    }
+    let decision = cluster.decide();
+    assert!(decision.wanted.iter().all(|wanted| wanted.choice.zones.len() == 1), "{decision:?}");
+}

@@ -250,6 +250,12 @@ impl Unavailable {
                 && away(self.families.get(&OfferingKey::new(key.family(), &key.zone, &key.capacity_type))))
     }
 
+    /// The same, of an offering of the catalogue, whose zone may be known by its id too.
+    pub fn is_offering_away(&self, now: Timestamp, instance_type: &str, offering: &Offering) -> bool {
+        let id = offering.label(ZONE_ID).is_some_and(|id| self.is_shifted(now, id));
+        id || self.is_away(now, &key_of(instance_type, offering))
+    }
+
     /// Drops what is forgotten. Says when next an answer changes by itself, if ever: the moment to sweep and plan again.
     pub fn sweep(&mut self, now: Timestamp) -> Option<Timestamp> {
         let before = self.size();
@@ -284,8 +290,7 @@ impl Unavailable {
                 continue;
             }
             for offering in of.offerings.iter_mut().filter(|o| o.available) {
-                let id = offering.label(ZONE_ID).is_some_and(|id| self.is_shifted(now, id));
-                if id || self.is_away(now, &key_of(&of.name, offering)) {
+                if self.is_offering_away(now, &of.name, offering) {
                     offering.available = false;
                     hidden += 1;
                 }

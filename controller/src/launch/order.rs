@@ -23,6 +23,8 @@ pub struct Order {
     pub capacity_type: String,
     /// One launch template each: an image, and what may be launched with it.
     pub images: Vec<OrderedImage>,
+    /// Addresses that the machine takes of its subnet at least: one for each pod that the smallest of the types holds.
+    pub addresses: i64,
 }
 
 /// What may be launched with an image.
@@ -71,7 +73,8 @@ pub enum NothingToOrder {
     },
 }
 
-/// What to ask EC2 for. `free` is how many addresses are left in a subnet; more than enough where it does not say.
+/// What to ask EC2 for. `free` is how many addresses are left in a subnet; more than enough where it does not say;
+/// `is_away` whether an offering lately could not be had.
 ///
 /// # Errors
 /// Where nothing can be asked for.
@@ -80,13 +83,14 @@ pub fn order(
     class: &Ec2NodeClass,
     catalog: &Catalog,
     free: &BTreeMap<String, i64>,
+    is_away: &dyn Fn(&InstanceType, &Offering) -> bool,
 ) -> Result<Order, NothingToOrder> {
     let wanted = &claim.spec.requirements;
     let mut left: Vec<(&InstanceType, &Offering)> = catalog
         .types
         .iter()
         .flat_map(|of| of.offerings.iter().filter(|o| o.available).map(move |o| (of, o)))
-        .filter(|(of, offering)| wanted.iter().all(|r| allows(r, of, offering)))
+        .filter(|(of, offering)| wanted.iter().all(|r| allows(r, of, offering)) && !is_away(of, offering))
         .collect();
     let kinds: BTreeSet<&str> = left.iter().map(|(_, o)| o.capacity_type()).collect();
     let capacity_type = [RESERVED, SPOT, ON_DEMAND].into_iter().find(|kind| kinds.contains(kind));
@@ -150,7 +154,10 @@ pub fn order(
         let example = in_reach.first().map(|(of, _)| of.name.clone()).unwrap_or_default();
         return Err(NothingToOrder::NoImage { class: name(), example });
     }
-    Ok(Order { capacity_type: capacity_type.to_owned(), images })
+    let holds = |of: &&InstanceType| of.resources.get("pods").map(|pods| pods.ceil_units());
+    let ordered = catalog.types.iter().filter(|of| types.contains(of.name.as_str()));
+    let addresses = ordered.filter_map(|of| holds(&of)).min().unwrap_or(1);
+    Ok(Order { capacity_type: capacity_type.to_owned(), images, addresses })
 }
 
 /// The cheapest types of those that come by price, as many as a launch takes; first those that `minValues` counts on.

@@ -10,12 +10,11 @@
 //!   found by its tags.
 //! - What could not be had is remembered before the claim is given up, so that the next plan knows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp as Moment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
@@ -28,15 +27,17 @@ use stowage_api::well_known::{
 use stowage_api::{Effect, Taint};
 use stowage_aws::{Ec2, Fleet, FleetWay, Machine};
 use stowage_cluster::{Kind, Snapshot};
-use stowage_pricing::{AmiFamily, CapacityFault, Catalog, OfferingKey, Unavailable};
+use stowage_pricing::{AmiFamily, CapacityFault, Catalog, InstanceType, Offering, OfferingKey, Unavailable};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use super::addresses::Addresses;
 use super::order::{NothingToOrder, Order, order};
 use super::template::{self, template};
 use crate::follow::Cluster;
 use crate::life::FINALIZER;
 use crate::market::{Market, now};
+use crate::rounds::Rounds;
 use crate::user_data::Boot;
 
 /// Launches side by side.
@@ -44,6 +45,9 @@ const SIDE_BY_SIDE: usize = 20;
 
 /// A launch that failed for another reason than capacity is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Changes that come within so short a time are looked at together.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// And one that waits for something that takes no time.
 const SOON: Duration = Duration::from_millis(500);
@@ -102,6 +106,8 @@ pub struct Launcher {
     pub shortages: Shortages,
     /// Where it stands which claims are being launched.
     pub launching: Launching,
+    /// What is left of the subnets.
+    pub addresses: Addresses,
     /// What machines are told.
     pub facts: ClusterFacts,
 }
@@ -120,44 +126,42 @@ impl Launcher {
     /// Launches until the task is dropped.
     pub async fn run(self) {
         let mut changes = self.cluster.changes();
-        // When a claim may be tried again.
-        let mut resting = HashMap::<String, Instant>::new();
+        let mut rounds = Rounds::new(SIDE_BY_SIDE);
         loop {
-            let now = Instant::now();
-            resting.retain(|_, until| *until > now);
             if let Some(snapshot) = self.cluster.snapshot() {
-                let waiting = waiting(&snapshot).filter(|name| !resting.contains_key(*name));
-                let tried = futures::stream::iter(waiting.map(str::to_owned).collect::<Vec<_>>())
-                    .map(|name| async {
-                        self.launching.with(|all| all.insert(name.clone()));
-                        let outcome = Box::pin(self.one(&name)).await;
-                        self.launching.with(|all| all.remove(&name));
-                        (name, outcome)
-                    })
-                    .buffer_unordered(SIDE_BY_SIDE)
-                    .collect::<Vec<_>>()
-                    .await;
-                for (name, outcome) in tried {
-                    let rest = match outcome {
-                        Ok(Outcome::Launched | Outcome::GivenUp) => AGAIN,
-                        Ok(Outcome::Later(why)) => {
-                            debug!(claim = name, why, "not launched yet");
-                            SOON
-                        }
-                        Err(error) => {
-                            warn!(claim = name, error = format!("{error:#}"), "a launch failed");
-                            AGAIN
-                        }
-                    };
-                    // Whatever came of it: the watch may not have shown it by the next look.
-                    resting.insert(name, Instant::now() + rest);
+                for name in waiting(&snapshot) {
+                    if rounds.may_start(name) {
+                        self.launching.with(|all| all.insert(name.to_owned()));
+                        let (launcher, of) = (self.clone(), name.to_owned());
+                        rounds.start(name, async move {
+                            let rest = launcher.try_one(&of).await;
+                            launcher.launching.with(|all| all.remove(&of));
+                            rest
+                        });
+                    }
                 }
             }
             tokio::select! {
-                _ = changes.changed() => {}
-                () = tokio::time::sleep(if resting.is_empty() { AGAIN } else { SOON }) => {}
+                _ = changes.changed() => tokio::time::sleep(SETTLE).await,
+                () = rounds.turn() => {}
             }
             changes.borrow_and_update();
+        }
+    }
+
+    /// Tries a claim; returns when it may be tried again. Whatever came of it: the watch may not have shown it by the next
+    /// look.
+    async fn try_one(&self, name: &str) -> Duration {
+        match Box::pin(self.one(name)).await {
+            Ok(Outcome::Launched | Outcome::GivenUp) => AGAIN,
+            Ok(Outcome::Later(why)) => {
+                debug!(claim = name, why, "not launched yet");
+                SOON
+            }
+            Err(error) => {
+                warn!(claim = name, error = format!("{error:#}"), "a launch failed");
+                AGAIN
+            }
         }
     }
 
@@ -214,12 +218,14 @@ impl Launcher {
         tags: BTreeMap<String, String>,
     ) -> Result<Option<Machine>> {
         let market = Arc::clone(&self.market.borrow());
-        let mut catalog = Catalog::clone(&market.catalog);
-        self.shortages.with(|short| short.hide_in(&mut catalog, now()));
+        let moment = now();
+        let is_away = |of: &InstanceType, offering: &Offering| {
+            self.shortages.with(|short| short.is_offering_away(moment, &of.name, offering))
+        };
         // What planning reads of both is all that an order takes.
         let read = serde_json::from_value::<stowage_api::NodeClaim>(serde_json::to_value(claim)?)?;
         let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
-        let order = match order(&read, &of, &catalog, &BTreeMap::new()) {
+        let order = match order(&read, &of, &market.catalog, &self.addresses.free(), &is_away) {
             Ok(order) => order,
             Err(NothingToOrder::NoOffering) => return Ok(None),
             Err(other) => return Err(other.into()),
@@ -250,6 +256,9 @@ impl Launcher {
                 Some(_) => self.shortages.with(|s| s.mark(now(), &key)),
                 None => {}
             }
+            if failure.code == NO_ADDRESSES {
+                self.addresses.none_left(&failure.subnet);
+            }
             info!(
                 instance_type = failure.instance_type,
                 zone = failure.zone,
@@ -269,6 +278,10 @@ impl Launcher {
         };
         let key = OfferingKey::new(&started.instance_type, &started.zone, &order.capacity_type);
         self.shortages.with(|short| short.launched(&key));
+        let mut ways = order.images.iter().flat_map(|image| &image.ways);
+        if let Some(way) = ways.find(|way| way.zone == started.zone) {
+            self.addresses.taken(&way.subnet, order.addresses);
+        }
         Ok(Some(Machine {
             id: started.id,
             instance_type: started.instance_type,
@@ -354,6 +367,9 @@ impl Launcher {
         }
     }
 }
+
+/// EC2's code for a subnet that is full.
+const NO_ADDRESSES: &str = "InsufficientFreeAddressesInSubnet";
 
 /// Tag by which the machine of a claim is found.
 const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";

@@ -40,7 +40,7 @@ fn class() -> Ec2NodeClass {
 }
 
 fn plain(claim: &NodeClaim) -> Result<Order, NothingToOrder> {
-    order(claim, &class(), &catalog(), &BTreeMap::new())
+    order(claim, &class(), &catalog(), &BTreeMap::new(), &|_, _| false)
 }
 
 fn types(order: &Order) -> Vec<&str> {
@@ -67,7 +67,8 @@ fn the_subnet_with_the_most_free_addresses_is_taken_and_a_full_one_never() {
     let claim = planned(&["m7i.large"], "us-east-1a", "on-demand");
     let subnet = |free: &[(&str, i64)]| {
         let free = free.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        order(&claim, &class(), &catalog(), &free).map(|order| order.images[0].ways[0].subnet.clone())
+        order(&claim, &class(), &catalog(), &free, &|_, _| false)
+            .map(|order| order.images[0].ways[0].subnet.clone())
     };
     assert_eq!(subnet(&[("subnet-a1", 5), ("subnet-a2", 9)]).as_deref(), Ok("subnet-a2"));
     assert_eq!(subnet(&[("subnet-a1", 9), ("subnet-a2", 9)]).as_deref(), Ok("subnet-a1"));
@@ -118,7 +119,7 @@ fn what_cannot_be_had_is_said() {
     };
     let claim = planned(&["m7i.large"], "us-east-1a", "on-demand");
     assert_eq!(
-        order(&claim, &without, &catalog(), &BTreeMap::new()),
+        order(&claim, &without, &catalog(), &BTreeMap::new(), &|_, _| false),
         Err(NothingToOrder::NoImage { class: "al2023".to_owned(), example: "m7i.large".to_owned() })
     );
     let far = planned(&["m7i.large"], "us-east-1c", "on-demand");
