@@ -207,7 +207,7 @@ fn a_class_that_finds_nothing_says_so_and_launches_nothing() {
     let world = World::start("finds-nothing");
     let nothing = json!({"spec": {"subnetSelectorTerms": [{"id": "subnet-0000000000000000f"}]}});
     world.client().patch(&format!("{CLASSES}/default"), &nothing).unwrap();
-    let controller = world.controller("controller");
+    let _controller = world.controller("controller");
     world.client().create(PODS, &pod("web", "900m")).unwrap();
     let message = world.until("the class not to be ready", |w| {
         let class = w.client().get(&format!("{CLASSES}/default")).unwrap();
@@ -216,8 +216,13 @@ fn a_class_that_finds_nothing_says_so_and_launches_nothing() {
         Some(subnets["message"].as_str().unwrap().to_owned())
     });
     assert_eq!(message, "SubnetSelector did not match any Subnets");
-    world.until("a claim to be given up", |_| {
-        controller.log().unwrap().contains("a NodeClaim is given up").then_some(())
+    let told = world.until("the pod to be told", |w| {
+        let events = items(&w.client().get("/api/v1/namespaces/default/events").unwrap());
+        let ours = events
+            .iter()
+            .find(|e| e["reason"] == "FailedScheduling" && e["reportingComponent"] == "stowage")?;
+        Some(ours["message"].as_str().unwrap().to_owned())
     });
+    assert!(told.contains("EC2NodeClass default"), "{told}");
     assert_eq!(world.machines(), []);
 }
