@@ -13,8 +13,10 @@
 pub mod collect;
 pub mod drain;
 pub mod end;
+pub mod healthy;
 pub mod join;
 pub mod machines;
+pub mod quiet;
 pub mod run;
 pub mod step;
 

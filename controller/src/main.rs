@@ -15,6 +15,7 @@ use stowage_controller::buffer::{self, Buffers};
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{ClusterFacts, Launcher, Launching, Shortages};
+use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
 use stowage_controller::market::{self, Market, Source};
@@ -22,6 +23,7 @@ use stowage_controller::node_class;
 use stowage_controller::operate::calls::counting;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
+use stowage_controller::operate::lives::Lives;
 use stowage_controller::operate::metrics::{Metrics, View};
 use stowage_controller::overlay;
 use stowage_controller::pool::Standing;
@@ -69,6 +71,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         shortages: shortages.clone(),
         expected: expected.clone(),
         announcer: announcer.clone(),
+        lives: metrics.lives().clone(),
     };
     let launching = launching(&settings, shared).await?;
     let standing = Standing::default();
@@ -154,6 +157,7 @@ struct Shared {
     shortages: Shortages,
     expected: Expected,
     announcer: Announcer,
+    lives: Lives,
 }
 
 /// The loops that launch machines and see to them; one that does nothing where others do that.
@@ -177,7 +181,7 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             ca_bundle: settings.cluster_ca_bundle.clone(),
             service_cidr: settings.service_cidr.clone(),
         };
-        let Shared { client, cluster, market, shortages, expected, announcer } = shared;
+        let Shared { client, cluster, market, shortages, expected, announcer, lives } = shared;
         let launching = Launching::default();
         let nominates = nominates(&client).await?;
         let caretaker = Caretaker {
@@ -189,11 +193,14 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             expected,
             launching: launching.clone(),
             announcer,
+            outcomes: Outcomes::default(),
+            lives: lives.clone(),
             cluster_name: settings.cluster_name.clone(),
             nominates,
         };
         let addresses = Addresses::default();
-        let launcher = Launcher { client, ec2, cluster, market, shortages, launching, addresses, facts };
+        let launcher =
+            Launcher { client, ec2, cluster, market, shortages, launching, addresses, lives, facts };
         Some((launcher, caretaker))
     };
     Ok(async move {

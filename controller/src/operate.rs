@@ -4,6 +4,7 @@ pub mod calls;
 mod exposition;
 pub mod health;
 pub mod lease;
+pub mod lives;
 pub mod metrics;
 pub mod pod_times;
 pub(crate) mod state;

@@ -74,6 +74,19 @@ fn machines_join_take_their_pods_and_go() {
         .unwrap();
     let log = controller.log().unwrap();
     assert!(log.contains("a pod is evicted"), "pods are asked to go, not lost");
+    let metrics = controller.metrics().unwrap();
+    for measured in [
+        r#"karpenter_pods_eviction_requests_total{code="200"}"#,
+        r#"karpenter_nodes_created_total{nodepool="default""#,
+        r#"karpenter_nodeclaims_terminated_total{capacity_type="on-demand",nodepool="default""#,
+        r#"karpenter_nodes_drained_total{nodepool="default"} 1"#,
+    ] {
+        assert!(metrics.contains(measured), "{measured}");
+    }
+    let pool = world.client().get(&format!("{POOLS}/default")).unwrap();
+    assert!(holds(&pool, "NodeRegistrationHealthy"));
+    let told = |claim: &serde_json::Value| claim["status"]["lastPodEventTime"].is_string();
+    world.until("pods' moves to be told", |w| Ok(w.claims()?.iter().any(told).then_some(()))).unwrap();
 }
 
 #[test]

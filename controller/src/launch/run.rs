@@ -25,18 +25,21 @@ use stowage_api::well_known::{
     ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ON_DEMAND, OS, REGION, SPOT, ZONE,
 };
 use stowage_api::{Effect, Taint};
-use stowage_aws::{Ec2, Fleet, FleetWay, Machine};
+use stowage_aws::{Ec2, Fleet, FleetWay, Machine, Refused};
 use stowage_cluster::{Kind, Snapshot};
 use stowage_pricing::{AmiFamily, CapacityFault, Catalog, InstanceType, Offering, OfferingKey, Unavailable};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::addresses::Addresses;
+use super::fault;
 use super::order::{NothingToOrder, Order, order};
 use super::template::{self, template};
 use crate::follow::Cluster;
-use crate::life::FINALIZER;
+use crate::life::step::Aspect;
+use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
+use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::user_data::Boot;
 
@@ -108,6 +111,8 @@ pub struct Launcher {
     pub launching: Launching,
     /// What is left of the subnets.
     pub addresses: Addresses,
+    /// What is measured.
+    pub lives: Lives,
     /// What machines are told.
     pub facts: ClusterFacts,
 }
@@ -160,9 +165,29 @@ impl Launcher {
             }
             Err(error) => {
                 warn!(claim = name, error = format!("{error:#}"), "a launch failed");
+                if let Err(error) = self.tell(name, &error).await {
+                    debug!(claim = name, error = format!("{error:#}"), "why could not be written");
+                }
                 AGAIN
             }
         }
+    }
+
+    /// Writes into a claim why it was not launched.
+    async fn tell(&self, name: &str, error: &anyhow::Error) -> Result<()> {
+        let claims: Api<NodeClaim> = Api::all(self.client.clone());
+        let Some(claim) = claims.get_opt(name).await? else { return Ok(()) };
+        let code = error.downcast_ref::<Refused>().and_then(|refused| refused.code.as_deref());
+        let aspect = Aspect {
+            kind: LAUNCHED,
+            status: UNKNOWN,
+            reason: fault::reason(code.unwrap_or_default()),
+            message: format!("{error:#}"),
+        };
+        if let Some(patch) = join::conditions(&claim, &[aspect], Moment::now()) {
+            claims.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        }
+        Ok(())
     }
 
     async fn one(&self, name: &str) -> Result<Outcome> {
@@ -256,6 +281,7 @@ impl Launcher {
                 Some(_) => self.shortages.with(|s| s.mark(now(), &key)),
                 None => {}
             }
+            self.lives.not_had(&failure.zone, &order.capacity_type, &failure.code);
             if failure.code == NO_ADDRESSES {
                 self.addresses.none_left(&failure.subnet);
             }

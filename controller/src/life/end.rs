@@ -174,6 +174,7 @@ impl Caretaker {
                 return Ok(Progress::Waiting);
             }
             self.set(claim, DRAINED, TRUE, DRAINED, "").await?;
+            self.lives.drained(claim.labels());
         }
         if !is_true(claim, VOLUMES_DETACHED) {
             let attached = self.attached(&node.name_any(), &pods, now);
@@ -276,8 +277,11 @@ impl Caretaker {
             ..EvictParams::default()
         };
         match api.evict(&pod.name_any(), &how).await {
-            Ok(_) => Ok(None),
-            Err(kube::Error::Api(status)) => match status.code {
+            Ok(_) => {
+                self.lives.evicted(200);
+                Ok(None)
+            }
+            Err(kube::Error::Api(status)) => match self.answered(status.code) {
                 404 | 409 => Ok(None),
                 // 500: more than one budget covers the pod, and the API server does not choose.
                 429 | 500 => Ok(Some(status.message.clone())),
@@ -285,6 +289,11 @@ impl Caretaker {
             },
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn answered(&self, code: u16) -> u16 {
+        self.lives.evicted(code);
+        code
     }
 
     /// How many volumes of pods that have left are still attached to a node.
@@ -348,12 +357,10 @@ impl Caretaker {
             self.machines.forget(id);
         }
         let asked = claim.metadata.deletion_timestamp.as_ref().map(|at| at.0);
-        info!(
-            claim = name,
-            machine = machine_id,
-            seconds = asked.map(|asked| until(asked, Timestamp::now()).as_secs_f64()),
-            "a machine is gone"
-        );
+        let seconds = asked.map(|asked| until(asked, Timestamp::now()).as_secs_f64());
+        let had_node = claim.status.as_ref().is_some_and(|status| status.node_name.is_some());
+        self.lives.gone(claim.labels(), had_node, seconds);
+        info!(claim = name, machine = machine_id, seconds, "a machine is gone");
         Ok(SOON)
     }
 

@@ -11,22 +11,25 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
-use stowage_api::crd::NodeClaim;
-use stowage_api::crd::condition::{INITIALIZED, REGISTERED, TRUE, UNKNOWN};
+use stowage_api::crd::condition::{self, INITIALIZED, NODE_REGISTRATION_HEALTHY, REGISTERED, TRUE, UNKNOWN};
+use stowage_api::crd::{Condition, NodeClaim, NodePool};
 use stowage_api::well_known;
 use stowage_aws::Ec2;
 use stowage_cluster::{Kind, Snapshot};
 use tracing::{debug, info, warn};
 
 use super::collect::id;
+use super::healthy::Outcomes;
 use super::join;
 use super::machines::Machines;
+use super::quiet::Quiet;
 use super::step::{Aspect, Late, Next, next};
 use super::{FINALIZER, collect};
 use crate::announce::{Announcer, warning};
 use crate::assumed::Expected;
 use crate::follow::Cluster;
 use crate::launch::run::Launching;
+use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::time::{moment, until};
 
@@ -66,6 +69,10 @@ pub struct Caretaker {
     pub launching: Launching,
     /// To say what is done.
     pub announcer: Announcer,
+    /// Whether nodes have joined of late.
+    pub outcomes: Outcomes,
+    /// What is measured.
+    pub lives: Lives,
     /// Name of the cluster, by which its machines are found.
     pub cluster_name: String,
     /// Whether the API server's scheduler tries the node first that a pod is nominated to by others.
@@ -77,11 +84,17 @@ impl Caretaker {
     pub async fn run(self) {
         let mut changes = self.cluster.changes();
         let mut rounds = Rounds::new(SIDE_BY_SIDE);
+        let mut quiet = Quiet::default();
         let mut collecting = tokio::spawn(self.clone().collect());
         loop {
             let started = Instant::now();
             let due = match self.cluster.snapshot() {
-                Some(snapshot) => self.look(&snapshot, &mut rounds),
+                Some(snapshot) => {
+                    for name in quiet.moved(&snapshot, Instant::now()) {
+                        tokio::spawn(self.clone().moved(name));
+                    }
+                    self.look(&snapshot, &mut rounds)
+                }
                 None => None,
             };
             let settle = SETTLE.max(started.elapsed() * IDLE_PARTS);
@@ -177,6 +190,59 @@ impl Caretaker {
         Api::all(self.client.clone())
     }
 
+    /// Writes when a pod last came to a node or went from it.
+    async fn moved(self, name: String) {
+        let patch = json!({"status": {"lastPodEventTime": second(Timestamp::now())}});
+        let written = self.claims().patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+        if let Err(error) = written
+            && !is_gone(&error)
+        {
+            debug!(claim = name, %error, "when a pod came or went could not be written");
+        }
+    }
+
+    /// Notes whether a node of a pool has joined, where that changes how the pool stands.
+    async fn outcome(&self, claim: &NodeClaim, joined: bool) -> Result<()> {
+        let Some(pool) = claim.labels().get(well_known::NODE_POOL) else { return Ok(()) };
+        let status = self.outcomes.add(pool, joined);
+        let pools: Api<NodePool> = Api::all(self.client.clone());
+        let Some(pool) = pools.get_opt(pool).await? else { return Ok(()) };
+        let mut all = pool.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let (reason, message) = if status == TRUE {
+            (NODE_REGISTRATION_HEALTHY, "")
+        } else {
+            (
+                "RegistrationFailed",
+                "nodes of late have not joined: look at the user data, the role and the network of its class",
+            )
+        };
+        let wanted = Condition {
+            kind: NODE_REGISTRATION_HEALTHY.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            last_transition_time: second(Timestamp::now()),
+            observed_generation: pool.metadata.generation,
+        };
+        if condition::set(&mut all, wanted) {
+            let version = &pool.metadata.resource_version;
+            let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": all}});
+            pools.patch_status(&pool.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        }
+        Ok(())
+    }
+
+    /// The same, where nothing depends on it.
+    async fn note(&self, claim: &NodeClaim, joined: bool) {
+        if let Err(error) = self.outcome(claim, joined).await {
+            debug!(
+                claim = claim.name_any(),
+                error = format!("{error:#}"),
+                "how its NodePool stands could not be written"
+            );
+        }
+    }
+
     async fn finalizer(&self, name: &str) -> Result<Duration> {
         let claims = self.claims();
         let Some(claim) = claims.get_opt(name).await? else { return Ok(SOON) };
@@ -260,6 +326,8 @@ impl Caretaker {
             seconds = made.map(|made| until(made, Timestamp::now()).as_secs_f64()),
             "a node has joined"
         );
+        self.lives.joined(claim.labels());
+        self.note(&claim, true).await;
         self.tag(&claim, node).await;
         Ok(Duration::ZERO)
     }
@@ -313,6 +381,10 @@ impl Caretaker {
 
     async fn give_up(&self, name: &str, late: Late) -> Result<Duration> {
         warn!(claim = name, reason = late.reason(), "a NodeClaim took too long, and is given up");
+        if let Some(claim) = self.claims().get_opt(name).await? {
+            self.lives.disrupted(claim.labels(), late.reason());
+            self.note(&claim, false).await;
+        }
         self.delete(name, late.reason()).await
     }
 
@@ -393,6 +465,7 @@ impl Caretaker {
                 machine = claim.status.provider_id,
                 "a machine has ended by itself"
             );
+            self.lives.disrupted(&claim.metadata.labels, "garbage_collected");
             self.delete(&claim.metadata.name, "garbage_collected").await?;
         }
         let orphans = collect::orphans(&machines, &claims, now);
@@ -418,9 +491,14 @@ impl Caretaker {
     /// Since when something is so, as a claim says.
     pub(super) fn since(claim: &NodeClaim, kind: &str) -> Option<Timestamp> {
         let conditions = &claim.status.as_ref()?.conditions;
-        let condition = stowage_api::crd::condition::find(conditions, kind)?;
-        moment(Some(&condition.last_transition_time))
+        let found = condition::find(conditions, kind)?;
+        moment(Some(&found.last_transition_time))
     }
+}
+
+/// A moment as conditions state it.
+fn second(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// What an event on a Node is about.

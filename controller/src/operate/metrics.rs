@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::exposition::Exposition;
+use super::lives::Lives;
 use super::state;
 use crate::decide::Decision;
 use crate::follow::Cluster;
@@ -45,6 +46,7 @@ pub struct Metrics {
     queue: IntGaugeVec,
     seconds: HistogramVec,
     calls: IntCounterVec,
+    lives: Lives,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
     view: Arc<OnceLock<View>>,
@@ -80,8 +82,10 @@ impl Metrics {
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))
         };
+        let registry = Registry::new();
         let metrics = Self {
-            registry: Registry::new(),
+            lives: Lives::new(&registry)?,
+            registry,
             claims_created: counters(
                 "karpenter_nodeclaims_created_total",
                 "NodeClaims made, by why, NodePool, and whether minValues was given up",
@@ -159,6 +163,11 @@ impl Metrics {
         // A second view would be a defect, and the first is as good.
         let _ = self.view.set(view);
         Ok(())
+    }
+
+    /// What is measured of the lives of machines.
+    pub fn lives(&self) -> &Lives {
+        &self.lives
     }
 
     /// The API server was called.
