@@ -9,7 +9,7 @@
 //! - A pod has its room until it is bound, gone, or its machine is gone. Nothing is held for ever.
 //! - Pods that kube-scheduler has not refused are not planned for: it may well have a node for them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,10 @@ use crate::decide::Wanted;
 pub struct Assumed {
     /// By name of the claim.
     machines: BTreeMap<String, Machine>,
+    /// Since when pods have been nominated: by pod, with the node.
+    nominated: HashMap<String, (Arc<str>, Instant)>,
+    /// Pods whose nomination has come to nothing.
+    stale: HashSet<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,10 @@ impl Expected {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+/// A pod that has been nominated for so long to a node that nobody leaves will not get there. kube-scheduler does not always take
+/// such a nomination back, and until then the pod would wait for room that others have.
+const NOMINATED: Duration = Duration::from_secs(30);
 
 /// Pods that are not bound so long after their node was opened to them will not be: others took their room. By then
 /// kube-scheduler has tried each of them again; it waits ten seconds at most.
@@ -108,11 +116,37 @@ impl Assumed {
             snapshot.node_claims.iter().map(|c| (c.metadata.name.as_str(), c)).collect();
         self.machines
             .retain(|name, _| claims.get(name.as_str()).is_some_and(|c| !c.metadata.is_terminating()));
-        let waiting: std::collections::HashSet<String> =
+        self.judge_nominations(snapshot, now);
+        let waiting: HashSet<String> =
             snapshot.pods.iter().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
         for machine in self.machines.values_mut() {
             let missed = machine.opened.is_some_and(|at| now.duration_since(at) >= OPEN);
             machine.pods.retain(|pod| !missed && waiting.contains(pod));
+        }
+    }
+
+    /// Finds nominations that have come to nothing.
+    fn judge_nominations(&mut self, snapshot: &Snapshot, now: Instant) {
+        // Where a pod is on its way out, room is being made for the one that is nominated.
+        let leaving: HashSet<&str> = snapshot
+            .pods
+            .iter()
+            .filter(|pod| pod.terminating)
+            .filter_map(|pod| pod.node.as_deref())
+            .collect();
+        let mut known = std::mem::take(&mut self.nominated);
+        self.stale.clear();
+        for pod in snapshot.pods.iter().filter(|pod| pod.pending() == Some(Ok(()))) {
+            let Some(node) = &pod.nominated else { continue };
+            let key = pod.key();
+            let since = match known.remove(&key) {
+                Some((same, since)) if same == *node && !leaving.contains(&**node) => since,
+                _ => now,
+            };
+            if now.duration_since(since) >= NOMINATED {
+                self.stale.insert(key.clone());
+            }
+            self.nominated.insert(key, (Arc::clone(node), since));
         }
     }
 
@@ -159,10 +193,18 @@ impl Assumed {
             .collect();
         let mut waiting = Vec::new();
         out.pods.retain_mut(|pod| {
-            if pod.pending() != Some(Ok(())) || pod.nominated.is_some() {
+            if pod.pending() != Some(Ok(())) {
                 return true;
             }
             let key = pod.key();
+            if pod.nominated.is_some() {
+                if !self.stale.contains(&key) {
+                    return true;
+                }
+                // Had kube-scheduler found it a node, it would be bound by now.
+                pod.nominated = None;
+                pod.refused = true;
+            }
             if let Some(node) = room.get(key.as_str()) {
                 pod.nominated = Some(Arc::clone(node));
             } else if pod.refused {

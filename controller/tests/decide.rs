@@ -230,6 +230,31 @@ fn limits_count_what_is_being_launched() {
 }
 
 #[test]
+fn a_nomination_that_comes_to_nothing_is_no_room() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    let mut pod = refused("web", "700m");
+    pod["status"]["nominatedNodeName"] = json!("full");
+    cluster.put(Kind::Pod, &pod);
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(cluster.amend_at(at(0)).waiting, [""; 0]);
+    assert_eq!(cluster.amend_at(at(29)).waiting, [""; 0]);
+    let amended = cluster.amend_at(at(30));
+    assert_eq!((amended.waiting.len(), &amended.snapshot.pods[0].nominated), (1, &None));
+
+    // Another node is another matter, and so is one that a pod is leaving.
+    pod["status"]["nominatedNodeName"] = json!("other");
+    cluster.put(Kind::Pod, &pod);
+    assert_eq!(cluster.amend_at(at(31)).waiting, [""; 0]);
+    let victim = json!({
+        "metadata": {"name": "victim", "deletionTimestamp": "2026-07-01T10:00:00Z"},
+        "spec": {"nodeName": "other", "containers": []}, "status": {"phase": "Running"},
+    });
+    cluster.put(Kind::Pod, &victim);
+    assert_eq!(cluster.amend_at(at(90)).waiting, [""; 0]);
+}
+
+#[test]
 fn a_node_may_be_in_any_zone_unless_its_pods_say_where() {
     let mut cluster = Cluster::with_pool(&amd64());
     cluster.pod("web", "700m");

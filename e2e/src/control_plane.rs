@@ -296,8 +296,11 @@ impl Starting {
 
     fn controller_manager(&mut self, port: u16, kubeconfig: &Path, certificate: &Path) -> Result<()> {
         let key = certificate.with_extension("key");
-        let flags: [(&str, &dyn std::fmt::Display); 3] = [
+        let flags: [(&str, &dyn std::fmt::Display); 5] = [
             ("kubeconfig", &kubeconfig.display()),
+            // As large clusters have it; by default, pods come at twenty a second.
+            ("kube-api-qps", &300),
+            ("kube-api-burst", &300),
             ("leader-elect", &false),
             ("service-account-private-key-file", &key.display()),
         ];
