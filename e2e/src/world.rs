@@ -21,7 +21,7 @@ use crate::kubelets::Kubelets;
 pub const REGION: &str = "us-east-1";
 
 /// What does not come about by then never will.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(6);
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_millis(50);
