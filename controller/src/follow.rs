@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{Config, Event};
@@ -156,6 +157,16 @@ async fn one(client: Client, cluster: Cluster, kind: Kind) {
 }
 
 /// How the API server serves a kind; `None` where it does not.
-pub(crate) async fn served(client: &Client, kind: Kind) -> kube::Result<Option<ApiResource>> {
+async fn served(client: &Client, kind: Kind) -> kube::Result<Option<ApiResource>> {
     served_as(client, kind.group(), kind.name()).await
+}
+
+/// Where objects of a kind are read and written.
+///
+/// # Errors
+/// Where the API server does not serve it, or does not answer.
+pub(crate) async fn api(client: &Client, kind: Kind) -> Result<Api<DynamicObject>> {
+    let resource = served(client, kind).await?;
+    let resource = resource.with_context(|| format!("the API server does not serve {}s", kind.name()))?;
+    Ok(Api::all_with(client.clone(), &resource))
 }

@@ -9,6 +9,7 @@
 //! them read the clock, the API server and AWS.
 
 pub mod announce;
+mod answer;
 pub mod assumed;
 pub mod batch;
 pub mod buffer;

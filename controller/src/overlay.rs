@@ -21,6 +21,7 @@ use stowage_pricing::{Catalog, Overlaid, Overlay, PoolLabels};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::answer::is_outdated;
 use crate::follow::Cluster;
 use crate::market::Market;
 use crate::pool::unknown;
@@ -142,7 +143,7 @@ async fn tell(
     for (name, written, applied) in written.buffer_unordered(SIDE_BY_SIDE).collect::<Vec<_>>().await {
         match written {
             Ok(_) => info!(overlay = name, applied, "NodeOverlay"),
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+            Err(error) if is_outdated(&error) => {
                 debug!(overlay = name, "a NodeOverlay changed while it was looked at");
             }
             Err(error) => warn!(overlay = name, %error, "a NodeOverlay's status cannot be written"),

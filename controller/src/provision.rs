@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use kube::Client;
-use kube::api::{Api, DynamicObject, PostParams};
+use kube::api::{DynamicObject, PostParams};
 use serde_json::Value;
 use stowage_api::well_known::NODE_POOL;
 use stowage_cluster::{Kind, Snapshot};
@@ -29,7 +29,7 @@ use crate::batch::Window;
 use crate::buffer::Buffers;
 use crate::claim::node_claim;
 use crate::decide::{Decision, Terms, Wanted, decide};
-use crate::follow::{Cluster, served};
+use crate::follow::{Cluster, api};
 use crate::launch::run::Shortages;
 use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
@@ -280,7 +280,8 @@ impl Provisioner {
         if all.is_empty() {
             return Ok(Vec::new());
         }
-        let (pools, claims) = (self.api(Kind::NodePool).await?, self.api(Kind::NodeClaim).await?);
+        let (pools, claims) =
+            (api(&self.client, Kind::NodePool).await?, api(&self.client, Kind::NodeClaim).await?);
         let mut templates = HashMap::<&str, Value>::new();
         for wanted in all {
             if !templates.contains_key(wanted.pool.as_str()) {
@@ -305,11 +306,5 @@ impl Provisioner {
         };
         let made = futures::stream::iter(all.iter().filter_map(of)).map(make).buffer_unordered(SIDE_BY_SIDE);
         Ok(made.collect().await)
-    }
-
-    async fn api(&self, kind: Kind) -> Result<Api<DynamicObject>> {
-        let resource = served(&self.client, kind).await?;
-        let resource = resource.with_context(|| format!("the API server does not serve {}s", kind.name()))?;
-        Ok(Api::all_with(self.client.clone(), &resource))
     }
 }

@@ -17,15 +17,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
-use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
+use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::{Client, ResourceExt as _};
 use stowage_api::well_known::{NODE_POOL, NODES};
 use stowage_api::{NodeClaim, NodePool};
 use stowage_cluster::{Kind, Pod, Snapshot};
 use tracing::{info, warn};
 
+use crate::answer::is_gone;
 use crate::claim::static_claim;
-use crate::follow::{Cluster, served};
+use crate::follow::{Cluster, api};
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
 
@@ -183,7 +184,8 @@ impl Keeper {
     }
 
     async fn make(&self, pool: &str, count: u64) -> Result<()> {
-        let (pools, claims) = (self.api(Kind::NodePool).await?, self.api(Kind::NodeClaim).await?);
+        let (pools, claims) =
+            (api(&self.client, Kind::NodePool).await?, api(&self.client, Kind::NodeClaim).await?);
         let template = serde_json::to_value(pools.get(pool).await?)?;
         let claim: DynamicObject = serde_json::from_value(static_claim(&template))?;
         let make = |_| async { claims.create(&PostParams::default(), &claim).await };
@@ -198,7 +200,7 @@ impl Keeper {
     }
 
     async fn remove(&self, names: &[String]) -> Result<()> {
-        let claims = self.api(Kind::NodeClaim).await?;
+        let claims = api(&self.client, Kind::NodeClaim).await?;
         let all = &claims;
         let delete = |name| async move { (name, all.delete(name, &DeleteParams::default()).await) };
         let gone = futures::stream::iter(names.iter().map(String::as_str))
@@ -210,7 +212,7 @@ impl Keeper {
                     Some(going) => self.cluster.assume(Kind::NodeClaim, &going),
                     None => self.cluster.assume_gone(Kind::NodeClaim, name),
                 },
-                Err(kube::Error::Api(status)) if status.code == 404 => {
+                Err(error) if is_gone(&error) => {
                     self.cluster.assume_gone(Kind::NodeClaim, name);
                 }
                 Err(error) => {
@@ -220,12 +222,6 @@ impl Keeper {
             info!(claim = name, "a node of a static NodePool is one too many");
         }
         Ok(())
-    }
-
-    async fn api(&self, kind: Kind) -> Result<Api<DynamicObject>> {
-        let resource = served(&self.client, kind).await?;
-        let resource = resource.with_context(|| format!("the API server does not serve {}s", kind.name()))?;
-        Ok(Api::all_with(self.client.clone(), &resource))
     }
 }
 

@@ -1,17 +1,18 @@
 //! Work by name: one piece of each name at a time, so many side by side, and none again before it has rested.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 
 /// Pieces of work that are under way or rest.
 #[derive(Debug)]
 pub(crate) struct Rounds {
     most: usize,
-    running: JoinSet<(String, Duration)>,
-    busy: HashSet<String>,
+    running: JoinSet<Duration>,
+    /// By task, as one that panicked has nothing else to be known by.
+    busy: HashMap<Id, String>,
     /// Until when.
     resting: HashMap<String, Instant>,
 }
@@ -19,22 +20,20 @@ pub(crate) struct Rounds {
 impl Rounds {
     /// None yet; at most so many side by side.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, running: JoinSet::new(), busy: HashSet::new(), resting: HashMap::new() }
+        Self { most, running: JoinSet::new(), busy: HashMap::new(), resting: HashMap::new() }
     }
 
     /// Whether a piece of this name may start.
     pub(crate) fn may_start(&self, name: &str) -> bool {
-        self.busy.len() < self.most && !self.busy.contains(name) && !self.resting.contains_key(name)
+        self.busy.len() < self.most
+            && self.busy.values().all(|busy| busy != name)
+            && !self.resting.contains_key(name)
     }
 
     /// Starts a piece. It ends with how long no other of its name may start.
     pub(crate) fn start(&mut self, name: &str, work: impl Future<Output = Duration> + Send + 'static) {
-        let of = name.to_owned();
-        self.busy.insert(of.clone());
-        self.running.spawn(async move {
-            let rest = work.await;
-            (of, rest)
-        });
+        let task = self.running.spawn(work);
+        self.busy.insert(task.id(), name.to_owned());
     }
 
     /// Waits until a piece has ended, or has rested. For ever where there is none.
@@ -48,16 +47,13 @@ impl Rounds {
             }
         };
         tokio::select! {
-            Some(ended) = self.running.join_next() => {
-                // One that panicked has told so already, and may go on as if it had never been.
-                if let Ok((name, rest)) = ended {
-                    self.busy.remove(&name);
-                    if !rest.is_zero() {
-                        self.resting.insert(name, Instant::now() + rest);
-                    }
-                } else {
-                    self.busy.clear();
-                    self.running.abort_all();
+            Some(ended) = self.running.join_next_with_id() => {
+                // One that panicked has told so already, and may start again at once.
+                let (task, rest) = ended.unwrap_or_else(|error| (error.id(), Duration::ZERO));
+                if let Some(name) = self.busy.remove(&task)
+                    && !rest.is_zero()
+                {
+                    self.resting.insert(name, Instant::now() + rest);
                 }
             }
             () = rested => {}
@@ -82,5 +78,18 @@ mod tests {
         assert!(!rounds.may_start("a") && rounds.may_start("c"), "a rests");
         rounds.turn().await;
         assert!(rounds.may_start("a") && !rounds.may_start("b"));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn one_that_panics_takes_no_other_with_it() {
+        let mut rounds = Rounds::new(2);
+        rounds.start("a", async { panic!("on purpose") });
+        rounds.start("b", async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Duration::ZERO
+        });
+        rounds.turn().await;
+        assert!(rounds.may_start("a") && !rounds.may_start("b"), "b goes on");
+        rounds.turn().await;
+        assert!(rounds.may_start("b"));
     }
 }

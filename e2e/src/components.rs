@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// The release that is built; the version in `components/go.mod`.
 const RELEASE: &str = "v1.35.4";
@@ -92,21 +92,37 @@ fn fingerprint(release: &str, sources: &Path, files: &[&str]) -> Result<String> 
     Ok(format!("{:016x}", hash.finish()))
 }
 
+/// Builds a package of Go, as `sources` pins it; `instead` is what else somebody without Go can do.
+pub(crate) fn go_build(
+    sources: &Path,
+    package: &str,
+    link: &str,
+    program: &Path,
+    instead: &str,
+) -> Result<()> {
+    let built = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags", link, "-o"])
+        .arg(program)
+        .arg(package)
+        .current_dir(sources)
+        .status()
+        .with_context(|| format!("cannot run go: install Go, or {instead}"))?;
+    ensure!(built.success(), "go build in {} failed: {built}", sources.display());
+    Ok(())
+}
+
 fn build(sources: &Path, folder: &Path) -> Result<()> {
     eprintln!("building the control plane, {RELEASE}: some minutes, once");
     let version = "k8s.io/component-base/version";
     let flags =
         format!("-s -w -X {version}.gitVersion={RELEASE} -X {version}.gitMajor=1 -X {version}.gitMinor=35");
-    let built = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
-        .arg(folder.join("components"))
-        .arg(".")
-        .current_dir(sources)
-        .status()
-        .context("cannot run go: install Go, or set KUBEBUILDER_ASSETS to a folder with the control plane's programs")?;
-    if !built.success() {
-        bail!("go build in {} failed: {built}", sources.display());
-    }
+    go_build(
+        sources,
+        ".",
+        &flags,
+        &folder.join("components"),
+        "set KUBEBUILDER_ASSETS to a folder with the control plane's programs",
+    )?;
     for name in NAMES {
         let link = folder.join(name);
         if fs::symlink_metadata(&link).is_err() {

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::components::kept;
+use crate::components::{go_build, kept};
 
 /// The release that is built; the version in `helm/go.mod`.
 const RELEASE: &str = "v3.20.2";
@@ -73,13 +73,5 @@ impl Helm {
 
 fn build(sources: &Path, folder: &Path) -> Result<()> {
     eprintln!("building Helm, {RELEASE}: some minutes, once");
-    let built = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-        .arg(folder.join("helm"))
-        .arg("helm.sh/helm/v3/cmd/helm")
-        .current_dir(sources)
-        .status()
-        .context("cannot run go: install Go, or set HELM to the program")?;
-    ensure!(built.success(), "go build in {} failed: {built}", sources.display());
-    Ok(())
+    go_build(sources, "helm.sh/helm/v3/cmd/helm", "-s -w", &folder.join("helm"), "set HELM to the program")
 }

@@ -13,7 +13,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -27,7 +26,7 @@ use stowage_pricing::Catalog;
 
 use crate::aws::{Ec2Form, Instance};
 use crate::client::Client;
-use crate::components::kept;
+use crate::components::{go_build, kept};
 use crate::control_plane::ControlPlane;
 use crate::process::Process;
 
@@ -226,13 +225,11 @@ fn kubelet(user_data: &str, cluster: &str, server: &str) -> Result<Kubelet> {
 
 fn build(sources: &Path, folder: &Path) -> Result<()> {
     eprintln!("building kwok, {RELEASE}: some minutes, once");
-    let built = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", "-s -w", "-o"])
-        .arg(folder.join("kwok"))
-        .arg("sigs.k8s.io/kwok/cmd/kwok")
-        .current_dir(sources)
-        .status()
-        .context("cannot run go: install Go")?;
-    ensure!(built.success(), "go build in {} failed: {built}", sources.display());
-    Ok(())
+    go_build(
+        sources,
+        "sigs.k8s.io/kwok/cmd/kwok",
+        "-s -w",
+        &folder.join("kwok"),
+        "leave out the suites of whole clusters",
+    )
 }

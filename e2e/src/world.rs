@@ -87,14 +87,7 @@ impl World {
         let mut flags = vec!["--catalog", &file, "--log-format", "text", "--cluster-name", &self.cluster];
         flags.extend(["--service-cidr", "10.96.0.0/16", "--leader-election-namespace", NAMESPACE]);
         flags.extend(more);
-        let environment = [
-            ("AWS_ENDPOINT_URL", self.front.url()),
-            ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "made-up"),
-            ("AWS_SECRET_ACCESS_KEY", "made-up"),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-        ];
-        Controller::start_as(&self.plane, &self.kubeconfig, name, &flags, &environment)
+        Controller::start_as(&self.plane, &self.kubeconfig, name, &flags, &self.front.environment(REGION))
     }
 
     /// An EC2NodeClass of what moto has, by id.

@@ -9,13 +9,12 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stowage_e2e::aws::{Front, Stock};
-use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
+use stowage_e2e::aws::{Front, Stock, all};
+use stowage_e2e::{Client, ControlPlane, Controller, Options, REGION, crds};
 use stowage_pricing::{Catalog, Settings};
 
 use common::{CLAIMS, PODS, bound, items, node_pool, until};
 
-const REGION: &str = "us-east-1";
 const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
 
 /// What does not come about by then never will.
@@ -49,26 +48,12 @@ impl World {
     fn controller(&self, name: &str) -> Controller {
         let file = self.plane.logs().join("catalog.json").display().to_string();
         let flags = ["--catalog", &file, "--log-format", "text", "--cluster-name", &self.cluster];
-        let environment = [
-            ("AWS_ENDPOINT_URL", self.front.url()),
-            ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "made-up"),
-            ("AWS_SECRET_ACCESS_KEY", "made-up"),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-        ];
-        Controller::start(&self.plane, name, &flags, &environment).unwrap()
+        Controller::start(&self.plane, name, &flags, &self.front.environment(REGION)).unwrap()
     }
 
     /// EC2's answer, as it stands.
     fn ec2(&self, action: &str, more: &[(&str, &str)]) -> String {
-        let mut form = vec![("Action", action), ("Version", "2016-11-15")];
-        form.extend(more);
-        // moto looks here for service and region; nobody checks the signature.
-        let signed = format!(
-            "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=x"
-        );
-        let request = ureq::post(self.front.url()).header("Authorization", signed);
-        request.send_form(form).unwrap().body_mut().read_to_string().unwrap()
+        self.front.ec2(REGION).ask(action, more).unwrap()
     }
 
     /// Selectors by id, of what moto has.
@@ -101,21 +86,9 @@ impl World {
 
     /// Machines of this cluster that run: (id, type, claim).
     fn machines(&self) -> Vec<(String, String, String)> {
-        let tag = format!("tag:kubernetes.io/cluster/{}", self.cluster);
-        let running = [
-            ("Filter.1.Name", tag.as_str()),
-            ("Filter.1.Value.1", "owned"),
-            ("Filter.2.Name", "instance-state-name"),
-            ("Filter.2.Value.1", "running"),
-        ];
-        let answer = self.ec2("DescribeInstances", &running);
-        let instances = answer.split("<instancesSet>").skip(1);
-        let of = |text: &str| {
-            let id = all(text, "instanceId").remove(0);
-            let claim = text.split("<key>karpenter.sh/nodeclaim</key>").nth(1).unwrap();
-            (id, all(text, "instanceType").remove(0), all(claim, "value").remove(0))
-        };
-        instances.map(of).collect()
+        let machines = self.front.ec2(REGION).machines(&self.cluster).unwrap();
+        let running = machines.into_iter().filter(|machine| machine.state == "running");
+        running.map(|machine| (machine.id, machine.instance_type, machine.claim)).collect()
     }
 
     /// Kubelet starts on the machine of a claim.
@@ -141,12 +114,6 @@ impl World {
     fn until<T>(&self, what: &str, mut holds: impl FnMut(&Self) -> Option<T>) -> T {
         until(&self.plane, PATIENCE, what, || holds(self))
     }
-}
-
-/// What stands between the tags of this name.
-fn all(xml: &str, tag: &str) -> Vec<String> {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    xml.split(&open).skip(1).map(|rest| rest.split(&close).next().unwrap().to_owned()).collect()
 }
 
 fn pod(name: &str, cpu: &str) -> Value {

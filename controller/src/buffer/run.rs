@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 use super::pods::virtual_pod;
 use super::size::count;
 use super::{Buffers, Outcome};
+use crate::answer::is_outdated;
 use crate::whole::Whole;
 
 /// How often templates and workloads are looked up again.
@@ -173,7 +174,7 @@ impl Keeper {
         for (key, written) in written.buffer_unordered(SIDE_BY_SIDE).collect::<Vec<_>>().await {
             match written {
                 Ok(_) => {}
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                Err(error) if is_outdated(&error) => {
                     debug!(buffer = key, "a CapacityBuffer changed while it was looked at");
                 }
                 Err(error) => warn!(buffer = key, %error, "a CapacityBuffer's status cannot be written"),

@@ -84,6 +84,12 @@ impl Shortages {
 pub struct Launching(Arc<Mutex<BTreeSet<String>>>);
 
 impl Launching {
+    /// The claim of this name is one of them for as long as what is returned lives.
+    fn begin(&self, name: &str) -> UnderWay {
+        self.with(|all| all.insert(name.to_owned()));
+        UnderWay { all: self.clone(), name: name.to_owned() }
+    }
+
     /// Whether the claim of this name is one of them.
     pub fn is_under_way(&self, name: &str) -> bool {
         self.with(|all| all.contains(name))
@@ -91,6 +97,18 @@ impl Launching {
 
     fn with<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A launch: however it ends, it is under way no longer.
+struct UnderWay {
+    all: Launching,
+    name: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.all.with(|all| all.remove(&self.name));
     }
 }
 
@@ -136,11 +154,11 @@ impl Launcher {
             if let Some(snapshot) = self.cluster.snapshot() {
                 for name in waiting(&snapshot) {
                     if rounds.may_start(name) {
-                        self.launching.with(|all| all.insert(name.to_owned()));
                         let (launcher, of) = (self.clone(), name.to_owned());
+                        let under_way = self.launching.begin(name);
                         rounds.start(name, async move {
                             let rest = launcher.try_one(&of).await;
-                            launcher.launching.with(|all| all.remove(&of));
+                            drop(under_way);
                             rest
                         });
                     }

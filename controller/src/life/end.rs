@@ -26,9 +26,10 @@ use super::FINALIZER;
 use super::collect::id;
 use super::drain::{Drain, drain, is_protected, is_waited_for};
 use super::join::taints;
-use super::run::{Caretaker, SOON, is_gone, reference};
+use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
 use crate::announce::{normal, warning};
+use crate::answer::{is_gone, is_outdated};
 use crate::time::{duration, later, moment, until};
 
 /// Annotation: by when the machine has to be gone.
@@ -211,8 +212,8 @@ impl Caretaker {
                 ..DeleteParams::default()
             };
             match api.delete(&pod.name_any(), &how).await {
-                // 409: the pod of that name is another one by now.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
+                // Or the pod of that name is another one by now.
+                Err(error) if is_outdated(&error) => {}
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     info!(

@@ -26,6 +26,7 @@ use super::quiet::Quiet;
 use super::step::{Aspect, Late, Next, next};
 use super::{FINALIZER, collect};
 use crate::announce::{Announcer, warning};
+use crate::answer::{is_conflict, is_gone};
 use crate::assumed::Expected;
 use crate::follow::Cluster;
 use crate::launch::run::Launching;
@@ -173,7 +174,7 @@ impl Caretaker {
             Next::End => Box::pin(self.end(name, &nodes)).await,
         };
         taken.unwrap_or_else(|error| {
-            if is_conflict(&error) {
+            if error.downcast_ref().is_some_and(is_conflict) {
                 debug!(claim = name, "somebody else was quicker");
                 return SOON;
             }
@@ -505,12 +506,4 @@ fn second(moment: Timestamp) -> String {
 pub(super) fn reference(node: &Node) -> ObjectReference {
     // Nodes are known by their name where others would state a uid: kubectl looks for that.
     ObjectReference { uid: node.metadata.name.clone(), ..node.object_ref(&()) }
-}
-
-pub(super) fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
-}
-
-pub(super) fn is_conflict(error: &anyhow::Error) -> bool {
-    error.downcast_ref().is_some_and(|e| matches!(e, kube::Error::Api(status) if status.code == 409))
 }

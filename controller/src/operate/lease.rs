@@ -22,6 +22,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tracing::{debug, info, warn};
 
+use crate::answer::is_conflict;
+
 /// So long does a lease hold without being renewed.
 const HOLDS: Duration = Duration::from_secs(15);
 /// Who cannot renew for so long stops leading; well before the lease ends.
@@ -171,7 +173,7 @@ impl Candidate {
 fn won(written: kube::Result<Lease>) -> Result<bool> {
     match written {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) if is_conflict(&error) => Ok(false),
         Err(other) => Err(other.into()),
     }
 }

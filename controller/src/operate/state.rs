@@ -16,7 +16,7 @@ use stowage_api::well_known::{
 use stowage_api::{Quantity, ResourceList};
 use stowage_cluster::object::{Node, Phase, PodSpec};
 use stowage_cluster::{Pod, Snapshot, asked_for};
-use stowage_pricing::Catalog;
+use stowage_pricing::{Catalog, InstanceType, Offering};
 
 use super::exposition::Exposition;
 use crate::pool::count::counts;
@@ -233,25 +233,24 @@ pub(crate) fn offerings(out: &mut Exposition, catalog: &Catalog) {
         "Whether an instance type can be bought in a zone",
     );
     for (of, offering) in all() {
-        let labels = [
-            ("instance_type", of.name.as_str()),
-            ("capacity_type", offering.capacity_type()),
-            ("zone", offering.zone()),
-        ];
-        out.sample(labels, f64::from(u8::from(offering.available)));
+        out.sample(sold(of, offering), f64::from(u8::from(offering.available)));
     }
     out.gauge(
         "karpenter_cloudprovider_instance_type_offering_price_estimate",
         "Dollars an hour of an instance type",
     );
     for (of, offering) in all() {
-        let labels = [
-            ("instance_type", of.name.as_str()),
-            ("capacity_type", offering.capacity_type()),
-            ("zone", offering.zone()),
-        ];
-        out.sample(labels, offering.price);
+        out.sample(sold(of, offering), offering.price);
     }
+}
+
+/// What is sold where, and how.
+fn sold<'c>(of: &'c InstanceType, offering: &'c Offering) -> [(&'static str, &'c str); 3] {
+    [
+        ("instance_type", of.name.as_str()),
+        ("capacity_type", offering.capacity_type()),
+        ("zone", offering.zone()),
+    ]
 }
 
 /// Conditions of the objects of one kind, as `operator_<kind>_…`: these two names of the family.

@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 use super::count::{Count, counts};
 use super::status::{Checked, Class, standing, status};
 use super::{Standing, check, unknown};
+use crate::answer::{is_gone, is_outdated};
 use crate::claim::HASH_VERSION;
 use crate::follow::Cluster;
 use crate::operate::state::Conditions;
@@ -154,7 +155,7 @@ impl Keeper {
             match written {
                 Ok(()) => {}
                 // It has changed meanwhile, or is gone: it is looked at again.
-                Err(error) if is_outdated(&error) => {
+                Err(error) if error.downcast_ref().is_some_and(is_outdated) => {
                     debug!(pool = name, "a NodePool changed while it was looked at");
                 }
                 Err(error) => {
@@ -228,7 +229,7 @@ impl Keeper {
             let patch = json!({"metadata": {"annotations": annotations}});
             match claims.patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => {}
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) if is_gone(&error) => {}
                 Err(other) => return Err(other.into()),
             }
         }
@@ -305,10 +306,6 @@ fn is_annotated(object: &DynamicObject, hash: &str) -> bool {
 fn news<'a>(old: &'a NodePoolStatus, new: &'a NodePoolStatus) -> impl Iterator<Item = &'a Condition> {
     let was = |kind: &str| condition::find(&old.conditions, kind).map(|c| (&c.status, &c.message));
     new.conditions.iter().filter(move |c| was(&c.kind) != Some((&c.status, &c.message)))
-}
-
-fn is_outdated(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref::<kube::Error>(), Some(kube::Error::Api(status)) if matches!(status.code, 404 | 409))
 }
 
 #[cfg(test)]

@@ -80,6 +80,17 @@ impl Front {
         &self.url
     }
 
+    /// What a program is told so that it takes this for the AWS of a region.
+    pub fn environment<'f>(&'f self, region: &'f str) -> [(&'static str, &'f str); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.url()),
+            ("AWS_REGION", region),
+            ("AWS_ACCESS_KEY_ID", "made-up"),
+            ("AWS_SECRET_ACCESS_KEY", "made-up"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]
+    }
+
     /// The EC2 behind it.
     pub fn ec2(&self, region: &str) -> Ec2Form {
         Ec2Form::new(self.state().moto, region)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use serde_json::{Value, json};
-use stowage_e2e::{Controller, World, holds};
+use stowage_e2e::{Controller, World, deployment, holds, node_pool};
 
 /// Clock ticks a second, in which Linux counts the time of processes; the same on all of its architectures.
 const TICKS: f64 = 100.0;
@@ -221,33 +221,12 @@ impl Usage {
     }
 }
 
+/// Of machines so small that thirty thousand pods are some thousand nodes.
 fn pool() -> Value {
-    json!({
-        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "default"},
-        "spec": {
-            "template": {"spec": {
-                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
-                "requirements": [
-                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
-                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
-                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
-                    // So that thirty thousand pods are some thousand nodes.
-                    {"key": "karpenter.k8s.aws/instance-cpu", "operator": "Lt", "values": ["33"]},
-                ],
-            }},
-            "disruption": {"consolidateAfter": "0s"},
-        },
-    })
-}
-
-fn deployment(name: &str, replicas: usize, cpu: &str, memory: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{
-                "name": "web", "image": "web", "resources": {"requests": {"cpu": cpu, "memory": memory}},
-            }]}},
-        },
-    })
+    let mut pool = node_pool("default");
+    if let Some(requirements) = pool["spec"]["template"]["spec"]["requirements"].as_array_mut() {
+        requirements
+            .push(json!({"key": "karpenter.k8s.aws/instance-cpu", "operator": "Lt", "values": ["33"]}));
+    }
+    pool
 }

@@ -47,20 +47,7 @@ pub(crate) fn items(list: &Value) -> Vec<Value> {
 }
 
 pub(crate) fn node_pool() -> Value {
-    json!({
-        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "default"},
-        "spec": {
-            "template": {"spec": {
-                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
-                "requirements": [
-                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
-                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
-                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
-                ],
-            }},
-            "disruption": {"consolidateAfter": "0s"},
-        },
-    })
+    stowage_e2e::node_pool("default")
 }
 
 /// A class that NodePools name, which nobody looks up: it says of itself that it is ready.

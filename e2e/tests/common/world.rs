@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each suite uses some of it")]
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use stowage_e2e::{World, holds};
 
 pub(crate) const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
@@ -11,38 +11,16 @@ pub(crate) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deploymen
 
 /// A NodePool of ordinary machines with these fields in its template's spec.
 pub(crate) fn node_pool(name: &str, template: &Value) -> Value {
-    let mut pool = json!({
-        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": name},
-        "spec": {
-            "template": {"spec": {
-                "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
-                "requirements": [
-                    {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
-                    {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
-                    {"key": "karpenter.k8s.aws/instance-category", "operator": "In", "values": ["c", "m", "r"]},
-                ],
-            }},
-            "disruption": {"consolidateAfter": "0s"},
-        },
-    });
+    let mut pool = stowage_e2e::node_pool(name);
     merge(&mut pool["spec"]["template"]["spec"], template);
     pool
 }
 
 /// A Deployment with these fields in its pods' spec.
 pub(crate) fn deployment(name: &str, replicas: usize, cpu: &str, more: &Value) -> Value {
-    let mut spec = json!({
-        "terminationGracePeriodSeconds": 1,
-        "containers": [{"name": "web", "image": "web", "resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}],
-    });
-    merge(&mut spec, more);
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
-        },
-    })
+    let mut deployment = stowage_e2e::deployment(name, replicas, cpu, "1Gi");
+    merge(&mut deployment["spec"]["template"]["spec"], more);
+    deployment
 }
 
 fn merge(into: &mut Value, more: &Value) {
