@@ -9,8 +9,10 @@
 //! plan may well buy dearer instances to save nodes or to use what is paid for. So it gets a bound of its own, from the
 //! same problem without fixed costs and rebates.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
+use crate::bound::floor;
 use crate::memory::Memory;
 use crate::money::Price;
 use crate::problem::{PodId, Problem};
@@ -37,9 +39,10 @@ pub(crate) fn instance_bound(
         offering.rebate = Price::ZERO;
     }
     let other = ladder::climb(&bare, &options.quick(), &mut Memory::default(), cancel, &mut |_, _, _| {});
-    let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<Vec<PodId>>();
-    // A bound for holding other pods says nothing about these. Nothing is always true.
-    let bound = if unplaced(&other) == unplaced(solution) { other.bound } else { Price::ZERO };
+    let unplaced = |s: &Solution| s.unplaced.iter().map(|u| u.pod).collect::<BTreeSet<PodId>>();
+    // A bound for holding other pods says nothing about these.
+    let left = unplaced(solution);
+    let bound = if unplaced(&other) == left { other.bound } else { floor(&bare, &left) };
     // Rebates only take something off, so what is left to pay is a bound of the whole.
     let bound = if no_fixed_costs { bound.max(solution.bound) } else { bound };
     // The other plan may have been the dearer one, and its bound capped by its own cost only.

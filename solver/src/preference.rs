@@ -31,6 +31,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
+use crate::bound::floor;
 use crate::kind::Kinds;
 use crate::memory::Memory;
 use crate::model::{admits, holds};
@@ -134,15 +135,18 @@ pub(crate) fn solve(
     if !violations.is_empty() {
         return Some(Err(violations));
     }
-    if unplaced(&free) != unplaced(&solution) {
-        // A bound for holding other pods says nothing about these.
-        forbid(&mut required, &unplaced(&solution));
+    let left = unplaced(&solution);
+    if unplaced(&free) != left {
+        // A plan that holds other pods says nothing about these.
+        forbid(&mut required, &left);
         free = trials.plan(&required);
     }
     solution.stats.steps = spent + trials.spent.get();
-    let alike = unplaced(&free) == unplaced(&solution);
+    let alike = unplaced(&free) == left;
     let kept_bound = solution.bound;
-    solution.bound = if alike { free.bound.min(solution.cost) } else { crate::Price::ZERO };
+    // Nor does a plan that still leaves over pods which this one holds.
+    let bound = if alike { free.bound } else { floor(&required, &left) };
+    solution.bound = bound.min(solution.cost);
     solution.instance_bound = fixed_cost::instance_bound(&required, &solution, options, cancel);
     solution.preferences = Some(Preferences {
         pods: standing.stated(),

@@ -6,14 +6,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::random::draft;
-use common::{World, ZONE, amounts, away_from, near_to, one_of, plan, spec, spread, zone_spread};
+use common::random::{draft, in_zone, preferred, wish};
+use common::{World, ZONE, amounts, away_from, near_to, one_of, plan, plan_with, spec, zone_spread};
 use proptest::collection::vec;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestRunner};
-use stowage_solver::{
-    NodeConstraint, PodSpec, Preference, Price, Requirement, Solution, TopologyKey, verify,
-};
+use stowage_solver::{Effort, Options, PodSpec, Preference, Price, Problem, Solution, TopologyKey, verify};
 
 /// Types of 2 cpu / 4 GiB for $1.00 and 8 cpu / 16 GiB for $4.00, in zones a, b and c.
 fn shop() -> World {
@@ -21,15 +19,6 @@ fn shop() -> World {
     let small = amounts(2000, 4096, 0, 20);
     world.instance("small", small, 1.0).instance("big", amounts(8000, 16384, 0, 80), 4.0);
     world
-}
-
-fn node(requirement: Requirement) -> Preference {
-    let any_of = vec![vec![requirement]];
-    Preference::Node(NodeConstraint { source: "preferred".to_owned(), any_of, of_volume: true })
-}
-
-fn in_zone(zone: &str) -> Preference {
-    node(one_of(ZONE, &[zone]))
 }
 
 fn zone() -> TopologyKey {
@@ -87,7 +76,7 @@ fn preferred_nodes_are_alternatives_and_lighter_ones_count_where_both_can_be_had
     let mut world = shop();
     world.pods("a", 1, wishing(1000, vec![in_zone("nowhere"), in_zone("b")]));
     world.pods("b", 1, wishing(1000, vec![in_zone("c"), in_zone("b")]));
-    let big = node(one_of("node.kubernetes.io/instance-type", &["big"]));
+    let big = preferred(one_of("node.kubernetes.io/instance-type", &["big"]));
     world.pods("c", 1, wishing(1000, vec![in_zone("c"), big]));
     let solution = world.solve();
     assert_eq!(by_zone(&world, &solution), zones(&[("b", 1), ("c", 2)]));
@@ -136,7 +125,7 @@ fn nodes_that_exist_are_chosen_by_preference_and_never_refused_for_it() {
 fn only_pods_that_a_preferred_pool_cannot_hold_go_elsewhere() {
     let mut world = shop();
     world.pool("reserved", |pool| pool.node_limit = Some(1));
-    let reserved = node(one_of("karpenter.sh/nodepool", &["reserved"]));
+    let reserved = preferred(one_of("karpenter.sh/nodepool", &["reserved"]));
     world.pods("web", 12, wishing(1000, vec![reserved]));
     let solution = world.solve();
     let pods = |pool: &str| -> usize {
@@ -178,18 +167,6 @@ fn a_preferred_zone_does_not_narrow_a_required_spread() {
     assert_eq!(by_zone(&world, &solution), zones(&[("a", 2), ("b", 2), ("c", 2)]));
 }
 
-/// What a pod of a random cluster may wish for.
-fn wish(number: u8) -> Preference {
-    match number {
-        0..4 => in_zone(["a", "b", "c", "nowhere"][usize::from(number)]),
-        4 => Preference::Near(near_to(zone(), "app-0")),
-        5 => Preference::Away(away_from(TopologyKey::Host, "app-1")),
-        6 => Preference::Away(away_from(zone(), "app-0")),
-        7 => Preference::Spread(zone_spread("app-0", 1)),
-        _ => Preference::Spread(spread(TopologyKey::Host, "app-1", 1)),
-    }
-}
-
 #[test]
 fn preferences_cost_no_pod_its_place_and_the_bound_holds_without_them() {
     let config = Config { failure_persistence: None, rng_seed: RngSeed::Fixed(3), ..Config::default() };
@@ -219,6 +196,60 @@ fn preferences_cost_no_pod_its_place_and_the_bound_holds_without_them() {
         without_some += without(&kept);
     }
     assert!(wishing > 100 && without_some > 50, "{wishing} clusters, {without_some} pods");
+}
+
+/// The same problem with the pods that a plan holds only, without wishes and limits.
+fn only_held(problem: &Problem, solution: &Solution) -> Problem {
+    let mut held = problem.clone();
+    held.specs.iter_mut().for_each(|spec| spec.preferences.clear());
+    for pool in &mut held.pools {
+        pool.limits.clear();
+        pool.node_limit = None;
+    }
+    let left: Vec<usize> = solution.unplaced.iter().map(|u| u.pod.index()).collect();
+    let mut at = 0;
+    held.pods.retain(|_| {
+        at += 1;
+        !left.contains(&(at - 1))
+    });
+    held
+}
+
+/// Where limits leave pods over, plans with wishes and plans without may leave over different ones.
+#[test]
+fn a_plan_with_wishes_has_a_bound_whoever_it_holds() {
+    let config = Config { failure_persistence: None, rng_seed: RngSeed::Fixed(5), ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let strategy = (draft(), vec(vec(0..9_u8, 0..3), 8));
+    let quick = Options { effort: Effort::Quick, ..Options::default() };
+    let (mut of_others, mut tight, mut compared) = (0, 0, 0);
+    for case in 0..1500_u32 {
+        let (draft, wishes) = strategy.new_tree(&mut runner).unwrap().current();
+        let World(mut problem) = draft.world(false);
+        for pool in &mut problem.pools {
+            pool.node_limit = Some(1 + case % 3);
+            pool.weight = 0;
+        }
+        for (spec, wishes) in problem.specs.iter_mut().zip(wishes.iter().cycle()) {
+            spec.preferences = wishes.iter().map(|number| wish(*number)).collect();
+        }
+        let solution = plan_with(&problem, &quick);
+        // Only plans of which nobody planned the same pods without wishes.
+        if solution.preferences.as_ref().is_none_or(|p| p.without.is_some()) {
+            continue;
+        }
+        of_others += 1;
+        assert!(solution.bound <= solution.cost, "{case}: {problem:#?}");
+        let held = only_held(&problem, &solution);
+        let other = plan(&held);
+        if other.unplaced.is_empty() {
+            compared += 1;
+            assert!(solution.bound <= other.cost, "{case}: {} above {}", solution.bound, other.cost);
+            // What the pods need at least is seen where there is something to buy.
+            tight += usize::from(solution.bound > Price::ZERO || other.bound == Price::ZERO);
+        }
+    }
+    assert!(of_others >= 5 && compared >= 3 && tight == compared, "{of_others}: {tight} of {compared}");
 }
 
 #[test]

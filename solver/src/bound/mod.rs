@@ -17,23 +17,25 @@ mod farley;
 mod knapsack;
 mod resource;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fixedbitset::FixedBitSet;
 
 pub(crate) use farley::farley_bound;
 pub(crate) use resource::{resource_bound, resource_prices};
 
+use crate::class::Class;
 use crate::host_rule::HostState;
 use crate::kind::Kind;
 use crate::ladder::tier_is_limited;
 use crate::model::{GateId, Model, admits};
+use crate::money::Price;
 use crate::pack::useful::{Asking, useful};
 use crate::pack::{Budget, Pattern};
-use crate::problem::Node;
+use crate::problem::{Node, PodId, Problem};
 use crate::search::Stages;
 use crate::stock::Stock;
-use crate::topology::Dealt;
+use crate::topology::{Caps, Dealt, deal};
 
 /// Fixed point of bounds: one micro-dollar is 2^40.
 const SCALE: i128 = 1 << 40;
@@ -125,6 +127,11 @@ impl Relaxation {
         Self::holding(model, dealt, held, &lightest)
     }
 
+    /// Of any plan that holds so many pods of each class, in whatever `NodePool`s.
+    fn of_any(model: &Model<'_>, dealt: &Dealt, held: &[u32]) -> Self {
+        Self::holding(model, dealt, held, &vec![None; held.len()])
+    }
+
     fn holding(model: &Model<'_>, dealt: &Dealt, held: &[u32], lightest: &[Option<i32>]) -> Self {
         let parts = parts(model, dealt, held, lightest);
         let fine = parts.len() <= MAX_FINE_PARTS;
@@ -182,6 +189,19 @@ impl Relaxation {
     fn node_room(&self, model: &Model<'_>, node: usize) -> Vec<i64> {
         model.node_room[node].iter().chain(&self.allowed).copied().collect()
     }
+}
+
+/// A lower bound on what any plan of `problem` costs that holds all pods but those of `left`.
+///
+/// For plans that were made otherwise, or of another problem: nobody has to find a plan that holds the same pods. Pods may
+/// be in `NodePool`s of any weight.
+pub(crate) fn floor(problem: &Problem, left: &BTreeSet<PodId>) -> Price {
+    let mut model = Model::build(problem);
+    let dealt = deal(&mut model, &Caps::new());
+    let held = |class: &Class| class.pods.iter().filter(|pod| !left.contains(pod)).count() as u32;
+    let held: Vec<u32> = model.classes.classes.iter().map(held).collect();
+    let relaxed = Relaxation::of_any(&model, &dealt, &held);
+    Price::from_micros(relaxed.round_up(&model, resource_bound(&model, &relaxed)))
 }
 
 /// Whole micro-dollars, rounded down.

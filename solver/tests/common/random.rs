@@ -1,7 +1,9 @@
 //! Small random clusters that mix every rule.
 
 use proptest::prelude::*;
-use stowage_solver::{MinValues, OpenLabel, PodSpec, Price, ResourceId, TopologyKey};
+use stowage_solver::{
+    MinValues, NodeConstraint, OpenLabel, PodSpec, Preference, Price, Requirement, ResourceId, TopologyKey,
+};
 
 use super::{
     World, ZONE, amounts, away_from, near_to, node_selector, one_of, port, route, spec, spread, taint,
@@ -161,5 +163,29 @@ impl Draft {
             world.0.pods.reverse();
         }
         world
+    }
+}
+
+/// A wish for nodes.
+pub fn preferred(requirement: Requirement) -> Preference {
+    let any_of = vec![vec![requirement]];
+    Preference::Node(NodeConstraint { source: "preferred".to_owned(), any_of, of_volume: true })
+}
+
+/// A wish for a zone.
+pub fn in_zone(zone: &str) -> Preference {
+    preferred(one_of(ZONE, &[zone]))
+}
+
+/// What a pod of a random cluster may wish for: number 0 to 8.
+pub fn wish(number: u8) -> Preference {
+    let zone = || TopologyKey::Label(ZONE.to_owned());
+    match number {
+        0..4 => in_zone(["a", "b", "c", "nowhere"][usize::from(number)]),
+        4 => Preference::Near(near_to(zone(), "app-0")),
+        5 => Preference::Away(away_from(TopologyKey::Host, "app-1")),
+        6 => Preference::Away(away_from(zone(), "app-0")),
+        7 => Preference::Spread(zone_spread("app-0", 1)),
+        _ => Preference::Spread(spread(TopologyKey::Host, "app-1", 1)),
     }
 }
