@@ -170,6 +170,9 @@ fn label_rules(spec: &PodSpec) -> impl Iterator<Item = (&PodSelector, &str)> {
 
 /// For each kind the number of its value of a label, zero for none.
 fn column(model: &Model<'_>, label: &str) -> Vec<u32> {
+    if let Some(known) = model.kinds.column(label) {
+        return known.to_vec();
+    }
     let mut ids = HashMap::<&str, u32>::new();
     let number = |kind| {
         let Some(value) = model.kinds.label(kind, label) else { return 0 };

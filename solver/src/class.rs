@@ -3,6 +3,9 @@
 //! Work in the solver grows with classes, not with pods. Two pods are of one class when their specs are equal and
 //! the same pod selectors (of spread and affinity rules anywhere in the problem) pick them: other labels are noise.
 //!
+//! Nor can any rule tell apart selectors that pick the same pods: they have one id. So a thousand terms about pods that
+//! are not there are one.
+//!
 //! # Invariants
 //! - Classes are sorted by the name of their first pod, pods of a class by name, so input order is irrelevant.
 
@@ -39,7 +42,8 @@ impl<'p> Classes<'p> {
     pub(crate) fn build(problem: &'p Problem) -> Self {
         let mut this = Self::default();
         this.collect_selectors(problem);
-        let groups = Groups::build(problem, &this.selectors);
+        let (groups, alike) = Groups::build(problem, &this.selectors);
+        this.selector_ids.values_mut().for_each(|id| *id = alike[*id as usize]);
         let canonical = canonical_specs(problem);
         let mut by_key = HashMap::<(u32, u32), Vec<PodId>>::new();
         let mut matched_ids = HashMap::<&[SelectorId], u32>::new();
@@ -74,7 +78,7 @@ impl<'p> Classes<'p> {
         this
     }
 
-    /// The id of a selector that some rule uses.
+    /// The id of a selector that some rule uses; the same for all that pick the same pods.
     pub(crate) fn selector_id(&self, selector: &PodSelector) -> SelectorId {
         self.selector_ids.get(selector).copied().unwrap_or(SelectorId::MAX)
     }
@@ -113,7 +117,8 @@ struct Groups<'p> {
 }
 
 impl<'p> Groups<'p> {
-    fn build(problem: &'p Problem, selectors: &[&'p PodSelector]) -> Self {
+    /// The groups; and by selector, the first that picks the same of them.
+    fn build(problem: &'p Problem, selectors: &[&'p PodSelector]) -> (Self, Vec<SelectorId>) {
         let mut by_key = HashMap::new();
         let mut members = Vec::<(&'p str, &'p Labels)>::new();
         let running = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| (p.spec, p.labels));
@@ -133,31 +138,32 @@ impl<'p> Groups<'p> {
             }
         }
         let mut matched = vec![Vec::new(); members.len()];
+        let mut known = HashMap::<Vec<usize>, SelectorId>::new();
+        let mut alike = Vec::with_capacity(selectors.len());
         for (id, selector) in selectors.iter().enumerate() {
-            let Some(term) = &selector.labels else { continue };
-            let mut test = |at: usize| {
-                let (namespace, labels) = members[at];
-                if selector.selects(namespace, labels) {
-                    matched[at].push(id as SelectorId);
-                }
-            };
+            let picks = |at: &usize| selector.selects(members[*at].0, members[*at].1);
             // Nearly every selector names a value of some label; only groups that have it can match.
-            let narrow = term.iter().find_map(|r| match &r.op {
+            let narrow = selector.labels.iter().flatten().find_map(|r| match &r.op {
                 Operator::In(values) => Some((r.key.as_str(), values)),
                 _ => None,
             });
-            if let Some((key, values)) = narrow {
-                let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
-                values.sort_unstable();
-                values.dedup();
-                for value in values {
-                    by_label.get(&(key, value)).into_iter().flatten().for_each(|&at| test(at));
+            let mut picked: Vec<usize> = match narrow {
+                _ if selector.labels.is_none() => Vec::new(),
+                Some((key, values)) => {
+                    let having = values.iter().filter_map(|value| by_label.get(&(key, value.as_str())));
+                    having.flatten().copied().filter(picks).collect()
                 }
-            } else {
-                (0..members.len()).for_each(test);
+                None => (0..members.len()).filter(picks).collect(),
+            };
+            picked.sort_unstable();
+            picked.dedup();
+            let first = *known.entry(picked.clone()).or_insert(id as SelectorId);
+            alike.push(first);
+            if first == id as SelectorId {
+                picked.into_iter().for_each(|at| matched[at].push(first));
             }
         }
-        Self { by_key, matched }
+        (Self { by_key, matched }, alike)
     }
 
     fn matched(&self, problem: &Problem, spec: SpecId, labels: u32) -> &[SelectorId] {

@@ -21,7 +21,7 @@ const WEIGHTY: u64 = 20;
 const MAX_WEIGHTY: usize = 8;
 
 /// What a rule forbids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Limit {
     /// A carrier shares its node with no other match.
     Alone,
@@ -67,27 +67,72 @@ pub(crate) struct HostRules {
     pub(crate) of_node: Vec<HostState>,
 }
 
-/// The counters of one node: (rule, carriers, matches), for the rules touched so far.
+/// The counters of one node: (rule, carriers, matches), for the rules touched so far, by rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostState(Vec<(u32, u32, u32)>);
 
+/// So many parts at once are merged in rather than inserted one at a time.
+const MANY: usize = 16;
+
 impl HostState {
-    fn counts(&self, rule: u32) -> (u32, u32) {
-        self.0
-            .iter()
-            .find(|(r, _, _)| *r == rule)
-            .map_or((0, 0), |(_, carriers, matches)| (*carriers, *matches))
+    /// A walk along rules in ascending order, for so many of them.
+    fn walk(&self, parts: usize) -> Walk<'_> {
+        Walk { left: &self.0, many: parts >= MANY }
     }
 
     /// Counts `copies` pods with this part.
     pub(crate) fn add(&mut self, part: Part, copies: u32) {
-        let at = self.0.iter().position(|(r, _, _)| *r == part.rule).unwrap_or_else(|| {
-            self.0.push((part.rule, 0, 0));
-            self.0.len() - 1
+        let at = self.0.binary_search_by_key(&part.rule, |(rule, _, _)| *rule).unwrap_or_else(|at| {
+            self.0.insert(at, (part.rule, 0, 0));
+            at
         });
         let (_, carriers, matches) = &mut self.0[at];
         *carriers += part.carriers * copies;
         *matches += part.matches * copies;
+    }
+
+    /// Counts `copies` pods with these parts, which are in the order of their rules.
+    fn add_all(&mut self, parts: &[Part], copies: u32) {
+        if parts.len() < MANY {
+            parts.iter().for_each(|part| self.add(*part, copies));
+            return;
+        }
+        let mut merged = Vec::with_capacity(self.0.len() + parts.len());
+        let (mut old, mut new) = (self.0.iter().copied().peekable(), parts.iter().peekable());
+        loop {
+            let (before, part) = (old.peek().map(|c| c.0), new.peek().map(|p| p.rule));
+            let Some(rule) = before.into_iter().chain(part).min() else { break };
+            let (mut carriers, mut matches) = (0, 0);
+            if let Some(counted) = old.next_if(|c| c.0 == rule) {
+                (carriers, matches) = (counted.1, counted.2);
+            }
+            if let Some(part) = new.next_if(|p| p.rule == rule) {
+                carriers += part.carriers * copies;
+                matches += part.matches * copies;
+            }
+            merged.push((rule, carriers, matches));
+        }
+        self.0 = merged;
+    }
+}
+
+/// What is left of the counters of a node while rules are looked up in ascending order.
+struct Walk<'s> {
+    left: &'s [(u32, u32, u32)],
+    /// Whether so many rules are looked up that walking is quicker than jumping.
+    many: bool,
+}
+
+impl Walk<'_> {
+    fn counts(&mut self, rule: u32) -> (u32, u32) {
+        let before = |counted: &(u32, u32, u32)| counted.0 < rule;
+        let skipped = if self.many {
+            self.left.iter().position(|counted| !before(counted)).unwrap_or(self.left.len())
+        } else {
+            self.left.partition_point(before)
+        };
+        self.left = &self.left[skipped..];
+        self.left.first().filter(|counted| counted.0 == rule).map_or((0, 0), |c| (c.1, c.2))
     }
 }
 
@@ -120,11 +165,9 @@ impl HostRules {
             .map(|(node, running)| {
                 let mut state = HostState::default();
                 for (pod, matched) in node.pods.iter().zip(running) {
-                    for part in ids.parts(&problem.specs[pod.spec.index()], matched, classes) {
-                        if !ids.is_port(part.rule) {
-                            state.add(part, 1);
-                        }
-                    }
+                    let mut parts = ids.parts(&problem.specs[pod.spec.index()], matched, classes);
+                    parts.retain(|part| !ids.is_port(part.rule));
+                    state.add_all(&parts, 1);
                 }
                 for taken in &node.host_ports {
                     for part in ids.port_parts(std::slice::from_ref(taken)) {
@@ -140,8 +183,10 @@ impl HostRules {
     /// How many more pods of a class a node with these counters may take; `u32::MAX` for any number.
     pub(crate) fn allowance(&self, class: u32, state: &HostState) -> u32 {
         let mut least = u32::MAX;
-        for part in &self.of_class[class as usize] {
-            let (carriers, matches) = state.counts(part.rule);
+        let parts = &self.of_class[class as usize];
+        let mut walk = state.walk(parts.len());
+        for part in parts {
+            let (carriers, matches) = walk.counts(part.rule);
             let allowed = match (self.limits[part.rule as usize], part.carries(), part.is_match()) {
                 (Limit::Alone, true, true) => u32::from(carriers == 0 && matches == 0),
                 (Limit::Alone, true, false) if matches > 0 => 0,
@@ -154,6 +199,9 @@ impl HostRules {
                 _ => u32::MAX,
             };
             least = least.min(allowed);
+            if least == 0 {
+                break;
+            }
         }
         least
     }
@@ -161,8 +209,10 @@ impl HostRules {
     /// Whether a node with these counters takes one more pod of a class. Unless an empty node may still join, what is read
     /// strictly of host spread is not asked here: who knows all nodes knows how full the least full one is.
     pub(crate) fn lets_in(&self, class: u32, state: &HostState, empty_may_join: bool) -> bool {
-        self.of_class[class as usize].iter().all(|part| {
-            let (carriers, matches) = state.counts(part.rule);
+        let parts = &self.of_class[class as usize];
+        let mut walk = state.walk(parts.len());
+        parts.iter().all(|part| {
+            let (carriers, matches) = walk.counts(part.rule);
             match self.limits[part.rule as usize] {
                 Limit::Alone => (!part.carries() || matches == 0) && (!part.is_match() || carriers == 0),
                 Limit::AtMost(_) if !empty_may_join => true,
@@ -215,9 +265,13 @@ impl HostRules {
 
     /// Counts `copies` pods of a class on a node.
     pub(crate) fn add(&self, class: u32, copies: u32, state: &mut HostState) {
-        for part in &self.of_class[class as usize] {
-            state.add(*part, copies);
-        }
+        state.add_all(&self.of_class[class as usize], copies);
+    }
+
+    /// Looks at the counters of a node that one more pod of a class takes, as steps of a budget: next to none for the few
+    /// rules that a pod has, and many for a pod with a thousand.
+    pub(crate) fn steps(&self, class: u32) -> u64 {
+        (self.of_class[class as usize].len() / MANY) as u64
     }
 }
 
@@ -245,18 +299,20 @@ impl Ids {
     }
 
     fn parts(&self, spec: &PodSpec, matched: &[SelectorId], classes: &Classes<'_>) -> Vec<Part> {
-        let carried: Vec<(SelectorId, Limit)> = host_limits(spec, classes).collect();
+        let mut carried: Vec<(SelectorId, Limit)> = host_limits(spec, classes).collect();
+        carried.sort_unstable();
+        carried.dedup();
         let mut parts = Vec::new();
         for selector in matched {
             for (limit, rule) in self.by_selector.get(selector).into_iter().flatten() {
                 parts.push(Part {
                     rule: *rule,
-                    carriers: u32::from(carried.contains(&(*selector, *limit))),
+                    carriers: u32::from(carried.binary_search(&(*selector, *limit)).is_ok()),
                     matches: 1,
                 });
             }
         }
-        for (selector, limit) in carried.iter().filter(|(s, _)| !matched.contains(s)) {
+        for (selector, limit) in carried.iter().filter(|(s, _)| matched.binary_search(s).is_err()) {
             let rules = self.by_selector.get(selector).into_iter().flatten();
             parts.extend(rules.filter(|(l, _)| l == limit).map(|(_, rule)| Part {
                 rule: *rule,

@@ -61,6 +61,8 @@ pub(crate) struct Kinds<'p> {
     pub(crate) kinds: Vec<Kind>,
     pub(crate) shapes: Vec<Shape>,
     columns: HashMap<String, Column>,
+    /// Every label that some kind has; filled when first needed.
+    known: Option<HashSet<&'p str>>,
     requirements: HashMap<Requirement, FixedBitSet>,
     constraints: HashMap<Vec<Term>, FixedBitSet>,
 }
@@ -85,6 +87,7 @@ impl<'p> Kinds<'p> {
             kinds: Vec::new(),
             shapes: Vec::new(),
             columns: HashMap::new(),
+            known: None,
             requirements: HashMap::new(),
             constraints: HashMap::new(),
         };
@@ -104,6 +107,23 @@ impl<'p> Kinds<'p> {
         found.or_else(|| self.problem.pools[kind.pool.index()].labels.get(key)).map(String::as_str)
     }
 
+    /// Whether some kind may have a label.
+    fn is_known(&mut self, key: &str) -> bool {
+        // Most labels that are asked for are on all types.
+        if self.problem.types.first().is_some_and(|of_type| of_type.labels.contains_key(key)) {
+            return true;
+        }
+        let problem = self.problem;
+        let known = self.known.get_or_insert_with(|| {
+            let types = problem.types.iter();
+            let offerings = types.clone().flat_map(|of_type| &of_type.offerings).map(|o| &o.labels);
+            let labels = types.map(|of_type| &of_type.labels).chain(offerings);
+            let labels = labels.chain(problem.pools.iter().map(|pool| &pool.labels));
+            labels.flat_map(|labels| labels.keys()).map(String::as_str).collect()
+        });
+        known.contains(key) || self.variants.iter().any(|variant| variant.chosen.contains_key(key))
+    }
+
     /// Whether the labels of a kind's nodes satisfy a constraint; see [`Self::meeting`] for all kinds at once.
     pub(crate) fn meets(&self, kind: &Kind, constraint: &NodeConstraint) -> bool {
         met(constraint, |key| self.label(kind, key))
@@ -115,8 +135,10 @@ impl<'p> Kinds<'p> {
         if !self.columns.contains_key(key) {
             let mut ids = HashMap::<String, u32>::new();
             let mut values = Vec::new();
-            let of_kind = self
-                .kinds
+            // Labels that no kind has are asked for, too.
+            let known = self.is_known(key);
+            let kinds = if known { self.kinds.as_slice() } else { &[] };
+            let mut of_kind: Vec<u32> = kinds
                 .iter()
                 .map(|kind| {
                     self.label(kind, key).map_or(0, |value| {
@@ -129,10 +151,16 @@ impl<'p> Kinds<'p> {
                     })
                 })
                 .collect();
+            of_kind.resize(self.kinds.len(), 0);
             self.columns.insert(key.to_owned(), Column { values, of_kind });
         }
         let column = &self.columns[key];
         (&column.values, &column.of_kind)
+    }
+
+    /// The second part of [`Self::values_of`], if somebody has asked for it before.
+    pub(crate) fn column(&self, key: &str) -> Option<&[u32]> {
+        self.columns.get(key).map(|column| column.of_kind.as_slice())
     }
 
     /// The kinds whose labels satisfy a requirement.

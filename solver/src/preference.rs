@@ -8,7 +8,8 @@
 //! left over step down a rung, until none is left over that could be placed without preferences. The problem is then
 //! solved in earnest. In detail:
 //!
-//! - Preferences are given up in the order in which [`PodSpec::preferences`] lists them.
+//! - Preferences are given up in the order in which [`PodSpec::preferences`] lists them; where there are more than thirty-two,
+//!   several at a time.
 //! - Of preferred nodes, which are alternatives rather than a list of wishes, the first counts, and those after it as far
 //!   as some node can have them too. So nothing is given up for what no node offers.
 //! - Of wishes to be near other pods the heaviest counts, and none for a pod that has to be near some.
@@ -27,25 +28,30 @@
 //!   both ways.
 //! - The bound of the plan is that of the problem without preferences.
 
+mod prospects;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use crate::bound::floor;
-use crate::kind::Kinds;
 use crate::memory::Memory;
-use crate::model::{admits, holds};
+use crate::model::holds;
 use crate::problem::{
-    Labels, NodeConstraint, PodId, PodSpec, PodTerm, Preference, Problem, ResourceId, SpecId, Spread,
-    TopologyKey,
+    Labels, NodeConstraint, PodId, PodSpec, PodTerm, Preference, Problem, SpecId, Spread, TopologyKey,
 };
 use crate::solution::{NewNode, Preferences, Solution};
 use crate::{Options, Progress, Violation, fixed_cost, ladder, route, verify};
+
+use prospects::{Prospects, Wishes};
 
 /// So often everything is planned anew while pods give up preferences one at a time; then they give up the rest at once.
 const ATTEMPTS: usize = 24;
 /// The same once trials have taken so many steps: half a second.
 const TRIAL_STEPS: u64 = 40_000_000;
+
+/// At most this many rungs of one spec: with more preferences, several are given up at a time.
+const MAX_RUNGS: usize = 32;
 
 /// What a spec can stand on.
 struct Rung {
@@ -355,8 +361,10 @@ fn ladder_of(
     specs: &mut Vec<PodSpec>,
 ) -> Vec<Rung> {
     let mut ladder = Vec::<Rung>::new();
-    for first in 0..spec.preferences.len() {
-        let (stricter, held) = with(spec, first, prospects);
+    let all = spec.preferences.len();
+    let wishes = prospects.wishes(spec);
+    for first in (0..all.min(MAX_RUNGS)).map(|rung| rung * all / all.min(MAX_RUNGS)) {
+        let (stricter, held) = with(spec, first, &wishes);
         if held.is_empty() {
             break;
         }
@@ -383,7 +391,7 @@ fn gives_up_company(spec: &PodSpec, before: &[usize], after: &[usize]) -> bool {
 }
 
 /// A spec with its preferences from number `first` on as rules, and which of them could be taken.
-fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec, Vec<usize>) {
+fn with(spec: &PodSpec, first: usize, wishes: &Wishes) -> (PodSpec, Vec<usize>) {
     let mut out = PodSpec { preferences: Vec::new(), ..spec.clone() };
     let mut held = BTreeSet::new();
     let listed = || spec.preferences.iter().enumerate().skip(first);
@@ -396,17 +404,18 @@ fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec
         Preference::Node(wish) => Some((at, wish)),
         _ => None,
     });
+    let mut left = wishes.required.clone();
     for (at, wish) in untainted.chain(nodes) {
+        let Some(narrower) = wishes.by_preference[at].as_ref().and_then(|wish| left.and(wish)) else {
+            continue;
+        };
+        left = narrower;
         out.node.push(NodeConstraint { of_volume: true, ..wish.clone() });
-        if prospects.any(&out) {
-            // Nor is a machine of its own a preferred node.
-            if matches!(spec.preferences[at], Preference::Node(_)) {
-                out.route = None;
-            }
-            held.insert(at);
-        } else {
-            out.node.pop();
+        // Nor is a machine of its own a preferred node.
+        if matches!(spec.preferences[at], Preference::Node(_)) {
+            out.route = None;
         }
+        held.insert(at);
     }
     // Of several affinity terms a pod has to satisfy all, each counts only pods that all of them select. So a wish to be near
     // some pods is no rule beside another: the heaviest is kept, and none where a term is required.
@@ -423,51 +432,4 @@ fn with(spec: &PodSpec, first: usize, prospects: &mut Prospects<'_>) -> (PodSpec
         held.insert(at);
     }
     (out, held.into_iter().collect())
-}
-
-/// What there is and what could be bought, to see whether a wish about nodes is in vain.
-struct Prospects<'p> {
-    problem: &'p Problem,
-    kinds: Kinds<'p>,
-}
-
-impl<'p> Prospects<'p> {
-    /// `used` are the specs of pending pods.
-    fn of(problem: &'p Problem, used: &BTreeSet<u32>) -> Self {
-        let mut dims: Vec<ResourceId> = (0..problem.resources.len()).map(ResourceId::of).collect();
-        dims.sort_unstable_by(|a, b| problem.resources[a.index()].cmp(&problem.resources[b.index()]));
-        // Values of open labels are those that somebody mentions, wishes included.
-        let mut wanted = Vec::new();
-        for spec in used.iter().map(|at| &problem.specs[*at as usize]) {
-            let wishes = spec.preferences.iter().filter_map(|p| match p {
-                Preference::Node(wish) | Preference::Untainted(wish) => Some(wish),
-                _ => None,
-            });
-            let mut all = PodSpec { node: spec.node.clone(), ..PodSpec::default() };
-            for wish in wishes {
-                let one = spec.node.iter().chain([wish]).cloned().collect();
-                wanted.push(PodSpec { node: one, ..PodSpec::default() });
-                all.node.push(wish.clone());
-            }
-            wanted.push(all);
-        }
-        let daemons = problem.daemons.iter().map(|d| &problem.specs[d.spec.index()]);
-        let required = used.iter().map(|at| &problem.specs[*at as usize]);
-        let wanted: Vec<&PodSpec> = required.chain(daemons).chain(&wanted).collect();
-        Self { problem, kinds: Kinds::build(problem, dims, &wanted) }
-    }
-
-    /// Whether a pod of this spec has a node that admits it, one to buy with enough room.
-    fn any(&mut self, spec: &PodSpec) -> bool {
-        if self.problem.nodes.iter().any(|node| admits(node, spec)) {
-            return true;
-        }
-        let need: Vec<i64> = self.kinds.dims.iter().map(|dim| spec.requests.get(*dim)).collect();
-        let admitting = self.kinds.admitting(spec);
-        let roomy = |at: usize| {
-            let shape = &self.kinds.shapes[self.kinds.kinds[at].shape as usize];
-            need.iter().zip(&shape.room).all(|(need, room)| need <= room)
-        };
-        admitting.ones().any(roomy)
-    }
 }

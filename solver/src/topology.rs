@@ -181,9 +181,9 @@ impl Tally {
             spreads.live.push(here);
         }
         for class in 0..model.classes.classes.len() {
-            let rules = label_spreads(model.spec(class));
-            let rules = rules.map(|(s, key)| (model.classes.selector_id(&s.selector), key.to_owned()));
-            spreads.rules.extend(rules);
+            for (spread, key) in label_spreads(model.spec(class)) {
+                spreads.rule(key, model.classes.selector_id(&spread.selector));
+            }
         }
         let mut picks = HashMap::new();
         for selector in model.classes.classes.iter().flat_map(|c| &c.matched) {
@@ -211,8 +211,7 @@ impl Tally {
             keys.extend(self.spreads.keys(matched).cloned());
         }
         keys.extend(crowd::terms(model, spec).map(|(_, key)| key));
-        let against = self.crowd.rules.iter().filter(|(s, _)| matched.binary_search(s).is_ok());
-        keys.extend(against.map(|(_, key)| key.clone()));
+        keys.extend(self.crowd.keys_against(matched).into_iter().cloned());
         keys.extend(self.nears.keys(class).cloned());
         if shares_claim {
             keys.insert(model.problem.zone_key.clone());
@@ -244,8 +243,7 @@ impl Tally {
                 if !self.nears.allows(class, candidate) {
                     return Some(Obstacle::Lonely);
                 }
-                let room = |rule| self.crowd.has_room(rule, &concern, candidate);
-                let crowded = concern.rules.iter().position(|rule| !room(rule));
+                let crowded = concern.parts.iter().position(|part| !self.crowd.has_room(part, candidate));
                 let skewed = || {
                     let full = spreads.iter().zip(&least).position(|(s, least)| !s.allows(at, *least));
                     full.map(Obstacle::Skewed)
@@ -265,7 +263,10 @@ impl Tally {
                         format!("no more room can be had in {}", words(&candidates[at].domain))
                     }
                     Some((_, Obstacle::Crowded(rule))) => {
-                        format!("pod anti-affinity over {} leaves no domain", concern.rules[rule].1)
+                        format!(
+                            "pod anti-affinity over {} leaves no domain",
+                            self.crowd.key(&concern.parts[rule])
+                        )
                     }
                     Some((_, Obstacle::Lonely)) => self.nears.words(class),
                     Some((_, Obstacle::Skewed(rule))) => spreads[rule].words(),
@@ -296,7 +297,7 @@ impl Tally {
         let Concerned { class, keys, candidates } = concerned;
         let mut rules = label_spreads(model.spec(*class));
         let (spread, key) = rules.next()?;
-        let anti = self.crowd.rules.iter().any(|(_, k)| k == key);
+        let anti = self.crowd.keys.contains(key);
         if keys.len() != 1 || rules.next().is_some() || anti || self.nears.keys(*class).next().is_some() {
             return None;
         }

@@ -4,10 +4,12 @@
 
 mod common;
 
-use common::{World, ZONE, amounts, away_from, node_selector, one_of, plan_with, route, spec, zone_spread};
+use common::{
+    World, ZONE, amounts, app, away_from, node_selector, one_of, plan_with, route, spec, spread, zone_spread,
+};
 use stowage_solver::{
-    Effort, MinValues, NodeConstraint, Options, PodSpec, Preference, Price, ResourceId, Resources,
-    TopologyKey,
+    Effort, MinValues, NodeConstraint, Operator, Options, PodSelector, PodSpec, PodTerm, Preference, Price,
+    Requirement, ResourceId, Resources, Spread, TopologyKey,
 };
 
 const TYPE: &str = "node.kubernetes.io/instance-type";
@@ -102,4 +104,79 @@ fn a_wide_choice_takes_few_more_steps() {
     let quick = Options { effort: Effort::Quick, ..Options::default() };
     let (narrow, wide) = (steps(&narrow, &quick), steps(&wide, &quick));
     assert!(wide < 4 * narrow, "{narrow} steps without, {wide} with");
+}
+
+/// Fifty pods of ten services, and five that carry `rules`.
+fn hostile(rules: impl Fn(usize, &mut PodSpec)) -> World {
+    let mut world = World::new();
+    for size in 1..=20i64 {
+        world.instance(&format!("t{size:02}"), amounts(size * 1000, size * 4096, 0, 40), size as f64 * 0.05);
+    }
+    for app in 0..10 {
+        world.pods(&format!("app-{app}"), 5, spec(500, 1024));
+    }
+    for pod in 0..5 {
+        let mut of = spec(500, 1024);
+        rules(pod, &mut of);
+        world.pods(&format!("hostile-{pod}"), 1, of);
+    }
+    world
+}
+
+/// A thousand terms that each pick other pods, among them many services of the cluster.
+fn about(number: usize) -> PodSelector {
+    let apps = (0..10).filter(|app| (number >> app) & 1 == 1).map(|app| format!("app-{app}"));
+    let values = apps.chain([format!("nobody-{number}")]).collect();
+    let labels = Some(vec![Requirement { key: "app".to_owned(), op: Operator::In(values) }]);
+    PodSelector { labels, ..app("") }
+}
+
+#[test]
+fn a_thousand_rules_of_a_pod_take_no_more_than_the_budget_of_a_quick_plan() {
+    let zone = || TopologyKey::Label(ZONE.to_owned());
+    let term = |key, number| PodTerm { key, selector: about(number) };
+    let over = |key, number| Spread { selector: about(number), ..spread(key, "", 3) };
+    let cases: [(&str, World); 7] = [
+        (
+            "anti-affinity over hosts",
+            hostile(|_, of| of.anti_affinity = (0..1000).map(|n| term(TopologyKey::Host, n)).collect()),
+        ),
+        (
+            "anti-affinity over zones",
+            hostile(|_, of| of.anti_affinity = (0..1000).map(|n| term(zone(), n)).collect()),
+        ),
+        ("affinity", hostile(|_, of| of.affinity = (0..1000).map(|n| term(zone(), n)).collect())),
+        (
+            "spread over hosts",
+            hostile(|_, of| of.spread = (0..1000).map(|n| over(TopologyKey::Host, n)).collect()),
+        ),
+        (
+            "spread over labels that nothing has",
+            hostile(|_, of| {
+                let key = |n| TopologyKey::Label(format!("example.com/{n}"));
+                of.spread = (0..1000).map(|n| over(key(n), n)).collect();
+            }),
+        ),
+        (
+            "preferred nodes",
+            hostile(|pod, of| {
+                let cores = |n: usize| one_of(TYPE, &[&format!("t{:02}", (n + pod) % 20), &format!("x{n}")]);
+                of.preferences = (0..1000)
+                    .map(|n| Preference::Node(NodeConstraint { of_volume: true, ..node_selector(cores(n)) }))
+                    .collect();
+            }),
+        ),
+        (
+            "preferred company",
+            hostile(|_, of| {
+                of.preferences = (0..1000).map(|n| Preference::Away(term(TopologyKey::Host, n))).collect();
+            }),
+        ),
+    ];
+    let quick = Options { effort: Effort::Quick, ..Options::default() };
+    for (name, world) in cases {
+        let spent = steps(&world, &quick);
+        // Plain pods take some 200,000.
+        assert!(spent < 60_000_000, "{name}: {spent}");
+    }
 }

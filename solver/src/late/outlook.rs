@@ -107,8 +107,9 @@ impl<'m> Outlook<'m> {
                 claims = Claims::In(yard.label(user.place, &model.problem.zone_key));
             }
         }
+        let views = if spec.spread.is_empty() { Vec::new() } else { views(model, yard, spec) };
         let spreads = (0..spec.spread.len())
-            .map(|at| count(model, yard, offers, class, at, &groups))
+            .map(|at| count(model, yard, offers, class, at, &groups, &views))
             .collect::<Vec<Count<'m>>>();
         let free = spec.spread.is_empty()
             && spec.affinity.is_empty()
@@ -214,6 +215,32 @@ fn near<'m>(
     (!(none && picks(own))).then_some(found)
 }
 
+/// What spread rules of a pod ask of a node before they count it.
+#[derive(Clone, Copy)]
+struct View {
+    has_keys: bool,
+    selected: bool,
+    tolerated: bool,
+}
+
+/// By place: how a pod sees it.
+fn views<'m>(model: &'m Model<'m>, yard: &Yard<'m>, spec: &PodSpec) -> Vec<View> {
+    let view = |place: usize| {
+        let mut required = spec.spread.iter().filter(|s| !s.wished);
+        let mut own = spec.node.iter().filter(|c| !c.of_volume);
+        let taints = match yard.places[place].site {
+            Site::Old(node) => &model.problem.nodes[node].taints,
+            Site::New(kind) => &model.problem.pools[model.kinds.kinds[kind as usize].pool.index()].taints,
+        };
+        View {
+            has_keys: required.all(|s| domain(yard, place, &s.key).is_some()),
+            selected: own.all(|c| met(c, |key| yard.label(place, key))),
+            tolerated: untolerated(taints, &spec.tolerations).is_none(),
+        }
+    };
+    (0..yard.places.len()).map(view).collect()
+}
+
 /// A spread rule as the pod finds it.
 fn count<'m>(
     model: &'m Model<'m>,
@@ -222,23 +249,16 @@ fn count<'m>(
     class: usize,
     at: usize,
     groups: &[Group<'m, '_>],
+    views: &[View],
 ) -> Count<'m> {
     let spec = model.spec(class);
     let rule: &'m Spread = &spec.spread[at];
-    let eligible = |place: usize| {
-        let mut required = spec.spread.iter().filter(|s| !s.wished);
-        let all_keys = required.all(|s| domain(yard, place, &s.key).is_some());
-        let mut own = spec.node.iter().filter(|c| !c.of_volume);
-        let affinity = own.all(|c| met(c, |key| yard.label(place, key)));
-        let taints = match yard.places[place].site {
-            Site::Old(node) => &model.problem.nodes[node].taints,
-            Site::New(kind) => &model.problem.pools[model.kinds.kinds[kind as usize].pool.index()].taints,
-        };
-        all_keys
-            && (!rule.honor_node_affinity || affinity)
-            && (!rule.honor_taints || untolerated(taints, &spec.tolerations).is_none())
+    let eligible = |view: &View| {
+        view.has_keys
+            && (!rule.honor_node_affinity || view.selected)
+            && (!rule.honor_taints || view.tolerated)
     };
-    let counts: Vec<bool> = (0..yard.places.len()).map(eligible).collect();
+    let counts: Vec<bool> = views.iter().map(eligible).collect();
     let mut by_domain = BTreeMap::<Domain<'m>, u32>::new();
     for place in (0..counts.len()).filter(|place| counts[*place]) {
         if let Some(domain) = domain(yard, place, &rule.key) {

@@ -205,8 +205,8 @@ impl Filler {
         while wanted > 0
             && let Some(&item) = items.get(ranked.at)
         {
-            self.steps += 1;
             let class = stock.items[item as usize].class;
+            self.steps += 1 + model.rules.steps(class);
             let left = shelf.left[item as usize] - ranked.taken;
             // Rules only ever get tighter while a bin fills: what they keep out now stays out.
             let allowed = model.rules.allowance(class, &self.state);

@@ -17,17 +17,26 @@ pub(super) type Rule = (SelectorId, String);
 /// Carriers and matches of every rule, by domain.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// Rules carried by some pod, pending or running.
-    pub(super) rules: BTreeSet<Rule>,
+    /// Rules carried by some pod, pending or running, in order.
+    rules: Vec<Rule>,
+    /// By selector: where its rules begin and end.
+    by_selector: HashMap<SelectorId, (usize, usize)>,
+    /// The labels of all rules.
+    pub(super) keys: BTreeSet<String>,
     /// By rule, label value: carriers and matches so far.
-    counts: HashMap<Rule, BTreeMap<String, (u32, u32)>>,
+    counts: Vec<BTreeMap<String, (u32, u32)>>,
 }
 
-/// The rules that concern one class.
+/// The part that one class has in a rule.
+pub(super) struct Part {
+    rule: usize,
+    carries: bool,
+    matches: bool,
+}
+
+/// The rules that concern one class, in order.
 pub(super) struct Concern {
-    pub(super) rules: Vec<Rule>,
-    carried: Vec<Rule>,
-    matched: Vec<SelectorId>,
+    pub(super) parts: Vec<Part>,
 }
 
 impl Crowd {
@@ -36,16 +45,21 @@ impl Crowd {
         let pending = (0..model.classes.classes.len()).map(|c| model.spec(c));
         let running = problem.nodes.iter().flat_map(|n| &n.pods).map(|p| &problem.specs[p.spec.index()]);
         let rules: BTreeSet<Rule> = pending.chain(running).flat_map(|spec| terms(model, spec)).collect();
-        let mut this = Self { rules, counts: HashMap::new() };
-        if this.rules.is_empty() {
-            return this;
+        if rules.is_empty() {
+            return Self::default();
+        }
+        let mut this = Self { rules: rules.into_iter().collect(), ..Self::default() };
+        this.keys = this.rules.iter().map(|(_, key)| key.clone()).collect();
+        this.counts = vec![BTreeMap::new(); this.rules.len()];
+        for (at, (selector, _)) in this.rules.iter().enumerate() {
+            this.by_selector.entry(*selector).or_insert((at, at)).1 = at + 1;
         }
         for (node, matched) in problem.nodes.iter().zip(&model.classes.running) {
             for (pod, matched) in node.pods.iter().zip(matched) {
                 let concern = this.concern_of(model, &problem.specs[pod.spec.index()], matched);
-                for rule in &concern.rules {
-                    if let Some(value) = node.labels.get(&rule.1) {
-                        this.count(rule, value, &concern);
+                for part in &concern.parts {
+                    if let Some(value) = node.labels.get(&this.rules[part.rule].1) {
+                        this.count(part, value);
                     }
                 }
             }
@@ -58,25 +72,50 @@ impl Crowd {
     }
 
     fn concern_of(&self, model: &Model<'_>, spec: &PodSpec, matched: &[SelectorId]) -> Concern {
-        let carried: Vec<Rule> = terms(model, spec).collect();
-        let concerns = |r: &&Rule| matched.binary_search(&r.0).is_ok() || carried.contains(r);
-        let rules = self.rules.iter().filter(concerns).cloned().collect();
-        Concern { rules, carried, matched: matched.to_vec() }
+        let carried = terms(model, spec).filter_map(|rule| self.rules.binary_search(&rule).ok());
+        let mut parts: BTreeMap<usize, (bool, bool)> = carried.map(|rule| (rule, (true, false))).collect();
+        for rule in self.matching(matched) {
+            parts.entry(rule).or_default().1 = true;
+        }
+        let part = |(rule, (carries, matches))| Part { rule, carries, matches };
+        Concern { parts: parts.into_iter().map(part).collect() }
     }
 
-    fn count(&mut self, rule: &Rule, value: &str, concern: &Concern) {
-        let entry = self.counts.entry(rule.clone()).or_default().entry(value.to_owned()).or_default();
-        entry.0 += u32::from(concern.carried.contains(rule));
-        entry.1 += u32::from(concern.matched.contains(&rule.0));
+    /// The rules of these selectors.
+    fn matching<'s>(&'s self, matched: &'s [SelectorId]) -> impl Iterator<Item = usize> + 's {
+        matched.iter().filter_map(|selector| self.by_selector.get(selector)).flat_map(|(from, to)| *from..*to)
+    }
+
+    /// The labels over which some rule keeps others away from a pod that these selectors pick.
+    pub(super) fn keys_against(&self, matched: &[SelectorId]) -> BTreeSet<&String> {
+        self.matching(matched).map(|rule| &self.rules[rule].1).collect()
+    }
+
+    /// The label of a rule.
+    pub(super) fn key(&self, part: &Part) -> &str {
+        &self.rules[part.rule].1
+    }
+
+    fn count(&mut self, part: &Part, value: &str) {
+        let values = &mut self.counts[part.rule];
+        if !values.contains_key(value) {
+            values.insert(value.to_owned(), (0, 0));
+        }
+        if let Some((carriers, matches)) = values.get_mut(value) {
+            *carriers += u32::from(part.carries);
+            *matches += u32::from(part.matches);
+        }
     }
 
     /// Whether a rule lets one more pod of the class into a domain.
-    pub(super) fn has_room(&self, rule: &Rule, concern: &Concern, candidate: &Candidate) -> bool {
-        let Some(value) = value_of(&candidate.domain, &rule.1) else { return true };
-        let (carriers, matches) =
-            self.counts.get(rule).and_then(|values| values.get(value)).copied().unwrap_or_default();
-        (!concern.carried.contains(rule) || matches == 0)
-            && (!concern.matched.contains(&rule.0) || carriers == 0)
+    pub(super) fn has_room(&self, part: &Part, candidate: &Candidate) -> bool {
+        let values = &self.counts[part.rule];
+        if values.is_empty() {
+            return true;
+        }
+        let Some(value) = value_of(&candidate.domain, self.key(part)) else { return true };
+        let (carriers, matches) = values.get(value).copied().unwrap_or_default();
+        (!part.carries || matches == 0) && (!part.matches || carriers == 0)
     }
 
     /// The candidates that pods which run or have been dealt do not keep a class out of.
@@ -87,15 +126,15 @@ impl Crowd {
         candidates: &[Candidate],
     ) -> Vec<Candidate> {
         let concern = self.concern(model, class);
-        let open = |c: &&Candidate| concern.rules.iter().all(|rule| self.has_room(rule, &concern, c));
+        let open = |c: &&Candidate| concern.parts.iter().all(|part| self.has_room(part, c));
         candidates.iter().filter(open).cloned().collect()
     }
 
     /// Counts one more pod of the class in a domain.
     pub(super) fn add(&mut self, concern: &Concern, candidate: &Candidate) {
-        for rule in &concern.rules {
-            if let Some(value) = value_of(&candidate.domain, &rule.1) {
-                self.count(rule, value, concern);
+        for part in &concern.parts {
+            if let Some(value) = value_of(&candidate.domain, self.key(part)) {
+                self.count(part, value);
             }
         }
     }

@@ -30,17 +30,27 @@ type View = (GateId, String, bool, bool);
 /// Matching pods by domain, running and dealt.
 #[derive(Default)]
 pub(super) struct SpreadTally {
-    /// What pending pods are spread over: what is counted, and over which key.
-    pub(super) rules: BTreeSet<(SelectorId, String)>,
+    /// What pending pods are spread over: by key, what is counted.
+    rules: BTreeMap<String, BTreeSet<SelectorId>>,
     /// For each existing node: how many of its pods each selector picks, terminating ones aside.
     pub(super) live: Vec<HashMap<SelectorId, u32>>,
-    /// By selector and key, label value: pending pods dealt so far.
-    planned: HashMap<(SelectorId, String), BTreeMap<String, u32>>,
+    /// By key, selector, label value: pending pods dealt so far.
+    planned: HashMap<String, HashMap<SelectorId, BTreeMap<String, u32>>>,
     /// The values that `NodePool`s offer.
     offered: HashMap<View, Vec<String>>,
 }
 
 impl SpreadTally {
+    /// Adds a rule that a pending pod has.
+    pub(super) fn rule(&mut self, key: &str, selector: SelectorId) {
+        if !self.rules.contains_key(key) {
+            self.rules.insert(key.to_owned(), BTreeSet::new());
+        }
+        if let Some(selectors) = self.rules.get_mut(key) {
+            selectors.insert(selector);
+        }
+    }
+
     /// The counts of a spread rule as one class sees them.
     pub(super) fn count(
         &mut self,
@@ -67,7 +77,7 @@ impl SpreadTally {
         for value in self.offered.entry(view).or_insert_with(|| offered_values(model, class, spread, key)) {
             counts.entry(value.clone()).or_default();
         }
-        if let Some(planned) = self.planned.get(&(selector, key.to_owned())) {
+        if let Some(planned) = self.planned.get(key).and_then(|of_key| of_key.get(&selector)) {
             for (value, count) in planned {
                 if let Some(entry) = counts.get_mut(value) {
                     *entry += count;
@@ -91,12 +101,18 @@ impl SpreadTally {
     /// Notes what a class that is spread itself was dealt, for every rule that counts it: those dealt later find it there.
     /// Pods without such rules can be bound after all others, and are not counted.
     pub(super) fn note(&mut self, matched: &[SelectorId], candidates: &[Candidate], counts: &[u32]) {
-        let rules = self.rules.iter().filter(|(selector, _)| matched.binary_search(selector).is_ok());
-        for (selector, key) in rules {
-            let table = self.planned.entry((*selector, key.clone())).or_default();
-            for (candidate, count) in candidates.iter().zip(counts) {
-                if let Some(value) = value_of(&candidate.domain, key) {
-                    *table.entry(value.to_owned()).or_default() += count;
+        for (key, selectors) in &self.rules {
+            let values: Vec<(&str, u32)> = candidates
+                .iter()
+                .zip(counts)
+                .filter_map(|(candidate, count)| Some((value_of(&candidate.domain, key)?, *count)))
+                .collect();
+            let counting = matched.iter().filter(|selector| selectors.contains(selector));
+            for selector in counting.filter(|_| !values.is_empty()) {
+                let of_key = self.planned.entry(key.clone()).or_default();
+                let table = of_key.entry(*selector).or_default();
+                for (value, count) in &values {
+                    *table.entry((*value).to_owned()).or_default() += count;
                 }
             }
         }
@@ -104,7 +120,8 @@ impl SpreadTally {
 
     /// The keys of the rules that count a class.
     pub(super) fn keys<'s>(&'s self, matched: &'s [SelectorId]) -> impl Iterator<Item = &'s String> {
-        self.rules.iter().filter(|(selector, _)| matched.binary_search(selector).is_ok()).map(|(_, key)| key)
+        let counting = |selectors: &BTreeSet<SelectorId>| matched.iter().any(|s| selectors.contains(s));
+        self.rules.iter().filter(move |(_, selectors)| counting(selectors)).map(|(key, _)| key)
     }
 }
 
