@@ -221,8 +221,8 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let attached = Attached::of(snapshot, &pending, &mut specs);
     let mut specs = specs.into_all();
     exclusive::keep(snapshot, &pending, &mut pods, &mut specs, &world);
-    let nominated = nominated::of(snapshot, &nodes);
-    preemption::preempt(&pending, &mut pods, &mut nodes, &mut specs, &world, slot, &nominated);
+    let mut nominated = nominated::of(snapshot, &nodes);
+    preemption::preempt(snapshot, &pending, &mut pods, &mut nodes, &mut specs, &world, slot, &mut nominated);
     let (quotas, commitments) = quotas.into_all();
     let mut problem = Problem {
         resources: resources.into_names(),

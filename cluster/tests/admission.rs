@@ -203,3 +203,50 @@ fn of_several_nodes_the_one_with_the_lowest_victims_is_taken() {
     let problem = lowered(&[&pending, &full(), &second, &lowest]).problem;
     assert!(blocked(&problem, "default/urgent").is_some_and(|why| why.contains("on node m: default/lowest")));
 }
+
+/// Who is pending, and who is nominated.
+fn waiting(lowered: &Lowered) -> (Vec<&str>, Vec<&str>) {
+    (
+        lowered.problem.pods.iter().map(|pod| pod.name.as_str()).collect(),
+        lowered.nominated.iter().map(|n| n.pod.as_str()).collect(),
+    )
+}
+
+fn nominated(name: &str, millis: u32, priority: i32) -> String {
+    pod(name, millis, &format!(r#", "priority": {priority}"#), r#""nominatedNodeName": "n""#)
+}
+
+#[test]
+fn a_nomination_holds_its_room_against_pods_that_are_no_more_important() {
+    for priority in [5, 4] {
+        let pending = pod("p", 800, &format!(r#", "priority": {priority}"#), "");
+        let lowered = lowered(&[&pending, &nominated("held", 1500, 5), NODE]);
+        assert_eq!(waiting(&lowered), (vec!["default/p"], vec!["default/held"]), "{priority}");
+    }
+}
+
+#[test]
+fn a_more_important_pod_takes_the_room_of_the_least_important_nominations() {
+    let pending = pod("p", 800, r#", "priority": 9"#, "");
+    let (light, heavy) = (nominated("light", 700, 1), nominated("heavy", 1000, 2));
+    let some = lowered(&[&pending, &light, &heavy, NODE]);
+    assert_eq!(waiting(&some), (vec!["default/p", "default/light"], vec!["default/heavy"]));
+    assert_eq!(on_node(&some.problem), (vec!["default/heavy"], 1000));
+    // Room that nobody holds comes first.
+    let small = pod("p", 200, r#", "priority": 9"#, "");
+    let none = lowered(&[&small, &light, &heavy, NODE]);
+    assert_eq!(waiting(&none).1, ["default/light", "default/heavy"]);
+}
+
+#[test]
+fn preemption_takes_no_heed_of_less_important_nominations_and_ends_them() {
+    let runs = pod("runs", 1000, r#", "nodeName": "n", "priority": 3"#, r#""phase": "Running""#);
+    let pending = pod("p", 1800, r#", "priority": 9"#, "");
+    let lowered = lowered(&[&pending, &runs, &nominated("held", 900, 1), NODE]);
+    assert!(
+        blocked(&lowered.problem, "default/p")
+            .is_some_and(|why| why.ends_with("default/runs of lower priority must go"))
+    );
+    assert_eq!(waiting(&lowered), (vec!["default/p", "default/held"], vec![]));
+    assert_eq!(on_node(&lowered.problem), (vec!["default/p"], 1800));
+}
