@@ -160,7 +160,9 @@ impl<'p> Groups<'p> {
             let first = *known.entry(picked.clone()).or_insert(id as SelectorId);
             alike.push(first);
             if first == id as SelectorId {
-                picked.into_iter().for_each(|at| matched[at].push(first));
+                for at in picked {
+                    matched[at].push(first);
+                }
             }
         }
         (Self { by_key, matched }, alike)

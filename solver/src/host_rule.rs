@@ -94,7 +94,9 @@ impl HostState {
     /// Counts `copies` pods with these parts, which are in the order of their rules.
     fn add_all(&mut self, parts: &[Part], copies: u32) {
         if parts.len() < MANY {
-            parts.iter().for_each(|part| self.add(*part, copies));
+            for part in parts {
+                self.add(*part, copies);
+            }
             return;
         }
         let mut merged = Vec::with_capacity(self.0.len() + parts.len());
