@@ -2,6 +2,7 @@
 //!
 //! ```sh
 //! cargo bench -p stowage-benches --bench rules
+//! cargo bench -p stowage-benches --bench rules -- spread    # plain pods, and rules with this in their names
 //! ```
 //!
 //! | name | services with a rule |
@@ -50,6 +51,9 @@ fn main() {
     let mut cases = vec![("plain", ruled(&lowered.problem, &[]))];
     cases.extend(RULES.iter().enumerate().map(|(at, name)| (*name, ruled(&lowered.problem, &[at]))));
     cases.push(("mixed", ruled(&lowered.problem, &[0, 1, 2, 3, 4, 5])));
+    if let Some(wanted) = std::env::args().skip(1).find(|arg| !arg.starts_with('-')) {
+        cases.retain(|(name, _)| *name == "plain" || name.contains(&wanted));
+    }
     for (effort, name) in [(Effort::Quick, "quick"), (Effort::Balanced, "balanced")] {
         let options = Options { effort, ..Options::default() };
         let mut times = vec![Vec::new(); cases.len()];
