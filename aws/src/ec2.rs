@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use aws_sdk_ec2::config::retry::{RetryConfig, RetryMode};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
     ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation, Tag,
 };
-
-use crate::session::{Session, configured_region};
 
 /// A client of EC2 in one region.
 #[derive(Clone, Debug)]
@@ -50,9 +47,43 @@ impl Refused {
         Self { call, code: said, message }
     }
 
+    /// What a dry run says: that it was one means that it would have been allowed.
+    pub(crate) fn of_trial<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        call: &'static str,
+        error: Option<&SdkError<E>>,
+    ) -> Result<(), Self> {
+        let refused = error.map(|error| Self::of(call, error));
+        refused.filter(|refused| refused.code.as_deref() != Some("DryRunOperation")).map_or(Ok(()), Err)
+    }
+
+    /// What was never asked, as it cannot be written down.
+    pub(crate) fn unasked(call: &'static str, error: &dyn std::error::Error) -> Self {
+        Self { call, code: None, message: error.to_string() }
+    }
+
+    /// No failure, where it has this code.
+    pub(crate) fn unless(self, code: &str) -> Result<(), Self> {
+        if self.code.as_deref() == Some(code) { Ok(()) } else { Err(self) }
+    }
+
     /// Whether what was named is not there (any more).
     pub fn is_gone(&self) -> bool {
-        self.code.as_deref().is_some_and(|code| code.ends_with(".NotFound"))
+        let gone = [".NotFound", ".NotFoundException", "NoSuchEntity", "ParameterNotFound"];
+        self.code.as_deref().is_some_and(|code| gone.iter().any(|end| code.ends_with(end)))
+    }
+
+    /// Whether it is what was asked that is wrong, so that asking again is no use: `InvalidParameterValue` and the like.
+    pub fn is_about_request(&self) -> bool {
+        let is = |code: &str| {
+            code.starts_with("Invalid") || code.contains("Unsupported") || code.starts_with("Missing")
+        };
+        self.code.as_deref().is_some_and(is)
+    }
+
+    /// Whether the account may not do this.
+    pub fn is_forbidden(&self) -> bool {
+        let codes = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 }
 
@@ -79,7 +110,7 @@ pub struct Search {
 }
 
 impl Search {
-    fn filters(&self, id: &str, name: &str) -> Vec<Filter> {
+    pub(crate) fn filters(&self, id: &str, name: &str) -> Vec<Filter> {
         let one = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
         let mut out = Vec::new();
         out.extend(self.id.as_deref().map(|value| one(id, value)));
@@ -132,6 +163,8 @@ pub struct Machine {
     pub image: String,
     /// Whether it is spot.
     pub spot: bool,
+    /// Id of the capacity reservation that it runs in.
+    pub reservation: Option<String>,
     /// `pending`, `running`, `shutting-down`, `stopping`, `stopped`, `terminated`.
     pub state: String,
     /// When it was launched, seconds since 1970.
@@ -153,20 +186,6 @@ impl Machine {
 }
 
 impl Ec2 {
-    /// A client of a region, or of the one that AWS's own configuration names; `None` where nothing does. Makes no call.
-    pub async fn open(region: Option<&str>) -> Option<Self> {
-        let region = match region {
-            Some(region) => region.to_owned(),
-            None => configured_region().await?,
-        };
-        let session = Session::open(&region).await;
-        let stated = session.ec2.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
-        // Who launches many machines at once is throttled by EC2: then all calls slow down together, and speed up again.
-        let retries = stated.with_retry_mode(RetryMode::Adaptive);
-        let config = session.ec2.config().to_builder().retry_config(retries).build();
-        Some(Self { client: aws_sdk_ec2::Client::from_conf(config) })
-    }
-
     /// Subnets that one of the searches finds, by id.
     ///
     /// # Errors
@@ -235,6 +254,27 @@ impl Ec2 {
         let mut images: Vec<FoundImage> = found.into_values().collect();
         images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
         Ok(images)
+    }
+
+    /// Images of these ids, the newest first; those that are not there are left out.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn images_by_id(&self, ids: &[String]) -> Result<Vec<FoundImage>, Refused> {
+        let mut found = Vec::new();
+        if ids.is_empty() {
+            return Ok(found);
+        }
+        // A filter, as asking for an id that is gone is an error.
+        let filter = Filter::builder().name("image-id").set_values(Some(ids.to_vec())).build();
+        let call = self.client.describe_images().include_deprecated(true).filters(filter);
+        let mut pages = call.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Refused::of("DescribeImages", &error))?;
+            found.extend(page.images().iter().map(image));
+        }
+        found.sort_by(|a: &FoundImage, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
+        Ok(found)
     }
 
     /// Machines with all of these tags, whatever their state; the value `*` for any.
@@ -322,6 +362,7 @@ fn machine(of: &Instance) -> Machine {
         zone: text(of.placement().and_then(|p| p.availability_zone())),
         image: text(of.image_id()),
         spot: of.instance_lifecycle().is_some_and(|l| l.as_str() == "spot"),
+        reservation: of.capacity_reservation_id().map(str::to_owned),
         state: text(of.state().and_then(|s| s.name()).map(InstanceStateName::as_str)),
         launched: of.launch_time().map_or(0, DateTime::secs),
         tags: tags.collect(),

@@ -16,17 +16,27 @@
 
 mod ask;
 mod call;
+mod capacity;
+mod clients;
 mod ec2;
 mod fleet;
+mod profile;
 mod read;
 mod region;
 mod row;
 mod session;
+mod ssm;
 mod store;
+mod template;
 
 pub use call::Call;
+pub use capacity::{FoundGroup, FoundReservation, ReservationSearch};
+pub use clients::Clients;
 pub use ec2::{Ec2, FoundImage, FoundSubnet, Machine, Refused, Search};
-pub use fleet::{Disk, Failure, Fleet, FleetWay, Launched, Metadata, Started, Template};
+pub use fleet::{Failure, Fleet, FleetWay, Launched, Started};
+pub use profile::{Profile, Profiles};
 pub use read::{Reading, Readings, Trouble, Wish, read};
 pub use region::Live;
+pub use ssm::Parameters;
 pub use store::Store;
+pub use template::{Disk, Interface, Metadata, Template, Tracking};

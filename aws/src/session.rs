@@ -27,8 +27,10 @@ const PAGE: Duration = Duration::from_secs(90);
 pub(crate) struct Session {
     pub(crate) region: String,
     pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) pricing: aws_sdk_pricing::Client,
     pub(crate) savings_plans: aws_sdk_savingsplans::Client,
+    pub(crate) ssm: aws_sdk_ssm::Client,
 }
 
 impl Session {
@@ -49,8 +51,10 @@ impl Session {
         Self {
             region: region.to_owned(),
             ec2: aws_sdk_ec2::Client::new(&config),
+            iam: aws_sdk_iam::Client::new(&config),
             pricing: aws_sdk_pricing::Client::from_conf(list.build()),
             savings_plans: aws_sdk_savingsplans::Client::new(&config),
+            ssm: aws_sdk_ssm::Client::new(&config),
         }
     }
 }

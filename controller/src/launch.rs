@@ -5,3 +5,4 @@ pub mod fault;
 pub mod order;
 pub mod run;
 pub mod template;
+pub mod templates;

@@ -7,19 +7,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
-use stowage_aws::Ec2;
+use stowage_aws::Clients;
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{ClusterFacts, Launcher, Launching, Shortages};
+use stowage_controller::launch::templates::Templates;
 use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
 use stowage_controller::market::{self, Market, Source};
-use stowage_controller::node_class;
+use stowage_controller::node_class::trial::{Known, Trial};
+use stowage_controller::node_class::{NodeClasses, alias};
 use stowage_controller::operate::calls::counting;
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
@@ -33,7 +37,7 @@ use stowage_controller::replicas;
 use stowage_controller::settings::{LogFormat, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> Result<()> {
@@ -169,21 +173,28 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             !settings.cluster_name.is_empty(),
             "CLUSTER_NAME is not set: machines are found by it"
         );
-        let ec2 =
-            Ec2::open(None).await.context("AWS_REGION is not set: machines are launched in a region")?;
+        let aws =
+            Clients::open(None).await.context("AWS_REGION is not set: machines are launched in a region")?;
         let mut config = kube::Config::infer().await.context("cannot find the API server")?;
         let endpoint = settings.cluster_endpoint.clone().unwrap_or_else(|| config.cluster_url.to_string());
         config.default_retry = false;
         let evictor = Client::try_from(config)?;
+        let Shared { client, cluster, market, shortages, expected, announcer, lives } = shared;
         let facts = ClusterFacts {
             name: settings.cluster_name.clone(),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             ca_bundle: settings.cluster_ca_bundle.clone(),
-            service_cidr: settings.service_cidr.clone(),
+            service_cidr: match &settings.service_cidr {
+                Some(stated) => Some(stated.clone()),
+                None => service_cidr(&client).await,
+            },
+            dns: cluster_dns(&client).await,
         };
-        let Shared { client, cluster, market, shortages, expected, announcer, lives } = shared;
+        let ec2 = aws.ec2.clone();
         let launching = Launching::default();
-        let nominates = nominates(&client).await?;
+        let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
+        let kubernetes = alias::version(&version.major, &version.minor)
+            .with_context(|| format!("{} is not a version of Kubernetes", version.git_version))?;
         let caretaker = Caretaker {
             client: client.clone(),
             evictor,
@@ -196,28 +207,72 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             outcomes: Outcomes::default(),
             lives: lives.clone(),
             cluster_name: settings.cluster_name.clone(),
-            nominates,
+            // Since then kube-scheduler tries the node first that somebody else has nominated a pod to.
+            nominates: kubernetes >= (1, 35),
+        };
+        let templates = Templates::default();
+        let trial = Trial {
+            ec2: ec2.clone(),
+            templates: templates.clone(),
+            facts: facts.clone(),
+            asks: !settings.disable_dry_run,
+            known: Known::default(),
         };
         let addresses = Addresses::default();
-        let launcher =
-            Launcher { client, ec2, cluster, market, shortages, launching, addresses, lives, facts };
-        Some((launcher, caretaker))
+        let classes = NodeClasses {
+            client: client.clone(),
+            aws,
+            cluster: cluster.clone(),
+            market: market.clone(),
+            facts: facts.clone(),
+            templates: templates.clone(),
+            kubernetes,
+            trial,
+            addresses: addresses.clone(),
+        };
+        let launcher = Launcher {
+            client,
+            ec2,
+            cluster,
+            market,
+            shortages,
+            launching,
+            addresses,
+            lives,
+            templates,
+            facts,
+        };
+        Some((launcher, caretaker, classes))
     };
     Ok(async move {
-        let Some((launcher, caretaker)) = machines else { return std::future::pending().await };
-        let (client, ec2, cluster) =
-            (launcher.client.clone(), launcher.ec2.clone(), launcher.cluster.clone());
-        let addresses = launcher.addresses.clone();
-        tokio::join!(node_class::run(client, ec2, cluster, addresses), launcher.run(), caretaker.run());
+        let Some((launcher, caretaker, classes)) = machines else { return std::future::pending().await };
+        tokio::join!(classes.run(), launcher.run(), caretaker.run());
     })
 }
 
-/// Whether kube-scheduler tries the node first that somebody else has nominated a pod to: from 1.35 on.
-async fn nominates(client: &Client) -> Result<bool> {
-    let version = client.apiserver_version().await.context("cannot ask the API server for its version")?;
-    let number =
-        |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().unwrap_or(0);
-    Ok((number(&version.major), number(&version.minor)) >= (1, 35))
+/// Addresses of Services, as the API server says them since Kubernetes 1.33.
+async fn service_cidr(client: &Client) -> Option<String> {
+    let kind = GroupVersionKind::gvk("networking.k8s.io", "v1", "ServiceCIDR");
+    let all: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    match all.get_opt("kubernetes").await {
+        Ok(found) => found?.data["spec"]["cidrs"][0].as_str().map(str::to_owned),
+        Err(error) => {
+            warn!(%error, "the range of Services' addresses cannot be read");
+            None
+        }
+    }
+}
+
+/// Address of the cluster's DNS, which machines are told; nothing where the cluster has another one than is usual.
+async fn cluster_dns(client: &Client) -> Option<String> {
+    let services: Api<Service> = Api::namespaced(client.clone(), "kube-system");
+    match services.get_opt("kube-dns").await {
+        Ok(found) => found?.spec?.cluster_ip.filter(|address| address != "None"),
+        Err(error) => {
+            warn!(%error, "the Service kube-dns cannot be read: machines are not told of the cluster's DNS");
+            None
+        }
+    }
 }
 
 /// Who asks for the lease; `None` where nobody has to.

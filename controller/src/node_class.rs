@@ -1,32 +1,56 @@
-//! `EC2NodeClasses`: which subnets, security groups and images their selectors find, and whether nodes can be launched.
+//! `EC2NodeClasses`: what their selectors find, whether nodes can be launched, and what is made for them.
+//!
+//! ```text
+//! class ─▶ finalizer, hash ─▶ searches ─▶ AWS ─▶ instance profile ─▶ status ─▶ trial (dry runs) ─▶ Ready
+//!   └─ deleted ─▶ waits for its NodeClaims ─▶ launch templates and instance profiles go ─▶ finalizer goes
+//! ```
 //!
 //! Found anew every minute, and when a class changes. What was found stands in the status, under the conditions that
 //! Karpenter's users know.
 //!
 //! compat: karpenter-provider-aws v1.14, `pkg/controllers/nodeclass`.
 
+pub mod alias;
+mod end;
+pub mod hash;
+pub mod kubelet;
+mod parameters;
+pub mod profile;
+pub mod search;
+pub mod status;
+pub mod trial;
+
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::{Client, ResourceExt as _};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::ApiResource;
+use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
+use stowage_api::crd::Ec2NodeClass;
 use stowage_api::crd::condition::{
-    self, AMIS_READY, FALSE, INSTANCE_PROFILE_READY, SECURITY_GROUPS_READY, SUBNETS_READY, TRUE,
-    VALIDATION_SUCCEEDED,
+    AMIS_READY, CAPACITY_RESERVATIONS_READY, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY,
+    SECURITY_GROUPS_READY, SUBNETS_READY, holds,
 };
-use stowage_api::crd::{
-    AmiSelectorTerm, Condition, Ec2NodeClass, Ec2NodeClassSpec, Ec2NodeClassStatus, Image, Requirement,
-    SecurityGroup, Subnet,
-};
-use stowage_api::well_known::ARCH;
-use stowage_aws::{Ec2, FoundImage, FoundSubnet, Refused, Search};
+use stowage_aws::{Clients, Ec2, FoundImage, Refused};
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
+use self::alias::Variant;
+pub(crate) use self::end::PROFILE;
+use self::parameters::Known;
+use self::search::{Searches, searches};
+use self::status::{DEPENDENCIES, Found, Held, conclude, status};
+use self::trial::Trial;
+pub(crate) use self::trial::max_pods;
 use crate::follow::Cluster;
 use crate::launch::addresses::Addresses;
+use crate::launch::run::{ClusterFacts, family};
+use crate::launch::templates::Templates;
+use crate::market::Market;
 
 /// How often what selectors find is looked up again.
 const EVERY: Duration = Duration::from_mins(1);
@@ -34,227 +58,269 @@ const EVERY: Duration = Duration::from_mins(1);
 /// How often it is asked which classes there are.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What AWS has for a class.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Subnets.
-    pub subnets: Vec<FoundSubnet>,
-    /// Security groups: (id, name).
-    pub groups: Vec<(String, String)>,
-    /// Images, the newest first.
-    pub images: Vec<FoundImage>,
+/// How often it is asked whether `NodeClaims` still use a class that is deleted.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// How often launch templates that nobody needs are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// How often instance profiles that nothing uses are looked for.
+const COLLECT: Duration = Duration::from_mins(30);
+
+/// Holds a class that is deleted until nothing is left of what was made for it.
+const FINALIZER: &str = "karpenter.k8s.aws/termination";
+
+/// The loop of `EC2NodeClasses`.
+#[derive(Clone)]
+pub struct NodeClasses {
+    /// To read and write with.
+    pub client: Client,
+    /// To find and make with.
+    pub aws: Clients,
+    /// What there is.
+    pub cluster: Cluster,
+    /// What can be bought.
+    pub market: watch::Receiver<Arc<Market>>,
+    /// What machines are told.
+    pub facts: ClusterFacts,
+    /// The launch templates that are there.
+    pub templates: Templates,
+    /// Version of Kubernetes, for which images are.
+    pub kubernetes: (u32, u32),
+    /// What launches are tried with.
+    pub trial: Trial,
+    /// What is left of the subnets.
+    pub addresses: Addresses,
 }
 
-/// The searches of a class.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Searches {
-    subnets: Vec<Search>,
-    groups: Vec<Search>,
-    images: Vec<Search>,
-    /// Terms for images that this version cannot look up.
-    unknown: Vec<String>,
+/// What it remembers from look to look.
+#[derive(Default)]
+struct State {
+    /// Class → generation that was looked up, and when.
+    seen: HashMap<String, (Option<i64>, Instant)>,
+    parameters: Known,
+    /// Class that is deleted → when it was last looked at.
+    ending: HashMap<String, Instant>,
+    /// Class → what was last said of its waiting.
+    told: HashMap<String, String>,
 }
 
-/// What to look for.
-pub fn searches(spec: &Ec2NodeClassSpec) -> Searches {
-    let of = |id: &Option<String>, name: Option<&String>, tags: &Option<BTreeMap<String, String>>| Search {
-        id: id.clone(),
-        name: name.cloned(),
-        tags: tags.clone().unwrap_or_default(),
-        owners: Vec::new(),
-    };
-    let mut images = Vec::new();
-    let mut unknown = Vec::new();
-    for term in &spec.ami_selector_terms {
-        match term {
-            AmiSelectorTerm { alias: Some(alias), .. } => unknown.push(format!("alias {alias}")),
-            AmiSelectorTerm { ssm_parameter: Some(name), .. } => unknown.push(format!("ssmParameter {name}")),
-            term => {
-                let mut search = of(&term.id, term.name.as_ref(), &term.tags);
-                search.owners = match (&term.owner, &term.name) {
-                    (Some(owner), _) => vec![owner.clone()],
-                    // Anybody may call an image anything.
-                    (None, Some(_)) => vec!["self".to_owned(), "amazon".to_owned()],
-                    (None, None) => Vec::new(),
-                };
-                images.push(search);
+impl NodeClasses {
+    /// Looks classes up until the task is dropped.
+    pub async fn run(self) {
+        let mut state = State::default();
+        let own =
+            BTreeMap::from([(format!("kubernetes.io/cluster/{}", self.facts.name), "owned".to_owned())]);
+        if let Err(error) = self.templates.recall(&self.aws.ec2, &own).await {
+            warn!(%error, "launch templates of earlier times cannot be listed, and stay");
+        }
+        let (mut swept, mut collected) = (Instant::now(), None::<Instant>);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if swept.elapsed() >= SWEEP {
+                swept = Instant::now();
+                self.templates.collect(&self.aws.ec2, swept).await;
             }
-        }
-    }
-    Searches {
-        subnets: spec.subnet_selector_terms.iter().map(|t| of(&t.id, None, &t.tags)).collect(),
-        groups: spec
-            .security_group_selector_terms
-            .iter()
-            .map(|t| of(&t.id, t.name.as_ref(), &t.tags))
-            .collect(),
-        images,
-        unknown,
-    }
-}
-
-/// The status of a class for which this was found, at `now`.
-pub fn status(class: &Ec2NodeClass, searches: &Searches, found: &Found, now: &str) -> Ec2NodeClassStatus {
-    let mut status = class.status.clone().unwrap_or_default();
-    let generation = class.metadata.generation;
-    let mut subnets = found.subnets.clone();
-    subnets.sort_by(|a, b| b.free.cmp(&a.free).then_with(|| a.id.cmp(&b.id)));
-    status.subnets = subnets
-        .into_iter()
-        .map(|s| Subnet { id: s.id, zone: s.zone, zone_id: Some(s.zone_id), ..Subnet::default() })
-        .collect();
-    status.security_groups = found
-        .groups
-        .iter()
-        .map(|(id, name)| SecurityGroup {
-            id: id.clone(),
-            name: Some(name.clone()),
-            ..SecurityGroup::default()
-        })
-        .collect();
-    status.amis = images(&found.images, now);
-    status.instance_profile.clone_from(&class.spec.instance_profile);
-
-    let images = match searches.unknown.first() {
-        Some(term) => {
-            Err(("UnsupportedTerm", format!("{term}: this version looks images up by id, name or tags only")))
-        }
-        None if status.amis.is_empty() => {
-            Err(("AMINotFound", "AMISelector did not match any AMIs".to_owned()))
-        }
-        None => Ok(()),
-    };
-    let subnets = if status.subnets.is_empty() {
-        Err(("SubnetsNotFound", "SubnetSelector did not match any Subnets".to_owned()))
-    } else {
-        Ok(())
-    };
-    let groups = if status.security_groups.is_empty() {
-        Err(("SecurityGroupsNotFound", "SecurityGroupSelector did not match any SecurityGroups".to_owned()))
-    } else {
-        Ok(())
-    };
-    let profile = match (&class.spec.instance_profile, &class.spec.role) {
-        (Some(_), _) => Ok(()),
-        (None, _) => Err((
-            "InstanceProfileNotFound",
-            "this version makes no instance profiles: set spec.instanceProfile in the place of spec.role"
-                .to_owned(),
-        )),
-    };
-    let valid: Result<(), (&str, String)> = Ok(());
-    let roots =
-        [AMIS_READY, SUBNETS_READY, SECURITY_GROUPS_READY, INSTANCE_PROFILE_READY, VALIDATION_SUCCEEDED];
-    for (kind, held) in roots.into_iter().zip([images, subnets, groups, profile, valid]) {
-        let (state, reason, message) = match held {
-            Ok(()) => (TRUE, kind, String::new()),
-            Err((reason, message)) => (FALSE, reason, message),
-        };
-        let condition = Condition {
-            kind: kind.to_owned(),
-            status: state.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: now.to_owned(),
-            observed_generation: generation,
-        };
-        condition::set(&mut status.conditions, condition);
-    }
-    let ready = condition::ready(&status.conditions, &roots, now, generation);
-    condition::set(&mut status.conditions, ready);
-    status
-}
-
-/// The newest image of each architecture, those that are not deprecated first.
-fn images(found: &[FoundImage], now: &str) -> Vec<Image> {
-    let is_old = |image: &FoundImage| image.deprecated.as_deref().is_some_and(|at| at <= now);
-    let mut by_age: Vec<&FoundImage> = found.iter().collect();
-    by_age.sort_by_key(|image| is_old(image));
-    let mut out = Vec::<Image>::new();
-    for image in by_age {
-        let arch = match image.architecture.as_str() {
-            "x86_64" => "amd64",
-            "arm64" => "arm64",
-            _ => continue,
-        };
-        let requirement = Requirement {
-            key: ARCH.to_owned(),
-            operator: "In".to_owned(),
-            values: vec![arch.to_owned()],
-            ..Requirement::default()
-        };
-        if !out.iter().any(|known| known.requirements == [requirement.clone()]) {
-            out.push(Image {
-                id: image.id.clone(),
-                name: Some(image.name.clone()),
-                deprecated: is_old(image).then_some(true),
-                requirements: vec![requirement],
-                ..Image::default()
-            });
-        }
-    }
-    out
-}
-
-/// Finds what classes select, until the task is dropped.
-pub async fn run(client: Client, ec2: Ec2, cluster: Cluster, addresses: Addresses) {
-    let classes: Api<Ec2NodeClass> = Api::all(client);
-    let mut seen = HashMap::<String, (Option<i64>, Instant)>::new();
-    loop {
-        tokio::time::sleep(LOOK).await;
-        // Classes are few; whether there are any shows without asking.
-        if cluster.snapshot().is_none_or(|s| s.node_classes.is_empty()) {
-            continue;
-        }
-        let all = match classes.list(&ListParams::default()).await {
-            Ok(all) => all,
-            Err(error) => {
-                warn!(%error, "EC2NodeClasses cannot be listed");
+            // Classes are few; whether there are any shows without asking.
+            if self.cluster.snapshot().is_none_or(|s| s.node_classes.is_empty()) {
                 continue;
             }
-        };
-        for class in all {
-            let (name, generation) = (class.name_any(), class.metadata.generation);
-            let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < EVERY;
-            if class.metadata.deletion_timestamp.is_some() || seen.get(&name).is_some_and(fresh) {
-                continue;
-            }
-            match resolve(&classes, &ec2, &class, &addresses).await {
-                Ok(changed) => debug!(class = name, changed, "looked up an EC2NodeClass"),
+            let classes: Api<Ec2NodeClass> = Api::all(self.client.clone());
+            let all = match classes.list(&ListParams::default()).await {
+                Ok(all) => all.items,
                 Err(error) => {
-                    warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be looked up");
+                    warn!(%error, "EC2NodeClasses cannot be listed");
                     continue;
                 }
+            };
+            for class in &all {
+                self.look(&classes, class, &mut state).await;
             }
-            seen.insert(name, (generation, Instant::now()));
+            if collected.is_none_or(|at| at.elapsed() >= COLLECT) {
+                collected = Some(Instant::now());
+                if let Err(error) = self.collect_profiles(&all).await {
+                    warn!(error = format!("{error:#}"), "instance profiles that nothing uses stay");
+                }
+            }
         }
     }
-}
 
-async fn resolve(
-    classes: &Api<Ec2NodeClass>,
-    ec2: &Ec2,
-    class: &Ec2NodeClass,
-    addresses: &Addresses,
-) -> Result<bool> {
-    let searches = searches(&class.spec);
-    let found = find(ec2, &searches).await?;
-    addresses.said(&found.subnets);
-    let status = status(class, &searches, &found, &Timestamp::now().to_string());
-    if class.status.as_ref() == Some(&status) {
-        return Ok(false);
+    async fn look(&self, classes: &Api<Ec2NodeClass>, class: &Ec2NodeClass, state: &mut State) {
+        let (name, generation) = (class.name_any(), class.metadata.generation);
+        if class.metadata.deletion_timestamp.is_some() {
+            if state.ending.get(&name).is_some_and(|at| at.elapsed() < WAIT) {
+                return;
+            }
+            state.ending.insert(name.clone(), Instant::now());
+            if let Err(error) = self.end(classes, class, state).await {
+                warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be removed yet");
+            }
+            return;
+        }
+        let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < EVERY;
+        if state.seen.get(&name).is_some_and(fresh) {
+            return;
+        }
+        match self.resolve(classes, class, state).await {
+            Ok(changed) => {
+                debug!(class = name, changed, "looked up an EC2NodeClass");
+                state.seen.insert(name, (generation, Instant::now()));
+            }
+            Err(error) => {
+                warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be looked up");
+            }
+        }
     }
-    let patch = json!({"status": status});
-    classes.patch_status(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
-    Ok(true)
-}
 
-async fn find(ec2: &Ec2, searches: &Searches) -> Result<Found, Refused> {
-    Ok(Found {
-        subnets: ec2.subnets(&searches.subnets).await?,
-        groups: ec2.security_groups(&searches.groups).await?,
-        images: ec2.images(&searches.images).await?,
-    })
+    async fn resolve(
+        &self,
+        classes: &Api<Ec2NodeClass>,
+        class: &Ec2NodeClass,
+        state: &mut State,
+    ) -> Result<bool> {
+        self.mark(class).await?;
+        let searches = searches(&class.spec, self.kubernetes);
+        let found = self.find(class, &searches, state).await;
+        let now = Timestamp::now().to_string();
+        let mut status = status(class, &searches, &found, &now);
+        let settled = DEPENDENCIES.iter().all(|kind| holds(&status.conditions, kind));
+        let valid = if settled {
+            let tried = Ec2NodeClass { status: Some(status.clone()), ..class.clone() };
+            let catalog = Arc::clone(&self.market.borrow().catalog);
+            match self.trial.run(&tried, &catalog, &self.pool_of(class)).await {
+                Ok(held) => held,
+                Err(error) => Held::Open("NotAsked", format!("{error:#}")),
+            }
+        } else {
+            Held::Open("DependenciesNotReady", "waiting for what its selectors find".to_owned())
+        };
+        conclude(&mut status, valid, class, &now);
+        if class.status.as_ref() == Some(&status) {
+            return Ok(false);
+        }
+        let patch = json!({"status": status});
+        classes.patch_status(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(true)
+    }
+
+    /// Puts finalizer and hash on a class, where they are not there already.
+    async fn mark(&self, class: &Ec2NodeClass) -> Result<()> {
+        let resource = ApiResource::erase::<Ec2NodeClass>(&());
+        let all: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        // As the API server has it: fields that this version does not know count, too.
+        let raw = all.get(&class.name_any()).await?;
+        let hash = hash::hash(&raw.data["spec"], family(class).name(), &self.facts.ca_bundle);
+        let known = |key: &str| class.annotations().get(key).map(String::as_str);
+        let is_hashed = known(hash::HASH) == Some(&hash) && known(hash::HASH_VERSION) == Some(hash::VERSION);
+        let is_held = class.finalizers().iter().any(|f| f == FINALIZER);
+        if is_hashed && is_held {
+            return Ok(());
+        }
+        let mut finalizers = class.finalizers().to_vec();
+        if !is_held {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        let patch = json!({"metadata": {
+            // Whoever else has changed it since is not to be overwritten.
+            "resourceVersion": class.meta().resource_version,
+            "annotations": {hash::HASH: hash, hash::HASH_VERSION: hash::VERSION},
+            "finalizers": finalizers,
+        }});
+        all.patch(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    }
+
+    /// A `NodePool` that uses a class.
+    fn pool_of(&self, class: &Ec2NodeClass) -> String {
+        let snapshot = self.cluster.snapshot();
+        let pools = snapshot.iter().flat_map(|s| &s.node_pools);
+        let of = |pool: &&stowage_api::NodePool| {
+            let used = &pool.spec.template.spec.node_class_ref;
+            used.as_ref().is_some_and(|used| used.name == class.name_any())
+        };
+        pools.filter(of).map(|pool| pool.metadata.name.clone()).min().unwrap_or_default()
+    }
+
+    async fn find(&self, class: &Ec2NodeClass, searches: &Searches, state: &mut State) -> Found {
+        let ec2 = &self.aws.ec2;
+        let mut found = Found::default();
+        let mut refused = BTreeMap::new();
+        let mut note = |kind: &'static str, error: &Refused| {
+            warn!(class = class.name_any(), %error, "AWS did not say what an EC2NodeClass selects");
+            refused.insert(kind, error.to_string());
+        };
+        match ec2.subnets(&searches.subnets).await {
+            Ok(subnets) => {
+                self.addresses.said(&subnets);
+                found.subnets = subnets;
+            }
+            Err(error) => note(SUBNETS_READY, &error),
+        }
+        match ec2.security_groups(&searches.groups).await {
+            Ok(groups) => found.groups = groups,
+            Err(error) => note(SECURITY_GROUPS_READY, &error),
+        }
+        match self.images(ec2, searches, state).await {
+            Ok(images) => found.images = images,
+            Err(error) => note(AMIS_READY, &error),
+        }
+        match ec2.reservations(&searches.reservations).await {
+            Ok(reservations) => found.reservations = reservations,
+            Err(error) => note(CAPACITY_RESERVATIONS_READY, &error),
+        }
+        if let Some(search) = &searches.placement {
+            match ec2.placement_group(search).await {
+                Ok(group) => found.placement = group,
+                Err(error) => note(PLACEMENT_GROUP_READY, &error),
+            }
+        }
+        match self.profile(class).await {
+            Ok(profile) => found.profile = profile,
+            Err(error) => note(INSTANCE_PROFILE_READY, &error),
+        }
+        found.refused = refused;
+        found
+    }
+
+    /// Images, the newest first, each with the hardware that its alias names.
+    async fn images(
+        &self,
+        ec2: &Ec2,
+        searches: &Searches,
+        state: &mut State,
+    ) -> Result<Vec<(FoundImage, Vec<Variant>)>, Refused> {
+        let mut variants = BTreeMap::<String, Vec<Variant>>::new();
+        for parameter in &searches.parameters {
+            if let Some(id) = state.parameters.get(&self.aws.parameters, &parameter.path).await? {
+                variants.entry(id).or_default().extend(parameter.variants);
+            }
+        }
+        let ids: Vec<String> = variants.keys().cloned().collect();
+        let published = ec2.images_by_id(&ids).await?;
+        state.parameters.review(&published, &Timestamp::now().to_string());
+        let mut all = ec2.images(&searches.images).await?;
+        all.retain(|image| !variants.contains_key(&image.id));
+        all.extend(published);
+        all.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.name.cmp(&b.name)));
+        let with_variants = |image: FoundImage| {
+            let of = variants.get(&image.id).cloned().unwrap_or_default();
+            (image, of)
+        };
+        Ok(all.into_iter().map(with_variants).collect())
+    }
+
+    /// The instance profile of a class: the one that it names, or one for its role.
+    async fn profile(&self, class: &Ec2NodeClass) -> Result<Option<String>, Refused> {
+        let spec = &class.spec;
+        let (None, Some(role)) = (&spec.instance_profile, &spec.role) else {
+            return Ok(spec.instance_profile.clone());
+        };
+        let (region, cluster, role) = (&self.aws.region, &self.facts.name, profile::role(role));
+        let name = profile::name(class, role, region, cluster);
+        let path = profile::path_of(class, region, cluster);
+        self.aws.profiles.ensure(&name, &path, role, &profile::tags(class, region, cluster)).await?;
+        Ok(Some(name))
+    }
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub struct Settings {
     #[arg(long, env = "CLUSTER_CA_BUNDLE", default_value = "", hide_default_value = true)]
     pub cluster_ca_bundle: String,
 
-    /// Addresses of Services, which machines of Amazon Linux 2023 are told: 10.100.0.0/16
+    /// Addresses of Services, which machines of Amazon Linux 2023 are told: 10.100.0.0/16 [default: the cluster's ServiceCIDR]
     #[arg(long, env = "STOWAGE_SERVICE_CIDR")]
     pub service_cidr: Option<String>,
 
@@ -80,6 +80,11 @@ pub struct Settings {
     #[arg(long, env = "DISABLE_CLUSTER_STATE_OBSERVABILITY", action = clap::ArgAction::Set, num_args = 0..=1,
           default_value_t = false, default_missing_value = "true")]
     pub disable_cluster_state_observability: bool,
+
+    /// Do not try launches of an EC2NodeClass by dry runs before it is ready
+    #[arg(long, env = "DISABLE_DRY_RUN", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub disable_dry_run: bool,
 
     /// Port of /metrics
     #[arg(long, env = "METRICS_PORT", default_value_t = 8080)]
@@ -206,7 +211,7 @@ impl Settings {
 }
 
 /// A duration as Go writes it: `1s`, `500ms`, `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a duration as 500ms, 1s or 1m30s".to_owned();
     let mut rest = text;
     let mut total = Duration::ZERO;

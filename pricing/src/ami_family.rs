@@ -41,6 +41,19 @@ impl WindowsYear {
 }
 
 impl AmiFamily {
+    /// As `spec.amiFamily` spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Al2 => "AL2",
+            Self::Al2023 => "AL2023",
+            Self::Bottlerocket => "Bottlerocket",
+            Self::Windows(WindowsYear::Y2019) => "Windows2019",
+            Self::Windows(WindowsYear::Y2022) => "Windows2022",
+            Self::Windows(WindowsYear::Y2025) => "Windows2025",
+            Self::Custom => "Custom",
+        }
+    }
+
     /// The family of a name, as `spec.amiFamily` and the front of an alias spell it; in any case.
     pub fn of_name(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {

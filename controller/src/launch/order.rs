@@ -32,6 +32,8 @@ pub struct Order {
 pub struct OrderedImage {
     /// Its id.
     pub image: String,
+    /// Id of the capacity reservation that the machines are for.
+    pub reservation: Option<String>,
     /// By price.
     pub ways: Vec<Way>,
 }
@@ -91,6 +93,7 @@ pub fn order(
         .iter()
         .flat_map(|of| of.offerings.iter().filter(|o| o.available).map(move |o| (of, o)))
         .filter(|(of, offering)| wanted.iter().all(|r| allows(r, of, offering)) && !is_away(of, offering))
+        .filter(|(_, offering)| offering.capacity_type() != RESERVED || is_selected(class, offering))
         .collect();
     let kinds: BTreeSet<&str> = left.iter().map(|(_, o)| o.capacity_type()).collect();
     let capacity_type = [RESERVED, SPOT, ON_DEMAND].into_iter().find(|kind| kinds.contains(kind));
@@ -114,6 +117,14 @@ pub fn order(
         }
     }
     left.retain(|(_, o)| o.capacity_type() == capacity_type);
+    if capacity_type == RESERVED {
+        // Two reservations for one type in one zone could not be told apart in EC2's answer: the one with more room stays.
+        let room = |offering: &Offering| offering.limit.unwrap_or(u32::MAX);
+        left.sort_by(|(a, x), (b, y)| {
+            (&a.name, x.zone()).cmp(&(&b.name, y.zone())).then_with(|| room(y).cmp(&room(x)))
+        });
+        left.dedup_by(|(a, x), (b, y)| (&a.name, x.zone()) == (&b.name, y.zone()));
+    }
     left.sort_by(|(a, x), (b, y)| {
         x.price.total_cmp(&y.price).then_with(|| (&a.name, x.zone()).cmp(&(&b.name, y.zone())))
     });
@@ -139,7 +150,8 @@ pub fn order(
             subnet: subnets[offering.zone()].to_owned(),
             price: offering.price,
         };
-        match images.iter_mut().find(|i| i.image == image) {
+        let reservation = offering.label(RESERVATION).filter(|_| capacity_type == RESERVED);
+        match images.iter_mut().find(|i| i.image == image && i.reservation.as_deref() == reservation) {
             // A type may be sold in a zone in several ways that EC2 does not tell apart.
             Some(known)
                 if known
@@ -147,7 +159,11 @@ pub fn order(
                     .iter()
                     .any(|w| (&w.instance_type, &w.zone) == (&way.instance_type, &way.zone)) => {}
             Some(known) => known.ways.push(way),
-            None => images.push(OrderedImage { image: image.to_owned(), ways: vec![way] }),
+            None => images.push(OrderedImage {
+                image: image.to_owned(),
+                reservation: reservation.map(str::to_owned),
+                ways: vec![way],
+            }),
         }
     }
     if images.is_empty() {
@@ -210,6 +226,16 @@ fn allows(requirement: &Requirement, of: &InstanceType, offering: &Offering) -> 
         None if key.starts_with(OF_TYPES) => requirement.allows(None),
         None => true,
     }
+}
+
+/// Label with the id of a capacity reservation.
+pub(super) const RESERVATION: &str = "karpenter.k8s.aws/capacity-reservation-id";
+
+/// Whether a class may use the reservation of an offering. Blocks are bought in a way of their own, which is not known here.
+fn is_selected(class: &Ec2NodeClass, offering: &Offering) -> bool {
+    let selected = &class.status.capacity_reservations;
+    let is_block = offering.label("karpenter.k8s.aws/capacity-reservation-type") == Some("capacity-block");
+    !is_block && offering.label(RESERVATION).is_some_and(|id| selected.iter().any(|of| of.id == id))
 }
 
 /// Labels that begin so are of instance types: one that has none of such a key has no value of it.

@@ -18,11 +18,11 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::jiff::Timestamp as Moment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
 use stowage_api::crd::{Condition, Ec2NodeClass, NodeClaim, NodeClaimStatus};
 use stowage_api::well_known::{
-    ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ON_DEMAND, OS, REGION, SPOT, ZONE,
+    ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ON_DEMAND, OS, REGION, RESERVED, SPOT, ZONE,
 };
 use stowage_api::{Effect, Taint};
 use stowage_aws::{Ec2, Fleet, FleetWay, Machine, Refused};
@@ -33,12 +33,15 @@ use tracing::{debug, info, warn};
 
 use super::addresses::Addresses;
 use super::fault;
-use super::order::{NothingToOrder, Order, order};
-use super::template::{self, template};
+use super::order::{NothingToOrder, Order, RESERVATION, Way, order};
+use super::template::{self, Wanted, template};
+use super::templates::Templates;
 use crate::follow::Cluster;
 use crate::life::step::Aspect;
 use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
+use crate::node_class::hash;
+use crate::node_class::{PROFILE, max_pods};
 use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::user_data::Boot;
@@ -66,6 +69,15 @@ pub struct ClusterFacts {
     pub ca_bundle: String,
     /// Addresses of Services.
     pub service_cidr: Option<String>,
+    /// Address of the cluster's DNS: also says whether its addresses are of IPv6.
+    pub dns: Option<String>,
+}
+
+impl ClusterFacts {
+    /// Whether the cluster's addresses are of IPv6.
+    pub fn ipv6(&self) -> bool {
+        self.dns.as_deref().is_some_and(|dns| dns.contains(':'))
+    }
 }
 
 /// What lately could not be had; shared with whoever plans.
@@ -131,6 +143,8 @@ pub struct Launcher {
     pub addresses: Addresses,
     /// What is measured.
     pub lives: Lives,
+    /// The launch templates that are there.
+    pub templates: Templates,
     /// What machines are told.
     pub facts: ClusterFacts,
 }
@@ -249,7 +263,7 @@ impl Launcher {
                 None => return self.give_up(&claims, name, "there is no capacity for it").await,
             },
         };
-        self.record(&claims, &claim, &machine).await?;
+        self.record(&claims, &claim, &class, &machine).await?;
         Ok(Outcome::Launched)
     }
 
@@ -277,8 +291,17 @@ impl Launcher {
         let user_data = self.boot(claim, class, &order).user_data(family)?;
         let mut configs = Vec::new();
         for image in &order.images {
-            let named = template(class, family, &image.image, &user_data, &self.facts.name);
-            self.ec2.ensure_template(&named.name, &named.template).await?;
+            let named = template(Wanted {
+                class,
+                family,
+                image: &image.image,
+                user_data: &user_data,
+                cluster: &self.facts.name,
+                ipv6: self.facts.ipv6(),
+                reservation: image.reservation.as_deref(),
+                pool: claim.labels().get(NODE_POOL).map_or("", String::as_str),
+            });
+            self.templates.ensure(&self.ec2, &named).await?;
             let ways = image.ways.iter().map(|way| FleetWay {
                 instance_type: way.instance_type.clone(),
                 zone: way.zone.clone(),
@@ -289,7 +312,17 @@ impl Launcher {
         }
         let token = claim.uid().context("a NodeClaim of the API server has a uid")?;
         let spot = order.capacity_type == SPOT;
-        let answer = self.ec2.launch(&Fleet { token, spot, configs, tags: tags.clone() }).await?;
+        let names: Vec<String> = configs.iter().map(|(name, _)| name.clone()).collect();
+        let context = class.spec.context.clone();
+        let fleet = Fleet { token, spot, configs, tags: tags.clone(), context };
+        let answer = self.ec2.launch(&fleet).await.inspect_err(|refused| {
+            // Made again by the next try.
+            if refused.is_gone() {
+                for name in &names {
+                    self.templates.forget(name);
+                }
+            }
+        })?;
         for failure in &answer.failures {
             let key = OfferingKey::new(&failure.instance_type, &failure.zone, &order.capacity_type);
             match CapacityFault::of_code(&failure.code) {
@@ -326,23 +359,33 @@ impl Launcher {
         if let Some(way) = ways.find(|way| way.zone == started.zone) {
             self.addresses.taken(&way.subnet, order.addresses);
         }
+        let is_own = |way: &Way| way.instance_type == started.instance_type && way.zone == started.zone;
+        let way = order.images.iter().find(|image| image.ways.iter().any(is_own));
+        let reservation = way.and_then(|image| image.reservation.clone());
         Ok(Some(Machine {
             id: started.id,
             instance_type: started.instance_type,
             zone: started.zone,
             image: started.image,
             spot,
+            reservation,
             tags,
             ..Machine::default()
         }))
     }
 
     /// Writes into the claim what it has become.
-    async fn record(&self, claims: &Api<NodeClaim>, claim: &NodeClaim, machine: &Machine) -> Result<()> {
+    async fn record(
+        &self,
+        claims: &Api<NodeClaim>,
+        claim: &NodeClaim,
+        class: &Ec2NodeClass,
+        machine: &Machine,
+    ) -> Result<()> {
         let market = Arc::clone(&self.market.borrow());
         let name = claim.name_any();
         let labels = labels(&market.catalog, machine);
-        let patch = json!({"metadata": {"labels": labels}});
+        let patch = json!({"metadata": {"labels": labels, "annotations": annotations(class)}});
         claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         let status = status(claim, machine, &market.catalog, &Moment::now().to_string());
         let patch = json!({"status": status});
@@ -382,34 +425,52 @@ impl Launcher {
     fn boot(&self, claim: &NodeClaim, class: &Ec2NodeClass, order: &Order) -> Boot {
         let mut labels = claim.labels().clone();
         labels.insert(CAPACITY_TYPE.to_owned(), order.capacity_type.clone());
-        // Kept from putting the claim's taints back once a user's agent has taken them away.
-        labels.insert("karpenter.sh/do-not-sync-taints".to_owned(), "true".to_owned());
         let said = claim.spec.taints.iter().chain(&claim.spec.startup_taints).filter_map(|taint| {
             let effect = [Effect::NoSchedule, Effect::PreferNoSchedule, Effect::NoExecute]
                 .into_iter()
                 .find(|e| format!("{e:?}") == taint.effect)?;
             Some(Taint { key: taint.key.clone(), value: taint.value.clone(), effect })
         });
-        let unregistered = Taint {
-            key: "karpenter.sh/unregistered".to_owned(),
-            value: String::new(),
-            effect: Effect::NoExecute,
-        };
-        let most = class.spec.kubelet.as_ref().and_then(|k| k.get("maxPods")).and_then(Value::as_u64);
-        Boot {
-            cluster: self.facts.name.clone(),
-            endpoint: self.facts.endpoint.clone(),
-            ca_bundle: self.facts.ca_bundle.clone(),
-            service_cidr: self.facts.service_cidr.clone(),
-            dns: None,
-            labels,
-            taints: said.chain([unregistered]).collect::<BTreeSet<_>>().into_iter().collect(),
-            max_pods: most.and_then(|n| u32::try_from(n).ok()),
-            kubelet: class.spec.kubelet.clone().unwrap_or_default(),
-            raid0: class.spec.instance_store_policy.as_deref() == Some("RAID0"),
-            custom: class.spec.user_data.clone(),
-        }
+        boot(&self.facts, class, labels, said.collect())
     }
+}
+
+/// What a machine of a class is told, beside these labels and taints.
+pub(crate) fn boot(
+    facts: &ClusterFacts,
+    class: &Ec2NodeClass,
+    mut labels: BTreeMap<String, String>,
+    taints: Vec<Taint>,
+) -> Boot {
+    // Kept from putting the claim's taints back once a user's agent has taken them away.
+    labels.insert("karpenter.sh/do-not-sync-taints".to_owned(), "true".to_owned());
+    let unregistered = Taint {
+        key: "karpenter.sh/unregistered".to_owned(),
+        value: String::new(),
+        effect: Effect::NoExecute,
+    };
+    let kubelet = class.spec.kubelet.clone().unwrap_or_default();
+    Boot {
+        cluster: facts.name.clone(),
+        endpoint: facts.endpoint.clone(),
+        ca_bundle: facts.ca_bundle.clone(),
+        service_cidr: facts.service_cidr.clone(),
+        dns: facts.dns.clone(),
+        labels,
+        taints: taints.into_iter().chain([unregistered]).collect::<BTreeSet<_>>().into_iter().collect(),
+        max_pods: max_pods(&kubelet),
+        kubelet,
+        raid0: class.spec.instance_store_policy.as_deref() == Some("RAID0"),
+        custom: class.spec.user_data.clone(),
+    }
+}
+
+/// What a claim carries of the class that its machine was launched by.
+fn annotations(class: &Ec2NodeClass) -> BTreeMap<String, String> {
+    let copied = [hash::HASH, hash::HASH_VERSION].into_iter();
+    let of_class = copied.filter_map(|key| Some((key.to_owned(), class.annotations().get(key)?.clone())));
+    let profile = class.status.as_ref().and_then(|s| s.instance_profile.clone());
+    of_class.chain(profile.map(|name| (PROFILE.to_owned(), name))).collect()
 }
 
 /// EC2's code for a subnet that is full.
@@ -427,7 +488,7 @@ fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
 }
 
 /// The family of a class's images: stated, or that of the alias.
-fn family(class: &Ec2NodeClass) -> AmiFamily {
+pub(crate) fn family(class: &Ec2NodeClass) -> AmiFamily {
     let alias =
         class.spec.ami_selector_terms.iter().find_map(|term| term.alias.as_deref()?.split('@').next());
     class.spec.ami_family.as_deref().or(alias).and_then(AmiFamily::of_name).unwrap_or(AmiFamily::Custom)
@@ -437,10 +498,19 @@ fn family(class: &Ec2NodeClass) -> AmiFamily {
 fn labels(catalog: &Catalog, machine: &Machine) -> BTreeMap<String, String> {
     let known = catalog.types.iter().find(|t| t.name == machine.instance_type);
     let mut labels = known.map(|t| t.labels.clone()).unwrap_or_default();
-    let kind = if machine.spot { SPOT } else { ON_DEMAND };
+    let kind = match (&machine.reservation, machine.spot) {
+        (Some(_), _) => RESERVED,
+        (None, true) => SPOT,
+        (None, false) => ON_DEMAND,
+    };
     let sold = known.and_then(|t| {
-        t.offerings.iter().find(|o| (o.zone(), o.capacity_type()) == (machine.zone.as_str(), kind))
+        let of_kind = |o: &&Offering| (o.zone(), o.capacity_type()) == (machine.zone.as_str(), kind);
+        let of_reservation = |o: &&Offering| o.label(RESERVATION) == machine.reservation.as_deref();
+        t.offerings.iter().filter(of_kind).find(of_reservation)
     });
+    if let (RESERVED, Some(sold)) = (kind, sold) {
+        labels.extend(sold.labels());
+    }
     if let Some(region) = sold.and_then(|o| o.region()) {
         labels.insert(REGION.to_owned(), region.to_owned());
     }

@@ -10,12 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use stowage_api::Quantity;
-use stowage_api::crd::{BlockDeviceMapping, Ec2NodeClass, MetadataOptions};
-use stowage_aws::{Disk, Metadata, Template};
+use stowage_api::crd::{BlockDeviceMapping, Ec2NodeClass, Ec2NodeClassSpec, MetadataOptions};
+use stowage_api::well_known::NODE_POOL;
+use stowage_aws::{Disk, Interface, Metadata, Template, Tracking};
 use stowage_pricing::AmiFamily;
 
 /// What names of launch templates begin with.
-const PREFIX: &str = "karpenter.k8s.aws/";
+pub(super) const PREFIX: &str = "karpenter.k8s.aws/";
 
 /// A template and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +27,30 @@ pub struct Named {
     pub template: Template,
 }
 
-/// The template for machines with this image, told this.
-pub fn template(
-    class: &Ec2NodeClass,
-    family: AmiFamily,
-    image: &str,
-    user_data: &str,
-    cluster: &str,
-) -> Named {
+/// What the machines of a template have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Their class.
+    pub class: &'a Ec2NodeClass,
+    /// Family of their image.
+    pub family: AmiFamily,
+    /// Id of their image.
+    pub image: &'a str,
+    /// What they are told, not encoded yet.
+    pub user_data: &'a str,
+    /// Name of the cluster.
+    pub cluster: &'a str,
+    /// Whether the cluster's addresses are of IPv6.
+    pub ipv6: bool,
+    /// Id of the capacity reservation that they are for.
+    pub reservation: Option<&'a str>,
+    /// The `NodePool` that first needs it.
+    pub pool: &'a str,
+}
+
+/// The template of such machines.
+pub fn template(wanted: Wanted<'_>) -> Named {
+    let Wanted { class, family, image, user_data, cluster, .. } = wanted;
     let spec = &class.spec;
     let status = class.status.clone().unwrap_or_default();
     let disks = if spec.block_device_mappings.is_empty() {
@@ -50,6 +67,22 @@ pub fn template(
         metadata: metadata(&spec.metadata_options),
         detailed_monitoring: spec.detailed_monitoring,
         public_address: spec.associate_public_ip_address,
+        interfaces: interfaces(spec),
+        ipv6: wanted.ipv6,
+        prefixes: spec.ip_prefix_count,
+        tracking: spec.connection_tracking.as_ref().map(|of| Tracking {
+            tcp_established: of.tcp_established_timeout,
+            udp_stream: of.udp_stream_timeout,
+            udp: of.udp_timeout,
+        }),
+        nested_virtualization: spec
+            .cpu_options
+            .as_ref()
+            .and_then(|of| of.nested_virtualization.as_deref())
+            .map(|word| word == "enabled"),
+        placement_group: spec.placement_group_selector.as_ref().and_then(|of| of.id.clone()),
+        placement_group_name: spec.placement_group_selector.as_ref().and_then(|of| of.name.clone()),
+        reservation: wanted.reservation.map(str::to_owned),
         tags: BTreeMap::new(),
     };
     template.security_groups.sort();
@@ -59,7 +92,21 @@ pub fn template(
     let name = format!("{PREFIX}{half:032x}");
     // Not part of the name: what is launched does not depend on them.
     template.tags = tags(class, cluster);
+    template.tags.insert(NODE_POOL.to_owned(), wanted.pool.to_owned());
     Named { name, template }
+}
+
+fn interfaces(spec: &Ec2NodeClassSpec) -> Vec<Interface> {
+    let all = spec.network_interfaces.iter().flatten();
+    let mut out: Vec<Interface> = all
+        .map(|of| Interface {
+            card: of.network_card_index,
+            device: of.device_index,
+            efa_only: of.interface_type == "efa-only",
+        })
+        .collect();
+    out.sort_unstable();
+    out
 }
 
 /// Tags of all that is made for an `EC2NodeClass`: the user's, and those by which it is found.
@@ -140,7 +187,16 @@ mod tests {
     }
 
     fn of(spec: &Value, user_data: &str) -> Named {
-        template(&class(spec), AmiFamily::Al2023, "ami-1", user_data, "shop")
+        template(Wanted {
+            class: &class(spec),
+            family: AmiFamily::Al2023,
+            image: "ami-1",
+            user_data,
+            cluster: "shop",
+            ipv6: false,
+            reservation: None,
+            pool: "default",
+        })
     }
 
     #[test]
@@ -156,6 +212,28 @@ mod tests {
             plain.template.metadata,
             Metadata { enabled: true, ipv6: false, hops: 1, token_required: true }
         );
+    }
+
+    #[test]
+    fn what_a_class_says_of_its_machines_is_in_their_template() {
+        let of = of(
+            &json!({
+                "networkInterfaces": [
+                    {"networkCardIndex": 1, "deviceIndex": 1, "interfaceType": "efa-only"},
+                    {"networkCardIndex": 0, "deviceIndex": 0, "interfaceType": "interface"},
+                ],
+                "ipPrefixCount": 2, "cpuOptions": {"nestedVirtualization": "enabled"},
+                "connectionTracking": {"udpTimeout": 30}, "placementGroupSelector": {"name": "close"},
+            }),
+            "",
+        );
+        let template = of.template;
+        let first = Interface::default();
+        assert_eq!(template.interfaces, [first, Interface { card: 1, device: 1, efa_only: true }]);
+        assert_eq!((template.prefixes, template.nested_virtualization), (Some(2), Some(true)));
+        assert_eq!(template.tracking, Some(Tracking { udp: Some(30), ..Tracking::default() }));
+        assert_eq!(template.placement_group_name.as_deref(), Some("close"));
+        assert_eq!(template.tags["karpenter.sh/nodepool"], "default");
     }
 
     #[test]

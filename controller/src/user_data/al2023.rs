@@ -30,7 +30,7 @@ fn of_user(text: &str) -> Result<Vec<Part>, UserDataError> {
 
 fn node_config(boot: &Boot) -> Result<Value, UserDataError> {
     let cidr = boot.service_cidr.as_ref().ok_or(UserDataError::Missing(
-        "the range of Services' addresses is not known, and nodeadm needs it: allow eks:DescribeCluster",
+        "the range of Services' addresses is not known, and nodeadm needs it: set STOWAGE_SERVICE_CIDR",
     ))?;
     let mut kubelet = boot.kubelet_config();
     if !boot.taints.is_empty() {

@@ -128,3 +128,46 @@ fn what_cannot_be_had_is_said() {
         Err("EC2NodeClass al2023 has no subnet in us-east-1c".to_owned())
     );
 }
+
+#[test]
+fn a_reservation_is_used_where_the_class_has_selected_it() {
+    let catalog = with_reservation("default");
+    let selecting = |id: &str| {
+        let mut class = class();
+        class.status.capacity_reservations = vec![stowage_api::SelectedReservation { id: id.to_owned() }];
+        class
+    };
+    let any = claim(&json!([
+        is_in(INSTANCE_TYPE, &["m7i.large"]),
+        is_in("topology.kubernetes.io/zone", &["us-east-1a"])
+    ]));
+    let of = |class: &Ec2NodeClass, catalog: &Catalog| {
+        let order = order(&any, class, catalog, &BTreeMap::new(), &|_, _| false).expect("an order");
+        (order.capacity_type, order.images[0].reservation.clone())
+    };
+    assert_eq!(of(&selecting("cr-1"), &catalog), ("reserved".to_owned(), Some("cr-1".to_owned())));
+    assert_eq!(of(&selecting("cr-2"), &catalog), ("spot".to_owned(), None));
+    assert_eq!(of(&class(), &catalog), ("spot".to_owned(), None));
+    // Blocks are bought in another way.
+    assert_eq!(of(&selecting("cr-1"), &with_reservation("capacity-block")), ("spot".to_owned(), None));
+}
+
+/// The catalogue with m7i.large held in us-east-1a, too.
+fn with_reservation(kind: &str) -> Catalog {
+    let mut catalog = catalog();
+    let of = catalog.types.iter_mut().find(|of| of.name == "m7i.large").expect("a type");
+    let mut held = of.offerings.iter().find(|o| o.zone() == "us-east-1a").expect("an offering").clone();
+    let one = |key: &str, value: &str| stowage_pricing::Requirement {
+        key: key.to_owned(),
+        operator: Operator::In,
+        values: vec![value.to_owned()],
+    };
+    held.requirements.retain(|r| r.key != "karpenter.sh/capacity-type");
+    held.requirements.extend([
+        one("karpenter.sh/capacity-type", RESERVED),
+        one(RESERVATION, "cr-1"),
+        one("karpenter.k8s.aws/capacity-reservation-type", kind),
+    ]);
+    of.offerings.push(held);
+    catalog
+}
