@@ -14,6 +14,7 @@ use crate::gates::Gates;
 /// Follows a cluster, plans for its pending pods, and asks for nodes
 #[derive(Clone, Debug, Parser)]
 #[command(name = "stowage-controller", version)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, named as Karpenter names it")]
 pub struct Settings {
     /// Plan when for so long no new pod came
     #[arg(long, env = "BATCH_IDLE_DURATION", value_parser = duration, default_value = "1s")]
@@ -67,7 +68,7 @@ pub struct Settings {
     #[arg(long, env = "CLUSTER_CA_BUNDLE", default_value = "", hide_default_value = true)]
     pub cluster_ca_bundle: String,
 
-    /// Addresses of Services, which machines of Amazon Linux 2023 are told: 10.100.0.0/16 [default: the cluster's ServiceCIDR]
+    /// Addresses of Services, which machines of Amazon Linux 2023 are told: 10.100.0.0/16 [default: as the cluster says]
     #[arg(long, env = "STOWAGE_SERVICE_CIDR")]
     pub service_cidr: Option<String>,
 
