@@ -1,8 +1,12 @@
 //! Clients of what a controller asks of AWS.
 
+use std::sync::Arc;
+
 use aws_sdk_ec2::config::retry::{RetryConfig, RetryMode};
 
 use crate::ec2::Ec2;
+use crate::eks::Clusters;
+use crate::observe::{Observer, Watch};
 use crate::profile::Profiles;
 use crate::session::{Session, configured_region};
 use crate::ssm::Parameters;
@@ -14,6 +18,8 @@ pub struct Clients {
     pub region: String,
     /// Machines, and what they are made of.
     pub ec2: Ec2,
+    /// Clusters of EKS.
+    pub clusters: Clusters,
     /// Instance profiles.
     pub profiles: Profiles,
     /// Parameters of the Systems Manager.
@@ -21,8 +27,9 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients of a region, or of the one that AWS's own configuration names; `None` where nothing does. Makes no call.
-    pub async fn open(region: Option<&str>) -> Option<Self> {
+    /// Clients of a region, or of the one that AWS's own configuration names; `None` where nothing does.
+    /// `observer` hears of every call. Makes none.
+    pub async fn open(region: Option<&str>, observer: Arc<dyn Observer>) -> Option<Self> {
         let region = match region {
             Some(region) => region.to_owned(),
             None => configured_region().await?,
@@ -31,12 +38,17 @@ impl Clients {
         let stated = session.ec2.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         // Who launches many machines at once is throttled by EC2: then all calls slow down together, and speed up again.
         let retries = stated.with_retry_mode(RetryMode::Adaptive);
-        let config = session.ec2.config().to_builder().retry_config(retries).build();
+        let watch = Watch(observer);
+        let ec2 = session.ec2.config().to_builder().retry_config(retries).interceptor(watch.clone()).build();
+        let eks = session.eks.config().to_builder().interceptor(watch.clone()).build();
+        let iam = session.iam.config().to_builder().interceptor(watch.clone()).build();
+        let ssm = session.ssm.config().to_builder().interceptor(watch).build();
         Some(Self {
             region,
-            ec2: Ec2 { client: aws_sdk_ec2::Client::from_conf(config) },
-            profiles: Profiles { client: session.iam },
-            parameters: Parameters { client: session.ssm },
+            ec2: Ec2 { client: aws_sdk_ec2::Client::from_conf(ec2) },
+            clusters: Clusters { client: aws_sdk_eks::Client::from_conf(eks) },
+            profiles: Profiles { client: aws_sdk_iam::Client::from_conf(iam) },
+            parameters: Parameters { client: aws_sdk_ssm::Client::from_conf(ssm) },
         })
     }
 }

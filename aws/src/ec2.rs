@@ -68,7 +68,13 @@ impl Refused {
 
     /// Whether what was named is not there (any more).
     pub fn is_gone(&self) -> bool {
-        let gone = [".NotFound", ".NotFoundException", "NoSuchEntity", "ParameterNotFound"];
+        let gone = [
+            ".NotFound",
+            ".NotFoundException",
+            "NoSuchEntity",
+            "ParameterNotFound",
+            "ResourceNotFoundException",
+        ];
         self.code.as_deref().is_some_and(|code| gone.iter().any(|end| code.ends_with(end)))
     }
 

@@ -27,6 +27,7 @@ const PAGE: Duration = Duration::from_secs(90);
 pub(crate) struct Session {
     pub(crate) region: String,
     pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) eks: aws_sdk_eks::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) pricing: aws_sdk_pricing::Client,
     pub(crate) savings_plans: aws_sdk_savingsplans::Client,
@@ -51,6 +52,7 @@ impl Session {
         Self {
             region: region.to_owned(),
             ec2: aws_sdk_ec2::Client::new(&config),
+            eks: aws_sdk_eks::Client::new(&config),
             iam: aws_sdk_iam::Client::new(&config),
             pricing: aws_sdk_pricing::Client::from_conf(list.build()),
             savings_plans: aws_sdk_savingsplans::Client::new(&config),

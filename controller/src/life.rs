@@ -11,6 +11,7 @@
 //! compat: karpenter v1.14, `pkg/controllers/nodeclaim` and `pkg/controllers/node/termination`.
 
 pub mod collect;
+mod consistent;
 pub mod drain;
 pub mod end;
 pub mod healthy;

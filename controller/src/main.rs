@@ -7,17 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
-use k8s_openapi::api::core::v1::Service;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use stowage_aws::Clients;
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
+use stowage_controller::facts::ClusterFacts;
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::addresses::Addresses;
-use stowage_controller::launch::run::{ClusterFacts, Launcher, Launching, Shortages};
+use stowage_controller::launch::run::{Launcher, Launching, Shortages};
 use stowage_controller::launch::templates::Templates;
+use stowage_controller::learn::Learnt;
 use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
@@ -37,7 +37,7 @@ use stowage_controller::replicas;
 use stowage_controller::settings::{LogFormat, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> Result<()> {
@@ -68,6 +68,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
     let shortages = Shortages::default();
     let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
+    let (learnt, learning) = learning(&source, &cluster);
     let shared = Shared {
         client: client.clone(),
         cluster: cluster.clone(),
@@ -76,8 +77,9 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         expected: expected.clone(),
         announcer: announcer.clone(),
         lives: metrics.lives().clone(),
+        learnt: learnt.clone(),
     };
-    let launching = launching(&settings, shared).await?;
+    let launching = launching(&settings, &metrics, shared).await?;
     let standing = Standing::default();
     let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
     metrics.watch(View {
@@ -102,6 +104,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     let provisioner = Provisioner {
         buffers,
         standing,
+        learnt,
         shortages,
         expected,
         announcer,
@@ -135,6 +138,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         () = follow(client, cluster.clone()) => bail!("following the cluster has ended"),
+        () = learning => bail!("learning what nodes have has ended"),
         () = market::keep(source, keeper) => bail!("nobody reads the catalogue any more"),
         ended = serve_health(health, cluster) => return ended.context("health"),
         ended = serve_metrics(measured, metrics) => return ended.context("metrics"),
@@ -153,6 +157,23 @@ async fn on(gate: bool, run: impl Future<Output = ()>) {
     if gate { run.await } else { std::future::pending().await }
 }
 
+/// What nodes really have, and the loop that learns it. A file of types states what they have: there is nothing to learn.
+fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output = ()> + use<>) {
+    let file = match source {
+        Source::File(_) => None,
+        Source::Aws { cache, .. } => Some(cache.join("learnt.json")),
+    };
+    let learnt = file.as_deref().map(Learnt::open).unwrap_or_default();
+    let (keeper, cluster) = (learnt.clone(), cluster.clone());
+    let learning = async move {
+        match file {
+            Some(file) => keeper.keep(cluster, file).await,
+            None => std::future::pending().await,
+        }
+    };
+    (learnt, learning)
+}
+
 /// What the loops share.
 struct Shared {
     client: Client,
@@ -162,10 +183,15 @@ struct Shared {
     expected: Expected,
     announcer: Announcer,
     lives: Lives,
+    learnt: Learnt,
 }
 
 /// The loops that launch machines and see to them; one that does nothing where others do that.
-async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Output = ()> + use<>> {
+async fn launching(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    shared: Shared,
+) -> Result<impl Future<Output = ()> + use<>> {
     let machines = if settings.disable_launch {
         None
     } else {
@@ -173,23 +199,14 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             !settings.cluster_name.is_empty(),
             "CLUSTER_NAME is not set: machines are found by it"
         );
-        let aws =
-            Clients::open(None).await.context("AWS_REGION is not set: machines are launched in a region")?;
+        let aws = Clients::open(None, Arc::clone(metrics) as _)
+            .await
+            .context("AWS_REGION is not set: machines are launched in a region")?;
         let mut config = kube::Config::infer().await.context("cannot find the API server")?;
-        let endpoint = settings.cluster_endpoint.clone().unwrap_or_else(|| config.cluster_url.to_string());
+        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt } = shared;
+        let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
         config.default_retry = false;
         let evictor = Client::try_from(config)?;
-        let Shared { client, cluster, market, shortages, expected, announcer, lives } = shared;
-        let facts = ClusterFacts {
-            name: settings.cluster_name.clone(),
-            endpoint: endpoint.trim_end_matches('/').to_owned(),
-            ca_bundle: settings.cluster_ca_bundle.clone(),
-            service_cidr: match &settings.service_cidr {
-                Some(stated) => Some(stated.clone()),
-                None => service_cidr(&client).await,
-            },
-            dns: cluster_dns(&client).await,
-        };
         let ec2 = aws.ec2.clone();
         let launching = Launching::default();
         let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
@@ -241,6 +258,7 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
             lives,
             templates,
             facts,
+            learnt,
         };
         Some((launcher, caretaker, classes))
     };
@@ -248,31 +266,6 @@ async fn launching(settings: &Settings, shared: Shared) -> Result<impl Future<Ou
         let Some((launcher, caretaker, classes)) = machines else { return std::future::pending().await };
         tokio::join!(classes.run(), launcher.run(), caretaker.run());
     })
-}
-
-/// Addresses of Services, as the API server says them since Kubernetes 1.33.
-async fn service_cidr(client: &Client) -> Option<String> {
-    let kind = GroupVersionKind::gvk("networking.k8s.io", "v1", "ServiceCIDR");
-    let all: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
-    match all.get_opt("kubernetes").await {
-        Ok(found) => found?.data["spec"]["cidrs"][0].as_str().map(str::to_owned),
-        Err(error) => {
-            warn!(%error, "the range of Services' addresses cannot be read");
-            None
-        }
-    }
-}
-
-/// Address of the cluster's DNS, which machines are told; nothing where the cluster has another one than is usual.
-async fn cluster_dns(client: &Client) -> Option<String> {
-    let services: Api<Service> = Api::namespaced(client.clone(), "kube-system");
-    match services.get_opt("kube-dns").await {
-        Ok(found) => found?.spec?.cluster_ip.filter(|address| address != "None"),
-        Err(error) => {
-            warn!(%error, "the Service kube-dns cannot be read: machines are not told of the cluster's DNS");
-            None
-        }
-    }
 }
 
 /// Who asks for the lease; `None` where nobody has to.

@@ -46,9 +46,10 @@ use self::search::{Searches, searches};
 use self::status::{DEPENDENCIES, Found, Held, conclude, status};
 use self::trial::Trial;
 pub(crate) use self::trial::max_pods;
+use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::launch::addresses::Addresses;
-use crate::launch::run::{ClusterFacts, family};
+use crate::launch::boot::family;
 use crate::launch::templates::Templates;
 use crate::market::Market;
 

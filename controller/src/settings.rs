@@ -60,11 +60,17 @@ pub struct Settings {
     #[arg(long, env = "CLUSTER_NAME", default_value = "")]
     pub cluster_name: String,
 
-    /// URL of the API server, as machines are told it [default: that which the controller uses]
+    /// URL of the API server, as machines are told it [default: as EKS says]
     #[arg(long, env = "CLUSTER_ENDPOINT")]
     pub cluster_endpoint: Option<String>,
 
-    /// Authorities that sign the API server's certificate, in base64, as machines are told
+    /// Ask EKS for the cluster's endpoint, authorities and Services; without it, only where no endpoint is stated
+    #[arg(long, env = "EKS_CONTROL_PLANE", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub eks_control_plane: bool,
+
+    /// Authorities that sign the API server's certificate, in base64, as machines are told [default: as EKS says, else
+    /// those that the controller trusts]
     #[arg(long, env = "CLUSTER_CA_BUNDLE", default_value = "", hide_default_value = true)]
     pub cluster_ca_bundle: String,
 

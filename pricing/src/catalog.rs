@@ -204,6 +204,16 @@ impl Catalog {
         Ok((suited, unsuited))
     }
 
+    /// A type as [`Self::suited_to`] has it; `None` where it is not in the catalogue, or such nodes do not run on it.
+    ///
+    /// # Errors
+    /// Where the embedded data is damaged.
+    pub fn find_suited(&self, name: &str, config: &NodeConfig) -> Result<Option<InstanceType>, Error> {
+        let Some(of) = self.find(name) else { return Ok(None) };
+        let only = Self { types: vec![of.clone()], source: self.source.clone() };
+        Ok(only.suited_to(config)?.0.types.pop())
+    }
+
     /// Whether any available offering has an estimated price.
     pub fn has_estimates(&self) -> bool {
         self.types.iter().flat_map(|t| &t.offerings).any(|o| o.available && o.estimated)

@@ -20,28 +20,28 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
-use stowage_api::crd::{Condition, Ec2NodeClass, NodeClaim, NodeClaimStatus};
-use stowage_api::well_known::{
-    ARCH, CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, ON_DEMAND, OS, REGION, RESERVED, SPOT, ZONE,
-};
+use stowage_api::crd::{Ec2NodeClass, NodeClaim};
+use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL, SPOT};
 use stowage_api::{Effect, Taint};
 use stowage_aws::{Ec2, Fleet, FleetWay, Machine, Refused};
 use stowage_cluster::{Kind, Snapshot};
-use stowage_pricing::{AmiFamily, CapacityFault, Catalog, InstanceType, Offering, OfferingKey, Unavailable};
+use stowage_pricing::{CapacityFault, InstanceType, Offering, OfferingKey, Unavailable};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::addresses::Addresses;
+use super::boot::{boot, family};
 use super::fault;
-use super::order::{NothingToOrder, Order, RESERVATION, Way, order};
+use super::order::{NothingToOrder, Order, Way, order};
+use super::record::{annotations, as_set_up, labels, status};
 use super::template::{self, Wanted, template};
 use super::templates::Templates;
+use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
+use crate::learn::Learnt;
 use crate::life::step::Aspect;
 use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
-use crate::node_class::hash;
-use crate::node_class::{PROFILE, max_pods};
 use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::user_data::Boot;
@@ -57,28 +57,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// And one that waits for something that takes no time.
 const SOON: Duration = Duration::from_millis(500);
-
-/// What machines are told of their cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ClusterFacts {
-    /// Its name.
-    pub name: String,
-    /// URL of its API server.
-    pub endpoint: String,
-    /// Authorities of that, in base64.
-    pub ca_bundle: String,
-    /// Addresses of Services.
-    pub service_cidr: Option<String>,
-    /// Address of the cluster's DNS: also says whether its addresses are of IPv6.
-    pub dns: Option<String>,
-}
-
-impl ClusterFacts {
-    /// Whether the cluster's addresses are of IPv6.
-    pub fn ipv6(&self) -> bool {
-        self.dns.as_deref().is_some_and(|dns| dns.contains(':'))
-    }
-}
 
 /// What lately could not be had; shared with whoever plans.
 #[derive(Clone, Debug, Default)]
@@ -147,6 +125,8 @@ pub struct Launcher {
     pub templates: Templates,
     /// What machines are told.
     pub facts: ClusterFacts,
+    /// What nodes really have.
+    pub learnt: Learnt,
 }
 
 /// What came of a claim.
@@ -387,7 +367,9 @@ impl Launcher {
         let labels = labels(&market.catalog, machine);
         let patch = json!({"metadata": {"labels": labels, "annotations": annotations(class)}});
         claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        let status = status(claim, machine, &market.catalog, &Moment::now().to_string());
+        let read = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
+        let of = self.learnt.with(|learnt| as_set_up(&market.catalog, &read, machine, learnt));
+        let status = status(claim, machine, of.as_ref(), &Moment::now().to_string());
         let patch = json!({"status": status});
         let written = claims.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         let seen: DynamicObject = serde_json::from_value(serde_json::to_value(written)?)?;
@@ -435,44 +417,6 @@ impl Launcher {
     }
 }
 
-/// What a machine of a class is told, beside these labels and taints.
-pub(crate) fn boot(
-    facts: &ClusterFacts,
-    class: &Ec2NodeClass,
-    mut labels: BTreeMap<String, String>,
-    taints: Vec<Taint>,
-) -> Boot {
-    // Kept from putting the claim's taints back once a user's agent has taken them away.
-    labels.insert("karpenter.sh/do-not-sync-taints".to_owned(), "true".to_owned());
-    let unregistered = Taint {
-        key: "karpenter.sh/unregistered".to_owned(),
-        value: String::new(),
-        effect: Effect::NoExecute,
-    };
-    let kubelet = class.spec.kubelet.clone().unwrap_or_default();
-    Boot {
-        cluster: facts.name.clone(),
-        endpoint: facts.endpoint.clone(),
-        ca_bundle: facts.ca_bundle.clone(),
-        service_cidr: facts.service_cidr.clone(),
-        dns: facts.dns.clone(),
-        labels,
-        taints: taints.into_iter().chain([unregistered]).collect::<BTreeSet<_>>().into_iter().collect(),
-        max_pods: max_pods(&kubelet),
-        kubelet,
-        raid0: class.spec.instance_store_policy.as_deref() == Some("RAID0"),
-        custom: class.spec.user_data.clone(),
-    }
-}
-
-/// What a claim carries of the class that its machine was launched by.
-fn annotations(class: &Ec2NodeClass) -> BTreeMap<String, String> {
-    let copied = [hash::HASH, hash::HASH_VERSION].into_iter();
-    let of_class = copied.filter_map(|key| Some((key.to_owned(), class.annotations().get(key)?.clone())));
-    let profile = class.status.as_ref().and_then(|s| s.instance_profile.clone());
-    of_class.chain(profile.map(|name| (PROFILE.to_owned(), name))).collect()
-}
-
 /// EC2's code for a subnet that is full.
 const NO_ADDRESSES: &str = "InsufficientFreeAddressesInSubnet";
 
@@ -485,66 +429,4 @@ fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     claims
         .filter(|c| c.status.provider_id.is_empty() && !c.metadata.is_terminating())
         .map(|c| c.metadata.name.as_str())
-}
-
-/// The family of a class's images: stated, or that of the alias.
-pub(crate) fn family(class: &Ec2NodeClass) -> AmiFamily {
-    let alias =
-        class.spec.ami_selector_terms.iter().find_map(|term| term.alias.as_deref()?.split('@').next());
-    class.spec.ami_family.as_deref().or(alias).and_then(AmiFamily::of_name).unwrap_or(AmiFamily::Custom)
-}
-
-/// What a machine's node is labelled with, as far as that follows from the machine.
-fn labels(catalog: &Catalog, machine: &Machine) -> BTreeMap<String, String> {
-    let known = catalog.types.iter().find(|t| t.name == machine.instance_type);
-    let mut labels = known.map(|t| t.labels.clone()).unwrap_or_default();
-    let kind = match (&machine.reservation, machine.spot) {
-        (Some(_), _) => RESERVED,
-        (None, true) => SPOT,
-        (None, false) => ON_DEMAND,
-    };
-    let sold = known.and_then(|t| {
-        let of_kind = |o: &&Offering| (o.zone(), o.capacity_type()) == (machine.zone.as_str(), kind);
-        let of_reservation = |o: &&Offering| o.label(RESERVATION) == machine.reservation.as_deref();
-        t.offerings.iter().filter(of_kind).find(of_reservation)
-    });
-    if let (RESERVED, Some(sold)) = (kind, sold) {
-        labels.extend(sold.labels());
-    }
-    if let Some(region) = sold.and_then(|o| o.region()) {
-        labels.insert(REGION.to_owned(), region.to_owned());
-    }
-    if let Some(of) = known {
-        labels.insert(ARCH.to_owned(), of.architecture.clone());
-        labels.insert(OS.to_owned(), of.operating_systems.first().cloned().unwrap_or_default());
-    }
-    labels.insert(INSTANCE_TYPE.to_owned(), machine.instance_type.clone());
-    labels.insert(ZONE.to_owned(), machine.zone.clone());
-    labels.insert(CAPACITY_TYPE.to_owned(), kind.to_owned());
-    labels
-}
-
-/// The status of a claim that has a machine.
-fn status(claim: &NodeClaim, machine: &Machine, catalog: &Catalog, now: &str) -> NodeClaimStatus {
-    let mut status = claim.status.clone().unwrap_or_default();
-    status.provider_id = Some(machine.provider_id());
-    status.image_id = Some(machine.image.clone());
-    if let Some(of) = catalog.types.iter().find(|t| t.name == machine.instance_type) {
-        status.capacity = of.resources.iter().map(|(k, v)| (k.clone(), (*v).into())).collect();
-        status.allocatable = of.allocatable().into_iter().map(|(k, v)| (k, v.into())).collect();
-    }
-    let generation = claim.metadata.generation;
-    let condition = Condition {
-        kind: LAUNCHED.to_owned(),
-        status: TRUE.to_owned(),
-        reason: LAUNCHED.to_owned(),
-        message: String::new(),
-        last_transition_time: now.to_owned(),
-        observed_generation: generation,
-    };
-    condition::set(&mut status.conditions, condition);
-    let roots = [LAUNCHED, condition::REGISTERED, condition::INITIALIZED];
-    let ready = condition::ready(&status.conditions, &roots, now, generation);
-    condition::set(&mut status.conditions, ready);
-    status
 }

@@ -87,6 +87,7 @@ impl Caretaker {
         let mut rounds = Rounds::new(SIDE_BY_SIDE);
         let mut quiet = Quiet::default();
         let mut collecting = tokio::spawn(self.clone().collect());
+        let mut comparing = tokio::spawn(self.clone().compare());
         loop {
             let started = Instant::now();
             let due = match self.cluster.snapshot() {
@@ -109,6 +110,12 @@ impl Caretaker {
                         warn!(%error, "collecting garbage has ended, and begins anew");
                     }
                     collecting = tokio::spawn(self.clone().collect());
+                }
+                ended = &mut comparing => {
+                    if let Err(error) = ended {
+                        warn!(%error, "comparing nodes with what was promised has ended, and begins anew");
+                    }
+                    comparing = tokio::spawn(self.clone().compare());
                 }
             }
             changes.borrow_and_update();

@@ -15,8 +15,9 @@ use stowage_pricing::Catalog;
 
 use super::kubelet::{self, Wrong};
 use super::status::Held;
+use crate::facts::ClusterFacts;
+use crate::launch::boot::{boot, family};
 use crate::launch::order::order;
-use crate::launch::run::{ClusterFacts, boot, family};
 use crate::launch::template::{self, Wanted, template};
 use crate::launch::templates::Templates;
 use crate::user_data::UserDataError;

@@ -1,12 +1,20 @@
-//! Calls of the API server, counted by what they ask for.
+//! Calls of the API server and of AWS, counted by what they ask for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use stowage_aws::Observer;
 use tower::util::MapRequestLayer;
 
 use super::metrics::Metrics;
+
+impl Observer for Metrics {
+    fn called(&self, service: &str, call: &str, took: Duration, code: Option<&str>) {
+        self.called_aws(service, call, took, code);
+    }
+}
 
 /// A client that counts its calls.
 ///

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus::{
@@ -46,6 +47,8 @@ pub struct Metrics {
     queue: IntGaugeVec,
     seconds: HistogramVec,
     calls: IntCounterVec,
+    aws_calls: IntCounterVec,
+    aws_seconds: HistogramVec,
     lives: Lives,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
@@ -131,6 +134,16 @@ impl Metrics {
                 &["controller"],
             )?,
             calls: counters("stowage_api_calls_total", "Calls of the API server", &["verb", "resource"])?,
+            aws_calls: counters(
+                "stowage_aws_calls_total",
+                "Calls of AWS, tries that failed included; code is AWS's word for what was wrong",
+                &["service", "call", "code"],
+            )?,
+            aws_seconds: HistogramVec::new(
+                HistogramOpts::new("stowage_aws_call_seconds", "How long AWS took to answer")
+                    .buckets(SECONDS.to_vec()),
+                &["service", "call"],
+            )?,
             planned: Arc::default(),
             view: Arc::default(),
         };
@@ -147,6 +160,8 @@ impl Metrics {
             Box::new(metrics.queue.clone()),
             Box::new(metrics.seconds.clone()),
             Box::new(metrics.calls.clone()),
+            Box::new(metrics.aws_calls.clone()),
+            Box::new(metrics.aws_seconds.clone()),
             Box::new(build_info()?),
         ] {
             metrics.registry.register(collector)?;
@@ -173,6 +188,12 @@ impl Metrics {
     /// The API server was called.
     pub(crate) fn called(&self, verb: &str, resource: &str) {
         self.calls.with_label_values(&[verb, resource]).inc();
+    }
+
+    /// AWS was called.
+    pub(crate) fn called_aws(&self, service: &str, call: &str, took: Duration, code: Option<&str>) {
+        self.aws_calls.with_label_values(&[service, call, code.unwrap_or_default()]).inc();
+        self.aws_seconds.with_label_values(&[service, call]).observe(took.as_secs_f64());
     }
 
     /// The cluster was looked at; so many pods wait.
