@@ -7,6 +7,8 @@ mod common;
 use std::fs;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use stowage_e2e::aws::{Front, Mishap, Stock};
 use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
@@ -53,18 +55,32 @@ impl World {
         Controller::start(&self.plane, "controller", &flags, &environment).unwrap()
     }
 
-    /// What a service answers, as it stands.
-    fn ask(&self, service: &str, version: &str, action: &str, more: &[(&str, &str)]) -> String {
-        let mut form = vec![("Action", action), ("Version", version)];
-        form.extend(more);
-        // moto looks here for service and region; nobody checks the signature.
+    /// A request of a service. moto looks for service and region in the signature, which nobody checks.
+    fn post(&self, service: &str, path: &str) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
         let signed = format!(
             "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=x"
         );
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        let request =
-            ureq::Agent::new_with_config(config).post(self.front.url()).header("Authorization", signed);
-        request.send_form(form).unwrap().body_mut().read_to_string().unwrap()
+        let url = format!("{}{path}", self.front.url());
+        ureq::Agent::new_with_config(config).post(url).header("Authorization", signed)
+    }
+
+    /// What a service answers, as it stands.
+    fn ask(&self, service: &str, version: &str, action: &str, more: &[(&str, &str)]) -> String {
+        let mut form = vec![("Action", action), ("Version", version)];
+        form.extend(more);
+        self.post(service, "").send_form(form).unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// Makes the cluster known to EKS, and returns it as EKS describes it.
+    fn describe(&self) -> Value {
+        let role = "arn:aws:iam::123456789012:role/cluster";
+        let wish =
+            json!({"name": self.cluster, "roleArn": role, "resourcesVpcConfig": {}, "version": "1.35"});
+        let made =
+            self.post("eks", "/clusters").header("Content-Type", "application/json").send(wish.to_string());
+        let made = made.unwrap().body_mut().read_to_string().unwrap();
+        serde_json::from_str::<Value>(&made).unwrap()["cluster"].clone()
     }
 
     fn ec2(&self, action: &str, more: &[(&str, &str)]) -> String {
@@ -157,6 +173,7 @@ fn what_a_class_needs_is_made_and_goes_with_it() {
     world.create_class(&json!({
         "amiSelectorTerms": [{"alias": "al2023@latest"}], "role": "nodes-of-class-life", "tags": {"team": "a"},
     }));
+    let cluster = world.describe();
     let _controller = world.controller();
     world.until_ready();
 
@@ -199,6 +216,14 @@ fn what_a_class_needs_is_made_and_goes_with_it() {
         claims.into_iter().find(|claim| claim["status"]["providerID"].is_string())
     });
     assert_eq!(claim["status"]["imageID"], amd[0].as_str());
+    // It is told of the cluster what EKS says of it.
+    let machine = claim["status"]["providerID"].as_str().unwrap().rsplit('/').next().unwrap();
+    let told = STANDARD.decode(world.front.ec2(REGION).user_data(machine).unwrap()).unwrap();
+    let told = String::from_utf8(told).unwrap();
+    let authorities = cluster["certificateAuthority"]["data"].as_str().unwrap();
+    for word in [cluster["endpoint"].as_str().unwrap().trim_end_matches('/'), authorities] {
+        assert!(told.contains(word), "{word} in {told}");
+    }
     let annotations = &claim["metadata"]["annotations"];
     assert_eq!(annotations["karpenter.k8s.aws/instance-profile-name"], profile.as_str());
     assert_eq!(&annotations["karpenter.k8s.aws/ec2nodeclass-hash"], hash);

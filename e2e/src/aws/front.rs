@@ -216,6 +216,13 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
             |_| failure(500, "Moto"),
             |(status, body)| Response::Whole(status, "text/xml", body),
         ),
+        // EKS has paths in the place of calls.
+        path if path == "clusters" || path.starts_with("clusters/") => {
+            relay(request, &request.body, moto).map_or_else(
+                |_| failure(500, "Moto"),
+                |(status, body)| Response::Whole(status, "application/json", body),
+            )
+        }
         _ => failure(400, "InvalidAction"),
     }
 }
