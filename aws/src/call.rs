@@ -100,6 +100,13 @@ impl Call {
         }
     }
 
+    /// Whether it is answered by a service without an endpoint inside networks.
+    ///
+    /// compat: karpenter-provider-aws v1.14 does not ask for prices with `ISOLATED_VPC`.
+    pub(crate) const fn leaves_network(self) -> bool {
+        matches!(self, Self::OnDemandPrices | Self::FargatePrices | Self::SavingsPlans)
+    }
+
     /// Whether an answer of nothing is no answer: every region has types, zones and prices.
     pub(crate) const fn is_never_empty(self) -> bool {
         matches!(self, Self::InstanceTypes | Self::Offerings | Self::OnDemandPrices | Self::SpotPrices)

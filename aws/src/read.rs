@@ -23,6 +23,8 @@ pub struct Wish<'a> {
     pub most_age: Option<u64>,
     /// Whether nothing is asked for, whatever its age.
     pub offline: bool,
+    /// Whether services that have no endpoint inside a network are out of reach: what they say is not asked for.
+    pub isolated: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -142,7 +144,7 @@ impl Readings {
             });
             let holds = wish.most_age.unwrap_or_else(|| call.holds());
             let fresh = kept.as_ref().is_some_and(|kept| wish.now.seconds_since(kept.asked) < holds);
-            if !fresh && !wish.offline {
+            if !fresh && !wish.offline && !(wish.isolated && call.leaves_network()) {
                 stale.push(call);
             }
             if let Some(Kept { asked, answer }) = kept {
@@ -218,13 +220,22 @@ mod tests {
             store.keep("eu-west-1", call, &kept).unwrap();
         }
         let two_hours_on = NOON.plus_seconds(7_200);
-        let wish = Wish { region: None, store: &store, most_age: None, offline: false, now: two_hours_on };
+        let wish = Wish {
+            region: None,
+            store: &store,
+            most_age: None,
+            offline: false,
+            isolated: false,
+            now: two_hours_on,
+        };
         let mut of = readings();
         let stale = of.take_kept(&wish);
         assert!(!stale.contains(&Call::InstanceTypes) && stale.contains(&Call::SpotPrices), "{stale:?}");
         assert_eq!(stale.len(), Call::ALL.len() - 1);
         assert_eq!(readings().take_kept(&Wish { most_age: Some(0), ..wish }).len(), Call::ALL.len());
         assert!(readings().take_kept(&Wish { offline: true, ..wish }).is_empty());
+        let inside = readings().take_kept(&Wish { isolated: true, most_age: Some(0), ..wish });
+        assert!(inside.contains(&Call::SpotPrices) && !inside.contains(&Call::OnDemandPrices), "{inside:?}");
 
         let refused = AnswerError::NoAnswer { call: "DescribeSpotPriceHistory", problem: "no".to_owned() };
         of.take(&wish, Call::SpotPrices, Err(refused.clone()));

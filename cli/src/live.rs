@@ -61,6 +61,7 @@ pub(crate) fn load(
         store: &store,
         most_age: source.max_age.map(|age| age.0),
         offline: source.offline,
+        isolated: false,
         now,
     };
     progress.tell("asking AWS", 0, 0);

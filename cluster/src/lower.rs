@@ -103,6 +103,8 @@ pub struct LowerOptions {
     pub default_spread: Vec<SpreadConstraint>,
     /// Whether and how pods may run on Fargate.
     pub fargate: FargateOptions,
+    /// Whether pods that ask for devices by `ResourceClaims` are refused, in the place of being planned for.
+    pub refuse_devices: bool,
     /// What is paid for already. Those in force only: see [`Commitments::in_force`].
     pub commitments: Commitments,
     /// What nodes were seen to have, in the place of the guess: see [`crate::learn()`].
@@ -174,7 +176,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     let views = Views::of(snapshot, catalog, &pools, &options.learnt, &mut remarks)?;
     let world = World::new(snapshot, &pending, preference::soft_taints(snapshot, &pools), options);
 
-    let devices = Devices::new(snapshot, catalog, &pending, &mut remarks);
+    let devices = Devices::new(snapshot, catalog, &pending, options.refuse_devices, &mut remarks);
     let mut asked = resource::asked_for(snapshot, &pools);
     asked.extend(devices.names());
     let resources = ResourceIds::new(asked);

@@ -15,7 +15,9 @@ use stowage_api::well_known::HOSTNAME;
 use stowage_cluster::words::{amount, reason};
 use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
 use stowage_pricing::Catalog;
-use stowage_solver::{Memory, NewNode, Options, Problem, Reason, ResourceId, Solution, solve_again};
+use stowage_solver::{
+    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, solve_again,
+};
 
 use crate::claim::{Choice, MOST_TYPES};
 
@@ -42,6 +44,8 @@ pub struct Decision {
     pub placed: Vec<(String, String)>,
     /// Pods that fit nowhere: (`namespace/name`, why).
     pub unplaced: Vec<(String, String)>,
+    /// `NodePools` from which nothing can be launched just now, as far as pods that fit nowhere have shown.
+    pub barren: Vec<String>,
     /// What all that costs.
     pub figures: Figures,
 }
@@ -111,7 +115,17 @@ fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, S
     });
     let unplaced =
         solution.unplaced.iter().map(|left| (key(&left.pod), why(problem, &left.reasons, not_ready)));
+    let barren: BTreeSet<&str> = solution
+        .unplaced
+        .iter()
+        .flat_map(|left| &left.reasons)
+        .filter_map(|reason| match reason {
+            Reason::Pool(pool, Obstacle::NoOfferings) => Some(problem.pools[pool.index()].name.as_str()),
+            _ => None,
+        })
+        .collect();
     Decision {
+        barren: barren.into_iter().map(str::to_owned).collect(),
         wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node)).collect(),
         placed: placed.collect(),
         unplaced: unplaced.collect(),

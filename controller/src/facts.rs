@@ -86,7 +86,8 @@ fn endpoint(stated: Option<&str>, described: &FoundCluster, config: &Config) -> 
     // A Service has its address from what runs on nodes: a machine that is not a node yet cannot use it.
     let service = std::env::var("KUBERNETES_SERVICE_HOST").ok();
     let host = config.cluster_url.host().unwrap_or_default();
-    let is_service = host.split('.').any(|part| part == "svc") || service.as_deref() == Some(host.trim_matches(['[', ']']));
+    let is_service = host.split('.').any(|part| part == "svc")
+        || service.as_deref() == Some(host.trim_matches(['[', ']']));
     if found.is_none() && is_service {
         anyhow::bail!("set CLUSTER_ENDPOINT, or allow eks:DescribeCluster for the cluster");
     }

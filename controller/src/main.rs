@@ -45,7 +45,11 @@ fn main() -> Result<()> {
     log(&settings)?;
     let source = match &settings.catalog {
         Some(file) => Source::File(file.clone()),
-        None => Source::Aws { cache: settings.cache.clone(), nodes: Box::new(settings.nodes()) },
+        None => Source::Aws {
+            cache: settings.cache.clone(),
+            nodes: Box::new(settings.nodes()),
+            isolated: settings.isolated_vpc,
+        },
     };
     // Before the runtime starts: asking AWS brings a runtime of its own.
     let market = source.read().context("cannot learn what can be bought")?;
@@ -245,6 +249,7 @@ async fn launching(
             templates: templates.clone(),
             kubernetes,
             trial,
+            every: settings.ami_refresh_interval.min(settings.subnet_refresh_interval),
             addresses: addresses.clone(),
         };
         let launcher = Launcher {

@@ -33,6 +33,8 @@ pub enum Source {
         cache: PathBuf,
         /// How much of instances pods can use.
         nodes: Box<Nodes>,
+        /// Whether the Price List and savings plans are out of reach.
+        isolated: bool,
     },
 }
 
@@ -50,12 +52,19 @@ impl Source {
                 let catalog = Catalog::parse(&bytes, &name)?;
                 Ok(Market { catalog: Arc::new(catalog), commitments: Commitments::default() })
             }
-            Self::Aws { cache, nodes } => {
+            Self::Aws { cache, nodes, isolated } => {
                 let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
                 let store =
                     Store::new(cache, set("AWS_PROFILE").as_deref(), set("AWS_ENDPOINT_URL").as_deref());
                 let now = now();
-                let wish = Wish { region: None, store: &store, most_age: None, offline: false, now };
+                let wish = Wish {
+                    region: None,
+                    store: &store,
+                    most_age: None,
+                    offline: false,
+                    isolated: *isolated,
+                    now,
+                };
                 let live = read(&wish, &mut |_| {})?.live(nodes, now)?;
                 for remark in &live.remarks {
                     info!(remark, "catalogue");

@@ -5,7 +5,7 @@
 //!   └─ deleted ─▶ waits for its NodeClaims ─▶ launch templates and instance profiles go ─▶ finalizer goes
 //! ```
 //!
-//! Found anew every minute, and when a class changes. What was found stands in the status, under the conditions that
+//! Found anew every minute (`AMI_REFRESH_INTERVAL`, `SUBNET_REFRESH_INTERVAL`), and when a class changes. What was found stands in the status, under the conditions that
 //! Karpenter's users know.
 //!
 //! compat: karpenter-provider-aws v1.14, `pkg/controllers/nodeclass`.
@@ -53,9 +53,6 @@ use crate::launch::boot::family;
 use crate::launch::templates::Templates;
 use crate::market::Market;
 
-/// How often what selectors find is looked up again.
-const EVERY: Duration = Duration::from_mins(1);
-
 /// How often it is asked which classes there are.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -92,6 +89,8 @@ pub struct NodeClasses {
     pub trial: Trial,
     /// What is left of the subnets.
     pub addresses: Addresses,
+    /// How often what selectors find is looked up again.
+    pub every: Duration,
 }
 
 /// What it remembers from look to look.
@@ -158,7 +157,7 @@ impl NodeClasses {
             }
             return;
         }
-        let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < EVERY;
+        let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < self.every;
         if state.seen.get(&name).is_some_and(fresh) {
             return;
         }

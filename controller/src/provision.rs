@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::Value;
@@ -23,7 +24,7 @@ use stowage_solver::Memory;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
-use crate::announce::Announcer;
+use crate::announce::{Announcer, warning};
 use crate::assumed::{Amended, Expected};
 use crate::batch::Window;
 use crate::buffer::Buffers;
@@ -277,6 +278,11 @@ impl Provisioner {
         said.extend(decision.placed.iter().map(|(pod, node)| (pod.as_str(), Said::Expected(node.clone()))));
         said.extend(decision.unplaced.iter().map(|(pod, why)| (pod.as_str(), Said::Nowhere(why.clone()))));
         say(&self.announcer, &said, &amended.snapshot).await;
+        let barren = decision.barren.iter().map(|pool| {
+            let note = "No instance type that can be had now meets its requirements: see spec.template.spec.requirements";
+            (node_pool(pool), warning("NoCompatibleInstanceTypes", note))
+        });
+        self.announcer.tell_all(barren).await;
     }
 
     /// Makes claims for what is wanted, side by side.
@@ -310,5 +316,15 @@ impl Provisioner {
         };
         let made = futures::stream::iter(all.iter().filter_map(of)).map(make).buffer_unordered(SIDE_BY_SIDE);
         Ok(made.collect().await)
+    }
+}
+
+/// What an event on a `NodePool` is about.
+fn node_pool(name: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("karpenter.sh/v1".to_owned()),
+        kind: Some("NodePool".to_owned()),
+        name: Some(name.to_owned()),
+        ..ObjectReference::default()
     }
 }

@@ -88,6 +88,24 @@ pub struct Settings {
           default_value_t = false, default_missing_value = "true")]
     pub disable_cluster_state_observability: bool,
 
+    /// AWS cannot be reached but by endpoints inside the network: use the prices that are compiled in
+    #[arg(long, env = "ISOLATED_VPC", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub isolated_vpc: bool,
+
+    /// Leave pods alone that ask for devices by ResourceClaims
+    #[arg(long, env = "IGNORE_DRA_REQUESTS", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = true, default_missing_value = "true")]
+    pub ignore_dra_requests: bool,
+
+    /// How often images are looked up again; the shorter of this and the next counts for both
+    #[arg(long, env = "AMI_REFRESH_INTERVAL", value_parser = interval, default_value = "1m")]
+    pub ami_refresh_interval: Duration,
+
+    /// How often subnets are looked up again
+    #[arg(long, env = "SUBNET_REFRESH_INTERVAL", value_parser = interval, default_value = "1m")]
+    pub subnet_refresh_interval: Duration,
+
     /// Do not try launches of an EC2NodeClass by dry runs before it is ready
     #[arg(long, env = "DISABLE_DRY_RUN", action = clap::ArgAction::Set, num_args = 0..=1,
           default_value_t = false, default_missing_value = "true")]
@@ -191,6 +209,7 @@ impl Settings {
                 MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
             },
             no_default_pool: true,
+            refuse_devices: self.ignore_dra_requests,
             ..LowerOptions::default()
         }
     }
@@ -215,6 +234,12 @@ impl Settings {
         };
         Options { gap: self.gap, effort, ..Options::default() }
     }
+}
+
+/// A duration of a minute at least: AWS is asked as often.
+fn interval(text: &str) -> Result<Duration, String> {
+    let stated = duration(text)?;
+    if stated < Duration::from_mins(1) { Err("at least 1m".to_owned()) } else { Ok(stated) }
 }
 
 /// A duration as Go writes it: `1s`, `500ms`, `1m30s`.
@@ -261,5 +286,11 @@ mod tests {
         assert_eq!(settings.preference_policy, PreferencePolicy::Ignore);
         assert_eq!(settings.batch_max_duration, Duration::from_secs(10));
         assert!(of(&["--batch-idle-duration", "soon"]).is_err());
+        assert!(settings.ignore_dra_requests && settings.lowering().refuse_devices);
+        let more = ["--ignore-dra-requests", "false", "--ami-refresh-interval", "5m"];
+        let settings = of(&more).expect("valid");
+        assert!(!settings.lowering().refuse_devices);
+        assert_eq!(settings.ami_refresh_interval, Duration::from_mins(5));
+        assert!(of(&["--subnet-refresh-interval", "59s"]).is_err());
     }
 }

@@ -153,6 +153,21 @@ fn a_machine_becomes_its_node_and_keeps_its_pods() {
 }
 
 #[test]
+fn a_pool_that_no_type_suits_is_named_when_a_pod_has_no_place() {
+    let contrary = json!({"template": {"spec": {"requirements": [
+        {"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["m7i"]},
+        {"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]},
+    ]}}});
+    let mut cluster = Cluster::with_pool(&contrary);
+    cluster.pod("web", "700m");
+    assert_eq!(cluster.decide().barren, ["default"]);
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("huge", "7000");
+    let decision = cluster.decide();
+    assert_eq!((decision.unplaced.len(), decision.barren.len()), (1, 0), "it is the pod that is too large");
+}
+
+#[test]
 fn a_claim_that_is_gone_gives_its_pods_back() {
     let mut cluster = Cluster::with_pool(&amd64());
     cluster.pod("web", "700m");

@@ -18,6 +18,7 @@ use crate::problem::{
     DaemonId, Effect, HostPort, NodeConstraint, Offering, OpenLabel, Operator, PodSpec, PoolId, Problem,
     Requirement, ResourceId, Term, Toleration, TopologyKey, TypeId,
 };
+use crate::twin;
 
 /// A `NodePool` with values chosen for its open labels.
 #[derive(Clone, Debug)]
@@ -52,7 +53,8 @@ pub(crate) struct Shape {
     pub(crate) room: Vec<i64>,
 }
 
-/// All bin kinds of a problem, in a canonical order: pools by weight and name, types by name, offerings by price.
+/// All bin kinds of a problem, in a canonical order: pools by weight and name, types by name, offerings by price. Pools that
+/// nobody can tell apart have them once ([`crate::twin`]).
 pub(crate) struct Kinds<'p> {
     problem: &'p Problem,
     /// What the dimensions of `room` are.
@@ -60,6 +62,8 @@ pub(crate) struct Kinds<'p> {
     pub(crate) variants: Vec<Variant>,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) shapes: Vec<Shape>,
+    /// For each pool the one that has its kinds: itself, or its twin.
+    stand_ins: Vec<PoolId>,
     columns: HashMap<String, Column>,
     /// Every label that some kind has; filled when first needed.
     known: Option<HashSet<&'p str>>,
@@ -83,7 +87,8 @@ impl<'p> Kinds<'p> {
         let mut this = Self {
             problem,
             dims,
-            variants: variants(problem, wanted),
+            variants: Vec::new(),
+            stand_ins: Vec::new(),
             kinds: Vec::new(),
             shapes: Vec::new(),
             columns: HashMap::new(),
@@ -91,6 +96,10 @@ impl<'p> Kinds<'p> {
             requirements: HashMap::new(),
             constraints: HashMap::new(),
         };
+        let order = by_weight(problem);
+        this.stand_ins = twin::stand_ins(problem, &order);
+        let kept = order.into_iter().filter(|at| this.stand_ins[*at].index() == *at);
+        this.variants = variants(problem, kept, wanted);
         this.enumerate();
         this.ration();
         this.shape();
@@ -105,6 +114,13 @@ impl<'p> Kinds<'p> {
         let found = found.or_else(|| of_type.offerings[kind.offering as usize].labels.get(key));
         let found = found.or_else(|| of_type.labels.get(key));
         found.or_else(|| self.problem.pools[kind.pool.index()].labels.get(key)).map(String::as_str)
+    }
+
+    /// Kinds that stand for those of a pool, by their positions.
+    pub(crate) fn of_pool(&self, pool: PoolId) -> impl Iterator<Item = usize> {
+        let stand_in = self.stand_ins[pool.index()];
+        let all = self.kinds.iter().enumerate();
+        all.filter(move |(_, kind)| kind.pool == stand_in).map(|(at, _)| at)
     }
 
     /// Whether some kind may have a label.
@@ -393,13 +409,18 @@ pub(crate) fn untolerated<'t>(
     })
 }
 
-/// Pools by weight and name, each once for each choice of its open labels.
-fn variants(problem: &Problem, wanted: &[&PodSpec]) -> Vec<Variant> {
+/// Pools by weight and name.
+fn by_weight(problem: &Problem) -> Vec<usize> {
     let mut pools: Vec<usize> = (0..problem.pools.len()).collect();
     pools.sort_by(|a, b| {
         let (a, b) = (&problem.pools[*a], &problem.pools[*b]);
         b.weight.cmp(&a.weight).then_with(|| a.name.cmp(&b.name))
     });
+    pools
+}
+
+/// Pools, each once for each choice of its open labels.
+fn variants(problem: &Problem, pools: impl Iterator<Item = usize>, wanted: &[&PodSpec]) -> Vec<Variant> {
     let mut out = Vec::new();
     for at in pools {
         let mut combinations = vec![BTreeMap::new()];

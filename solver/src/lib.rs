@@ -67,6 +67,7 @@ mod solution;
 pub mod stage;
 mod stock;
 mod topology;
+mod twin;
 mod variety;
 mod verify;
 

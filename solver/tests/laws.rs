@@ -72,6 +72,19 @@ proptest! {
     }
 
     #[test]
+    fn pools_that_nobody_can_tell_apart_are_one(draft in draft()) {
+        let World(problem) = draft.world(false);
+        let mut doubled = problem.clone();
+        for pool in problem.pools.iter().filter(|pool| pool.limits.is_empty() && pool.node_limit.is_none()) {
+            let mut twin = pool.clone();
+            twin.name.push('~');
+            twin.labels.insert("never-asked-for".to_owned(), twin.name.clone());
+            doubled.pools.push(twin);
+        }
+        prop_assert_eq!(named(&problem, &plan(&problem)), named(&doubled, &plan(&doubled)));
+    }
+
+    #[test]
     fn a_problem_written_out_is_the_same_problem(draft in draft()) {
         let World(problem) = draft.world(false);
         let text = serde_json::to_string(&problem).unwrap();

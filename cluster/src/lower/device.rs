@@ -87,7 +87,13 @@ pub(super) struct OfPod {
 }
 
 impl Devices {
-    pub(super) fn new(snapshot: &Snapshot, catalog: &Catalog, pending: &[&Pod], notes: &mut Notes) -> Self {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        catalog: &Catalog,
+        pending: &[&Pod],
+        refuse: bool,
+        notes: &mut Notes,
+    ) -> Self {
         ask::of_daemon_sets(snapshot, notes);
         // Pods that are nominated to a node are as good as there, but their claims have no devices yet.
         let known: HashSet<*const Pod> = pending.iter().map(|pod| std::ptr::from_ref(*pod)).collect();
@@ -97,7 +103,12 @@ impl Devices {
                 && !known.contains(&std::ptr::from_ref(*pod))
         });
         let waiting: Vec<&Pod> = pending.iter().copied().chain(nominated).collect();
-        let asks = ask::of_pods(snapshot, &waiting);
+        let mut asks = ask::of_pods(snapshot, &waiting);
+        for ask in asks.iter_mut().filter(|ask| refuse && known.contains(&std::ptr::from_ref(ask.pod))) {
+            let why =
+                "it asks for devices by ResourceClaims, which are not planned for (IGNORE_DRA_REQUESTS)";
+            ask.blocked.get_or_insert_with(|| why.to_owned());
+        }
         if asks.is_empty() {
             return Self::default();
         }

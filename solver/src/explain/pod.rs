@@ -72,7 +72,8 @@ fn pools(model: &Model<'_>, class: usize) -> Vec<PoolStory> {
         let taint = untolerated(&problem.pools[pool.index()].taints, &spec.tolerations);
         let (mut kinds, mut fit) = (0, 0);
         let mut refused = BTreeMap::<Unfit, u32>::new();
-        for (at, kind) in model.kinds.kinds.iter().enumerate().filter(|(_, k)| k.pool == pool) {
+        for at in model.kinds.of_pool(pool) {
+            let kind = &model.kinds.kinds[at];
             kinds += 1;
             let room = &model.kinds.shapes[kind.shape as usize].room;
             let why = if let Some(taint) = taint {

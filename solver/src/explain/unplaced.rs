@@ -35,7 +35,7 @@ fn obstacle(
 ) -> Obstacle {
     let spec = model.spec(class);
     let kinds = &model.kinds.kinds;
-    let mut left: Vec<usize> = (0..kinds.len()).filter(|k| kinds[*k].pool == pool).collect();
+    let mut left: Vec<usize> = model.kinds.of_pool(pool).collect();
     if left.is_empty() {
         return Obstacle::NoOfferings;
     }

@@ -61,7 +61,7 @@ pub struct InstanceType {
 }
 
 /// A label of a `NodePool`'s nodes that its requirements leave open, and pods may choose.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OpenLabel {
     /// Key.
     pub key: String,
@@ -71,7 +71,7 @@ pub struct OpenLabel {
 
 /// How many different values of a label the things that a node could be launched as must have: `minValues` of a
 /// requirement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MinValues {
     /// Key of a label of types or offerings.
     pub key: String,
