@@ -19,6 +19,7 @@ use stowage_api::well_known::{CAPACITY_TYPE, ON_DEMAND, SPOT, ZONE, ZONE_ID};
 
 use crate::aws::capacity_reservations::CapacityReservation;
 use crate::aws::offerings::{Locations, Subnet};
+use crate::aws::quoted;
 use crate::catalog::{Catalog, CatalogSource, InstanceType, Offering, Requirement, Settings};
 use crate::facts::TypeFacts;
 use crate::quote::{Part, PriceBook};
@@ -68,7 +69,7 @@ pub enum Why {
     NoPrice,
     /// It is sold as spot, and the history has no price of it in some zone that offers it.
     NoSpotPrice,
-    /// Zones offer it, and nobody said what it is.
+    /// Zones offer it, or machines of it are reserved, and nobody said what it is.
     Unknown,
     /// No zone offers it.
     NotOffered,
@@ -83,11 +84,11 @@ impl fmt::Display for LeftOut {
         let why = match self.why {
             Why::NoPrice => "without an on-demand price, so not offered",
             Why::NoSpotPrice => "without a spot price in some zones, so not offered as spot there",
-            Why::Unknown => "offered in some zone, but not described",
+            Why::Unknown => "offered in some zone or reserved, but not described",
             Why::NotOffered => "described, but offered in no zone",
             Why::Misfit => "on which nodes so set up do not run",
         };
-        let some: Vec<&str> = self.types.iter().take(3).map(String::as_str).collect();
+        let some: Vec<String> = self.types.iter().take(3).map(|name| quoted(name)).collect();
         let more = if count > some.len() { ", …" } else { "" };
         write!(f, "{count} {types} {why}: {}{more}", some.join(", "))
     }
@@ -101,7 +102,8 @@ impl Region<'_> {
             left_out.entry(why).or_default().insert(name.to_owned());
         };
         let described: BTreeSet<&str> = self.types.iter().map(|t| t.name.as_str()).collect();
-        for name in self.locations.keys().filter(|name| !described.contains(name.as_str())) {
+        let reserved = self.reservations.iter().map(|r| &r.instance_type);
+        for name in self.locations.keys().chain(reserved).filter(|name| !described.contains(name.as_str())) {
             leave(Why::Unknown, name);
         }
         let mut types = Vec::new();
@@ -280,7 +282,7 @@ mod tests {
             said[0],
             "1 type without a spot price in some zones, so not offered as spot there: m7i.large"
         );
-        assert_eq!(said[1], "1 type offered in some zone, but not described: x99.large");
+        assert_eq!(said[1], "1 type offered in some zone or reserved, but not described: x99.large");
         assert!(said[2].contains("described, but offered in no zone: a1.2xlarge, a1.4xlarge, a1.medium, …"));
         assert_eq!(said[3], "1 type on which nodes so set up do not run: a1.large");
     }

@@ -149,6 +149,19 @@ impl Catalog {
         self.types.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|at| &self.types[at])
     }
 
+    /// The AWS region that it is of: as its source says, else the one that all its offerings are in; `None` for zones that
+    /// are not named as AWS does, and where there are several.
+    pub fn region(&self) -> Option<&str> {
+        match &self.source {
+            CatalogSource::Embedded { region, .. } | CatalogSource::Answers { region, .. } => Some(region),
+            CatalogSource::File { .. } => {
+                let mut regions = self.types.iter().flat_map(|of| &of.offerings).map(Offering::region);
+                let first = regions.next()??;
+                regions.all(|other| other == Some(first)).then_some(first)
+            }
+        }
+    }
+
     /// The catalogue for nodes that are set up otherwise: what pods may use is worked out anew, and types that such nodes do
     /// not run on are left out, each with why. What a file states is not known in parts, so there only what `config` says
     /// changes anything: pods at most, and what is kept at least.
@@ -305,6 +318,28 @@ fn region_of(zone: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_of_the_region_that_all_its_zones_are_in() {
+        let of = |zones: [&str; 2]| {
+            let offering = |zone: &str| {
+                format!(
+                    r#"{{"Price": 1, "Available": true, "Requirements": [
+                        {{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["spot"]}},
+                        {{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["{zone}"]}}]}}"#
+                )
+            };
+            let text = format!(
+                r#"[{{"name": "a.b", "architecture": "amd64", "operatingSystems": ["linux"],
+                    "resources": {{"cpu": "1", "memory": "1Gi", "pods": "9"}}, "offerings": [{}]}}]"#,
+                zones.map(offering).join(",")
+            );
+            Catalog::parse(text.as_bytes(), "c.json").unwrap().region().map(ToOwned::to_owned)
+        };
+        assert_eq!(of(["cn-north-1a", "cn-north-1b"]).as_deref(), Some("cn-north-1"));
+        assert_eq!(of(["cn-north-1a", "us-east-1a"]), None);
+        assert_eq!(of(["rack-1", "rack-2"]), None);
+    }
 
     #[test]
     fn regions_of_zones() {

@@ -139,13 +139,11 @@ fn unavailable(
     has_zones: bool,
     has_prices: bool,
 ) -> Error {
-    let usable = complete(zones, prices);
-    let example = usable.first().cloned().unwrap_or_default();
     let region = region.to_owned();
     if has_zones {
-        Error::NoPrices { region, priced: usable.join(", "), example }
+        Error::NoPrices { region, priced: complete(zones, prices).join(", ") }
     } else if has_prices {
-        Error::NoZones { region, example }
+        Error::NoZones { region }
     } else {
         let known: BTreeSet<&str> =
             zones.regions.keys().chain(prices.regions.keys()).map(String::as_str).collect();
@@ -227,13 +225,14 @@ mod tests {
         let message = |region: &str| Catalog::embedded(region, &Settings::default()).unwrap_err().to_string();
         assert_same(
             &message("eu-west-1"),
-            "no prices for region eu-west-1 are embedded (only for us-east-1); give types and prices with --catalog FILE \
-             (`stowage catalog --region us-east-1 -o json` prints one to start from)",
+            "no prices for region eu-west-1 are embedded (only for us-east-1); ask AWS with --live, or give --catalog FILE, \
+             which `stowage catalog import --region eu-west-1 --prices FILE` makes from saved answers",
         );
         assert_same(
             &message("us-gov-west-1"),
-            "prices for region us-gov-west-1 are embedded, but not which zones offer which types; give types, zones and \
-             prices with --catalog FILE (`stowage catalog --region us-east-1 -o json` prints one to start from)",
+            "prices for region us-gov-west-1 are embedded, but not which zones offer which types; ask AWS with --live, or \
+             give --catalog FILE, which `stowage catalog import --region us-gov-west-1 --offerings FILE` makes from a saved \
+             answer",
         );
     }
 

@@ -13,27 +13,23 @@ pub enum Error {
     },
     /// The region's zones are known, its prices are not.
     #[error(
-        "no prices for region {region} are embedded (only for {priced}); give types and prices with --catalog FILE \
-         (`stowage catalog --region {example} -o json` prints one to start from)"
+        "no prices for region {region} are embedded (only for {priced}); ask AWS with --live, or give --catalog FILE, \
+         which `stowage catalog import --region {region} --prices FILE` makes from saved answers"
     )]
     NoPrices {
         /// The region.
         region: String,
         /// Regions that have both.
         priced: String,
-        /// One of them.
-        example: String,
     },
     /// The region's prices are known, its zones are not.
     #[error(
-        "prices for region {region} are embedded, but not which zones offer which types; give types, zones and prices \
-         with --catalog FILE (`stowage catalog --region {example} -o json` prints one to start from)"
+        "prices for region {region} are embedded, but not which zones offer which types; ask AWS with --live, or give \
+         --catalog FILE, which `stowage catalog import --region {region} --offerings FILE` makes from a saved answer"
     )]
     NoZones {
         /// The region.
         region: String,
-        /// A region that has both.
-        example: String,
     },
     /// The embedded data does not read: a defect of the build.
     #[error("the embedded catalogue is damaged ({0}); this build of Stowage is defective")]

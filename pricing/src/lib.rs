@@ -55,7 +55,7 @@ pub use commitment::{
     Bill, Budget, Commitments, CommittedOffer, Cover, CoverUnit, Nodes, PlanKind, ReservedInstances,
     SavingsPlan, size_units,
 };
-pub use diff::{CatalogDiff, LabelMove, OfferedIn, PriceMove, ResourceMove};
+pub use diff::{CatalogDiff, LabelMove, LimitMove, OfferedIn, PriceMove, ResourceMove};
 pub use embedded::{
     DatedPrices, locations as embedded_locations, on_demand_prices as embedded_prices, priced_regions,
 };

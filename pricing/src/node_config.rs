@@ -291,7 +291,8 @@ impl NodeConfig {
     pub(crate) fn data_volume(&self, facts: &TypeFacts) -> Quantity {
         let standard = || Quantity::from_bytes(self.ami_family.data_bytes());
         if self.raid0 && facts.local_disk_gb > 0 {
-            return Quantity::from_units(facts.local_disk_gb as i64 * 1_000_000_000);
+            let gigabytes = i64::try_from(facts.local_disk_gb).unwrap_or(i64::MAX);
+            return Quantity::from_units(gigabytes.saturating_mul(1_000_000_000));
         }
         if let Some(size) = self.disks.iter().find(|d| d.root).and_then(|d| d.size) {
             return size;

@@ -86,7 +86,7 @@ pub(crate) fn overhead(facts: &TypeFacts, config: &NodeConfig) -> BTreeMap<Strin
     let memory = (11 * i64::from(reserved_for) + 255) * MIB;
     let capacity = capacity(facts, config);
     [
-        (CPU, Quantity::from_millis(i64::from(reserved_cpu_millis(facts.vcpus))), 0),
+        (CPU, Quantity::from_millis(reserved_cpu_millis(facts.vcpus)), 0),
         (MEMORY, Quantity::from_bytes(memory), evict_memory),
         (EPHEMERAL_STORAGE, Quantity::from_bytes(GIB), evict_disk),
     ]
@@ -104,7 +104,8 @@ pub(crate) fn overhead(facts: &TypeFacts, config: &NodeConfig) -> BTreeMap<Strin
 fn memory_bytes(facts: &TypeFacts, config: &NodeConfig) -> i64 {
     let hidden = if facts.architecture == "arm64" { ARM64_HIDDEN_MIB } else { 0 };
     let advertised = facts.memory_mib.saturating_sub(hidden);
-    (advertised - config.vm_memory_overhead.of_rounded_up(advertised)) as i64 * MIB
+    let usable = advertised.saturating_sub(config.vm_memory_overhead.of_rounded_up(advertised));
+    i64::try_from(usable).unwrap_or(i64::MAX).saturating_mul(MIB)
 }
 
 /// The most pods that kubelet takes.
@@ -149,9 +150,10 @@ fn by_prefixes(facts: &TypeFacts, config: &NodeConfig) -> u32 {
 }
 
 /// The CPU tiers, each cut to whole millicores as it is added up.
-fn reserved_cpu_millis(vcpus: u32) -> u32 {
+fn reserved_cpu_millis(vcpus: u32) -> i64 {
     // (cores that the tier ends at, tenths of a millicore for each core in it)
-    const TIERS: [(u32, u32); 4] = [(1, 600), (2, 100), (4, 50), (u32::MAX, 25)];
+    const TIERS: [(i64, i64); 4] = [(1, 600), (2, 100), (4, 50), (u32::MAX as i64, 25)];
+    let vcpus = i64::from(vcpus);
     let mut from = 0;
     let mut millis = 0;
     for (to, tenths) in TIERS {

@@ -64,6 +64,27 @@ fn reserved_cpu_by_tier() {
 }
 
 #[test]
+fn absurd_facts_are_clamped() {
+    let absurd = TypeFacts {
+        vcpus: u32::MAX,
+        memory_mib: u64::MAX,
+        interfaces: u32::MAX,
+        ipv4_per_interface: u32::MAX,
+        local_disk_gb: u64::MAX,
+        neuron: Some(crate::facts::Device { count: u32::MAX, cores: u32::MAX, ..Default::default() }),
+        ..m5_large()
+    };
+    for spec in ["{}", r#"{"instanceStorePolicy": "RAID0", "kubelet": {"podsPerCore": 4000000000}}"#] {
+        let config = kubelet(spec);
+        let (have, kept) = (capacity(&absurd, &config), overhead(&absurd, &config));
+        assert_eq!(have[MEMORY].floor_units(), Quantity::MAX_UNITS);
+        assert!(kept.iter().all(|(name, amount)| *amount <= have[name] && !amount.is_negative()), "{kept:?}");
+    }
+    // 70 + 10 for the first four, and a quarter of a percent of each above.
+    assert_eq!(reserved_cpu_millis(u32::MAX), 80 + (i64::from(u32::MAX) - 4) * 25 / 10);
+}
+
+#[test]
 fn devices_become_extended_resources() {
     let device = |maker: &str, count, cores| {
         Some(crate::facts::Device { manufacturer: maker.to_owned(), count, cores, ..Default::default() })

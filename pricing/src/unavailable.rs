@@ -278,6 +278,15 @@ impl Unavailable {
         self.offerings.len() + self.families.len() + self.capacity_types.len() + self.shifted.len()
     }
 
+    /// Zones that are shifted away and that no offering of a catalogue is in, by name or id.
+    pub fn shifted_elsewhere(&self, catalog: &Catalog, now: Timestamp) -> Vec<&str> {
+        let offerings = || catalog.types.iter().flat_map(|of| &of.offerings);
+        let known: BTreeSet<&str> =
+            offerings().flat_map(|o| o.label(ZONE_ID).into_iter().chain([o.zone()])).collect();
+        let zones = self.shifted.keys().map(String::as_str);
+        zones.filter(|zone| self.is_shifted(now, zone) && !known.contains(zone)).collect()
+    }
+
     /// Makes what is away unavailable in a catalogue. Says how many offerings that were.
     pub fn hide_in(&self, catalog: &mut Catalog, now: Timestamp) -> usize {
         let families: BTreeSet<&str> = self.families.keys().map(|k| k.instance_type.as_str()).collect();

@@ -99,7 +99,12 @@ fn table(diff: &CatalogDiff, lines: usize, look: &Look) -> String {
             zones(&m.of),
             price(m.old).into(),
             price(m.new).into(),
-            Cell::new(&format!("{sign}{:.1}%", change * 100.0), style),
+            // What was free has no percentage.
+            if change.is_finite() {
+                Cell::new(&format!("{sign}{:.1}%", change * 100.0), style)
+            } else {
+                Cell::new("-", Style::Dim)
+            },
         ]
     });
     let columns = [
@@ -111,6 +116,25 @@ fn table(diff: &CatalogDiff, lines: usize, look: &Look) -> String {
         ("CHANGE", Align::Right),
     ];
     section(&mut out, "Other prices", &columns, rows.collect(), lines, look);
+    let rows = diff.limits.iter().map(|m| {
+        let of =
+            |limit: Option<u32>| limit.map_or_else(|| Cell::new("-", Style::Dim), |n| n.to_string().into());
+        vec![
+            m.of.instance_type.as_str().into(),
+            m.of.capacity_type.as_str().into(),
+            zones(&m.of),
+            of(m.old),
+            of(m.new),
+        ]
+    });
+    let columns = [
+        ("TYPE", Align::Left),
+        ("CAPACITY", Align::Left),
+        ("ZONES", Align::Left),
+        ("OLD", Align::Right),
+        ("NEW", Align::Right),
+    ];
+    section(&mut out, "Other numbers of nodes", &columns, rows.collect(), lines, look);
     let rows = diff.resources.iter().map(|m| {
         let of = |q: stowage_api::Quantity| {
             let base = if m.resource == "cpu" { q.floor_millis() } else { q.floor_units() };
@@ -200,6 +224,12 @@ fn document(diff: &CatalogDiff) -> Value {
             of["new"] = json!(m.new);
             of
         }).collect::<Vec<_>>(),
+        "limits": diff.limits.iter().map(|m| {
+            let mut of = offered(&m.of);
+            of["old"] = json!(m.old);
+            of["new"] = json!(m.new);
+            of
+        }).collect::<Vec<_>>(),
         "resources": diff.resources.iter().map(|m| json!({
             "type": m.instance_type, "resource": m.resource, "old": m.old.to_string(), "new": m.new.to_string(),
         })).collect::<Vec<_>>(),
@@ -252,6 +282,13 @@ mod tests {
           m7i.large  on-demand  us-east-1a us-east-1b us-east-1c us-east-1d  $0.1008  $0.1260  +25.0%
         ");
         assert!(table(&changed(), 1, &look).contains("  and 1 more (--all shows them)\n"));
+        let mut limited = catalog();
+        limited.types[0].offerings[0].limit = Some(7);
+        limited.types[0].offerings[1].price = 0.0;
+        let text = table(&CatalogDiff::between(&limited, &catalog()), LINES, &look);
+        assert!(text.contains("Other numbers of nodes (1)\n"), "{text}");
+        assert!(text.contains("on-demand  us-east-1a    7    -\n"), "{text}");
+        assert!(text.contains("$0.0000  $0.0816       -\n"), "{text}");
         assert_eq!(table(&CatalogDiff::default(), LINES, &look), "Both catalogues are the same.\n");
     }
 

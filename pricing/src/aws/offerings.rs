@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Answer, AnswerError, PassedOver, elements, pages};
+use super::{Answer, AnswerError, PassedOver, elements, pages, quoted};
 
-/// Type → zones (or zone ids, or regions) that offer it: what `--location-type` asked for.
+/// Type → zones that offer it.
 pub type Locations = BTreeMap<String, BTreeSet<String>>;
 
-/// Where each type is offered.
+/// The zones that offer each type. Where the answer is about regions or zone ids, nothing of it can be used: prices and
+/// subnets are of zones by name.
 ///
 /// # Errors
 /// Where the bytes are no answer of `DescribeInstanceTypeOfferings`.
@@ -19,14 +20,25 @@ pub fn parse_offerings(bytes: &[u8]) -> Result<Answer<Locations>, AnswerError> {
     #[serde(rename_all = "PascalCase")]
     struct Offered {
         instance_type: String,
+        #[serde(default)]
+        location_type: String,
         location: String,
     }
     let read = elements::<Offered>(pages(bytes, CALL)?, CALL, "InstanceTypeOfferings", "InstanceType")?;
-    let mut found = Locations::new();
+    let mut answer =
+        Answer { found: Locations::new(), passed_over: read.passed_over, complete: read.complete };
     for offered in read.found {
-        found.entry(offered.instance_type).or_default().insert(offered.location);
+        if matches!(offered.location_type.as_str(), "" | "availability-zone") {
+            answer.found.entry(offered.instance_type).or_default().insert(offered.location);
+        } else {
+            let why = format!(
+                "is told by {}, not by zone; ask with --location-type availability-zone",
+                quoted(&offered.location_type)
+            );
+            answer.passed_over.push(PassedOver { what: quoted(&offered.instance_type), why });
+        }
     }
-    Ok(Answer { found, passed_over: read.passed_over, complete: read.complete })
+    Ok(answer)
 }
 
 /// A subnet that nodes may be launched into.
@@ -98,6 +110,27 @@ mod tests {
         assert_eq!(answer.found.len(), 2);
         assert_eq!(answer.passed_over[0].to_string(), "m7i.large: missing field `Location`");
         assert!(answer.complete);
+    }
+
+    #[test]
+    fn only_zones_by_name_are_used() {
+        let answer = parse_offerings(
+            br#"{"InstanceTypeOfferings": [
+                {"InstanceType": "m7i.large", "LocationType": "availability-zone", "Location": "eu-west-1a"},
+                {"InstanceType": "m7i.large", "LocationType": "availability-zone-id", "Location": "euw1-az1"},
+                {"InstanceType": "c7i.large", "LocationType": "region", "Location": "eu-west-1"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(answer.found.len(), 1);
+        assert_eq!(answer.found["m7i.large"].iter().collect::<Vec<_>>(), ["eu-west-1a"]);
+        let said: Vec<String> = answer.passed_over.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "m7i.large: is told by availability-zone-id, not by zone; ask with --location-type availability-zone",
+                "c7i.large: is told by region, not by zone; ask with --location-type availability-zone",
+            ]
+        );
     }
 
     #[test]

@@ -6,8 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Commitments, PlanKind, family_and_size};
-use crate::catalog::{Catalog, Offering};
+use stowage_api::well_known::ON_DEMAND;
+
+use super::{Commitments, PlanKind, SavingsPlan, family_and_size, nanos};
+use crate::catalog::{Catalog, InstanceType, Offering};
 use crate::time::Timestamp;
 
 /// The form of a file, for people who have got it wrong.
@@ -110,7 +112,8 @@ impl Commitments {
                 let known: Vec<&str> = zones.iter().copied().collect();
                 Some(format!("{zone} is none of the catalogue's zones, {}", known.join(", ")))
             };
-            remark(&of.id, ended(of.end).or_else(unsold).or_else(nowhere));
+            let none = || (of.count == 0).then(|| "its count is 0".to_owned());
+            remark(&of.id, ended(of.end).or_else(none).or_else(unsold).or_else(nowhere));
         }
         for plan in &self.savings_plans {
             let misplaced = || match &plan.kind {
@@ -122,7 +125,10 @@ impl Commitments {
             };
             let rated = plan.rates.keys().any(|name| catalog.find(name).is_some());
             let unrated = || (!rated).then(|| "it has a rate for no type of the catalogue".to_owned());
-            remark(&plan.id, ended(plan.end).or_else(misplaced).or_else(unrated));
+            let empty = || (nanos(plan.commitment) == 0).then(|| "its commitment is 0".to_owned());
+            let useless = || useless_rates(plan, catalog);
+            let why = ended(plan.end).or_else(empty).or_else(misplaced).or_else(unrated).or_else(useless);
+            remark(&plan.id, why);
         }
         remarks.extend(self.savings_plans.iter().filter_map(|plan| {
             let known = |name: &str| {
@@ -135,6 +141,21 @@ impl Commitments {
         }));
         remarks
     }
+}
+
+/// Why no rate of a plan saves anything, where none does: all are for other families, or not below what a node on demand
+/// costs.
+fn useless_rates(plan: &SavingsPlan, catalog: &Catalog) -> Option<String> {
+    let rated = || catalog.types.iter().filter_map(|of| Some((of, plan.rate_for(&of.name)?)));
+    if let PlanKind::Ec2Instance { family, .. } = &plan.kind
+        && rated().next().is_none()
+    {
+        return Some(format!("it is for {family}, and its rates are for others"));
+    }
+    let saves = |(of, rate): (&InstanceType, u64)| {
+        of.offerings.iter().any(|o| o.capacity_type() == ON_DEMAND && rate < nanos(o.price))
+    };
+    (!rated().any(saves)).then(|| "none of its rates is below the price on demand".to_owned())
 }
 
 fn lacks_family(family: &str) -> String {
@@ -219,6 +240,10 @@ mod tests {
             {"id": "d", "instanceType": "m7i.9xlarge", "count": 1, "hourly": 0},
             {"id": "e", "instanceType": "m7i.large", "count": 0, "hourly": 0}],
           "savingsPlans": [
+            {"id": "ea", "kind": "compute", "commitment": 0, "rates": {"m7i.large": 0.06}},
+            {"id": "eb", "kind": {"ec2Instance": {"family": "c7i", "region": "us-east-1"}}, "commitment": 1,
+             "rates": {"m7i.large": 0.06}},
+            {"id": "ec", "kind": "compute", "commitment": 1, "rates": {"m7i.large": 5}},
             {"id": "f", "kind": {"ec2Instance": {"family": "m7i", "region": "eu-west-1"}}, "commitment": 1},
             {"id": "g", "kind": {"ec2Instance": {"family": "m0", "region": "us-east-1"}}, "commitment": 1},
             {"id": "h", "kind": "compute", "commitment": 1},
@@ -228,6 +253,10 @@ mod tests {
             "a covers no new node: the catalogue has no nope.large",
             "b covers no new node: mars-1a is none of the catalogue's zones, us-east-1a, ",
             "c covers no new node: it ended 2026-07-20T12:00:00Z",
+            "e covers no new node: its count is 0",
+            "ea covers no new node: its commitment is 0",
+            "eb covers no new node: it is for c7i, and its rates are for others",
+            "ec covers no new node: none of its rates is below the price on demand",
             "f covers no new node: it is for eu-west-1",
             "g covers no new node: the catalogue has no m0",
             "h covers no new node: it has a rate for no type of the catalogue",
