@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use clap::{Subcommand, ValueEnum};
 use stowage_api::well_known::CPU;
 use stowage_pricing::{
-    Catalog, Commitments, FargateRates, InstanceType, Settings, Share, Timestamp, to_json,
+    Catalog, Commitments, Currency, FargateRates, InstanceType, Settings, Share, Timestamp, to_json,
 };
 
 pub(crate) use self::filter::{Filters, accelerators, memory, vcpus};
@@ -137,12 +137,9 @@ impl Source {
             }
             None => Catalog::embedded(self.region.as_deref().unwrap_or(DEFAULT_REGION), &settings),
         };
-        Ok(Loaded {
-            catalog: catalog.map_err(Failure::new)?,
-            remarks: Vec::new(),
-            fargate: None,
-            commitments: None,
-        })
+        let catalog = catalog.map_err(Failure::new)?;
+        let remarks = other_money(&catalog).into_iter().collect();
+        Ok(Loaded { catalog, remarks, fargate: None, commitments: None })
     }
 }
 
@@ -238,6 +235,18 @@ pub(crate) fn run(args: &CatalogArgs, color: ColorChoice) -> Result<Exit, Failur
     };
     terminal::print(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// What to know of prices that AWS does not state in dollars.
+fn other_money(catalog: &Catalog) -> Option<String> {
+    let region = catalog.region()?;
+    let currency = Currency::of_region(region);
+    (currency != Currency::Usd).then(|| {
+        format!(
+            "AWS's prices of {region} are in {}: amounts are what the catalogue has, not dollars",
+            currency.code()
+        )
+    })
 }
 
 /// The clock, for what ends at some moment.

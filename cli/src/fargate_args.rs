@@ -60,8 +60,15 @@ impl FargateArgs {
     ) -> Result<(FargateOptions, Vec<String>), Failure> {
         let mut options = FargateOptions::default();
         let mut notes = Vec::new();
-        options.wanted = self.fargate || !self.fargate_profiles.is_empty();
+        options.stated = !self.fargate_profiles.is_empty();
+        options.wanted = self.fargate || options.stated;
         if !options.wanted && snapshot.fargate_profiles.is_empty() {
+            if self.fargate_rates.is_some() {
+                notes.push(
+                    "--fargate-rates changes nothing: there is no Fargate profile, and no --fargate"
+                        .to_owned(),
+                );
+            }
             return Ok((options, notes));
         }
         for path in &self.fargate_profiles {
@@ -69,10 +76,8 @@ impl FargateArgs {
             options.profiles.extend(found);
             notes.extend(passed_over.into_iter().map(|why| format!("Fargate profile left out: {why}")));
         }
-        let region = match &catalog.source {
-            CatalogSource::Embedded { region, .. } | CatalogSource::Answers { region, .. } => region.as_str(),
-            CatalogSource::File { .. } => "us-east-1",
-        };
+        // A file whose zones are not named as AWS does is of machines of one's own, with the rates that are known.
+        let region = catalog.region().unwrap_or("us-east-1");
         options.rates = self.fargate_rates.map(|rates| rates.0).or(live).or_else(|| embedded_rates(region));
         let Some(rates) = options.rates else {
             let missing = format!("what Fargate costs in {region} is not known");
@@ -81,10 +86,12 @@ impl FargateArgs {
                 "state it: --fargate-rates VCPU,GB,DISK, {money} an hour for a vCPU and a GB each, from AWS's price list \
                  for the region"
             );
-            // AWS has been asked where its answers are the catalogue, and told no rates.
-            if !matches!(catalog.source, CatalogSource::Answers { .. }) {
-                remedy.push_str("; or let AWS be asked: --live");
-            }
+            remedy.push_str(match catalog.source {
+                // AWS has been asked, and told no rates.
+                CatalogSource::Answers { .. } => "",
+                CatalogSource::Embedded { .. } => "; or let AWS be asked: --live",
+                CatalogSource::File { .. } => "; or let AWS be asked: --live, in the place of --catalog",
+            });
             if options.wanted {
                 return Err(Failure::new(missing).hint(remedy));
             }
@@ -105,7 +112,7 @@ impl FargateArgs {
 
 /// The profiles of a file, and what of it could not be used.
 fn profiles(path: &Path) -> Result<(Vec<stowage_pricing::fargate::Profile>, Vec<String>), Failure> {
-    let input = input::snapshot(path)?;
+    let input = input::read(path)?;
     let answer =
         parse_profiles(&input.bytes).map_err(|error| Failure::new(format!("{}: {error}", input.name)))?;
     if answer.found.is_empty() && answer.passed_over.is_empty() {

@@ -20,10 +20,20 @@ pub(crate) fn hide_unavailable(path: Option<&Path>, catalog: &mut Catalog) -> Re
     let file = input::read(path)?;
     let away = Unavailable::parse(&file.bytes, &file.name, now()).map_err(Failure::new)?;
     let hidden = away.hide_in(catalog, now());
-    Ok(vec![match hidden {
+    let mut remarks = vec![match hidden {
         0 => format!("{}: no error or shift in it holds now for an offering of the catalogue", file.name),
         _ => format!("{}: {} cannot be had now: not bought", file.name, count(hidden, "offering")),
-    }])
+    }];
+    let elsewhere = away.shifted_elsewhere(catalog, now());
+    if let Some(first) = elsewhere.first() {
+        remarks.push(format!(
+            "{}: no offering of the catalogue is in {first}{}, so the shift changes nothing (zone ids are known where \
+             the account's subnets are)",
+            file.name,
+            if elsewhere.len() > 1 { format!(" and {} more", elsewhere.len() - 1) } else { String::new() }
+        ));
+    }
+    Ok(remarks)
 }
 
 /// What nodes were seen to have: in earlier runs, where a file says so, and by the snapshot, which is added to the file.

@@ -99,6 +99,75 @@ fn an_unreadable_catalogue_names_its_file() {
     says(&plan("negative.json", negative), &["negative.json", "m7i.large"]);
 }
 
+/// Profiles that take no pods are no reason to plan as if one took them all.
+#[test]
+fn fargate_profiles_that_cannot_be_used_take_no_pods() {
+    let folder = folder("fargate-profiles");
+    let plan = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        let profiles = path.to_str().unwrap();
+        run(&["plan", "examples/web-shop.yaml", "--fargate", "--fargate-profiles", profiles])
+    };
+    let profile = |status: &str, selectors: &str| {
+        format!(
+            r#"{{"fargateProfile": {{"fargateProfileName": "p", "status": "{status}", "selectors": {selectors}}}}}"#
+        )
+    };
+    let all = r#"[{"namespace": "*"}]"#;
+    says(&plan("active.json", &profile("ACTIVE", all)).stdout, &["3 of 12 pending pods may run on Fargate"]);
+    for (name, text, why) in [
+        ("deleting.json", profile("DELETING", all), "p: is DELETING"),
+        ("failed.json", profile("CREATE_FAILED", all), "p: is CREATE_FAILED"),
+        ("odd.json", profile("ACTIVE", r#"[{"namespace": 5}]"#), "expected a string"),
+    ] {
+        let ran = plan(name, &text);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let expected = ["0 of 12 pending pods may run on Fargate", "Fargate profile left out: ", why];
+        says(&ran.stdout, &expected);
+    }
+    let empty = refusal(&plan("empty.json", ""));
+    assert!(!empty.contains("kubectl"), "profiles are not captured with kubectl: {empty}");
+}
+
+#[test]
+fn rates_of_fargate_that_nobody_uses_are_said() {
+    let ran = run(&["plan", "examples/web-shop.yaml", "--fargate-rates", "0.04,0.004,0.0001"]);
+    says(&ran.stdout, &["--fargate-rates changes nothing"]);
+}
+
+/// A catalogue of another region says nothing of what Fargate costs there, nor is its money always dollars.
+#[test]
+fn a_catalogue_file_of_another_region() {
+    let path = folder("yuan").join("cn.json");
+    let offering = r#"{"Price": 0.7, "Available": true, "Requirements": [
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+        {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["cn-north-1a"]}]}"#;
+    let types = format!(
+        r#"[{{"name": "m5.large", "architecture": "amd64", "operatingSystems": ["linux"],
+            "resources": {{"cpu": "2", "memory": "7Gi", "pods": "29"}}, "offerings": [{offering}]}}]"#
+    );
+    std::fs::write(&path, types).unwrap();
+    let catalog = path.to_str().unwrap();
+    let plan = ["plan", "examples/web-shop.yaml", "--catalog", catalog];
+    says(&run(&["prices", "--catalog", catalog]).stderr, &["prices of cn-north-1 are in CNY"]);
+    says(&run(&plan).stdout, &["prices of cn-north-1 are in CNY"]);
+    let refused = refusal(&run(&[&plan[..], &["--fargate"]].concat()));
+    says(&refused, &["what Fargate costs in cn-north-1 is not known", "--fargate-rates", "yuan"]);
+}
+
+/// A shift of a zone that no offering is in is no silence.
+#[test]
+fn a_zonal_shift_of_no_zone() {
+    let path = folder("shift").join("shift.json");
+    std::fs::write(&path, r#"{"zonalShifts": [{"zone": "use1-az1"}, {"zone": "us-east-1a"}]}"#).unwrap();
+    let ran = run(&["plan", "examples/web-shop.yaml", "--unavailable", path.to_str().unwrap()]);
+    says(
+        &ran.stdout.replace("\n    ", " "),
+        &["no offering of the catalogue is in use1-az1, so the shift changes nothing"],
+    );
+}
+
 #[test]
 fn a_region_that_is_not_known_or_has_no_prices() {
     says(&refusal(&run(&["plan", "examples/web-shop.yaml", "--region", "atlantis-1"])), &["atlantis-1"]);

@@ -8,17 +8,19 @@
 //! describe-subnets, …-reservations ─┘
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use stowage_pricing::aws::offerings::Locations;
 use stowage_pricing::aws::{
     self, Answer, AnswerError, PassedOver, capacity_reservations, instance_types, offerings, spot_history,
 };
 use stowage_pricing::{
-    PriceBook, Region, Settings, Share, Timestamp, embedded_locations, embedded_prices, facts,
+    Currency, PriceBook, Region, Settings, Share, Timestamp, embedded_locations, embedded_prices, facts,
 };
 
 use crate::failure::{Exit, Failure};
-use crate::text::safe;
+use crate::text::{count, safe};
 use crate::{input, terminal};
 
 const ANSWERS: &str = "Answers of AWS, as `aws … --output json` prints them";
@@ -81,11 +83,12 @@ pub(super) struct ImportArgs {
 /// Where a file cannot be used, or something is missing that is not compiled in.
 pub(super) fn run(args: &ImportArgs, now: Timestamp) -> Result<Exit, Failure> {
     let mut remarks = Vec::new();
-    let json = import(args, now, &mut remarks)?;
+    let json = import(args, now, &mut remarks);
+    // What was passed over is why there is no catalogue, where there is none.
     for remark in &remarks {
         terminal::complain(&format!("note: {}\n", safe(remark)));
     }
-    terminal::print(json.as_bytes())?;
+    terminal::print(json?.as_bytes())?;
     Ok(Exit::Done)
 }
 
@@ -96,7 +99,7 @@ fn import(args: &ImportArgs, now: Timestamp, remarks: &mut Vec<String>) -> Resul
         None => facts::embedded().map_err(Failure::new)?.to_vec(),
     };
     let locations = match &args.offerings {
-        Some(path) => read(path, offerings::parse_offerings, remarks)?,
+        Some(path) => in_region(read(path, offerings::parse_offerings, remarks)?, region, path, remarks),
         None => embedded_locations(region).map_err(Failure::new)?.ok_or_else(|| {
             Failure::new(format!("which zones of {region} offer which types is not compiled in")).hint(
                 format!(
@@ -133,18 +136,34 @@ fn import(args: &ImportArgs, now: Timestamp, remarks: &mut Vec<String>) -> Resul
     Ok(assembled.catalog.to_json())
 }
 
-/// The prices: compiled in where there are some, and over them what the files say.
+/// Leaves out zones of other regions, whose prices are others.
+fn in_region(mut of: Locations, region: &str, path: &Path, remarks: &mut Vec<String>) -> Locations {
+    let mut others = BTreeSet::new();
+    for zones in of.values_mut() {
+        others.extend(zones.extract_if(.., |zone| !zone.starts_with(region)));
+    }
+    of.retain(|_, zones| !zones.is_empty());
+    if let Some(first) = others.first() {
+        let more = if others.len() > 1 { ", …" } else { "" };
+        remarks.push(format!(
+            "{}: passed over {} of other regions than {region}: {first}{more}",
+            path.display(),
+            count(others.len(), "zone")
+        ));
+    }
+    of
+}
+
+/// The prices: what the file says, else those compiled in.
 fn prices(args: &ImportArgs, now: Timestamp, remarks: &mut Vec<String>) -> Result<PriceBook, Failure> {
     let region = args.region.as_str();
     let mut book = PriceBook::new(region);
     match (embedded_prices(region).map_err(Failure::new)?, &args.prices) {
-        (Some((date, prices)), given) => {
+        (_, Some(_)) => {}
+        (Some((date, prices)), None) => {
             book.seed_on_demand(date.parse().unwrap_or_default(), prices);
-            if given.is_none() {
-                remarks.push(format!("on-demand prices are those compiled in, of {date}"));
-            }
+            remarks.push(format!("on-demand prices are those compiled in, of {date}"));
         }
-        (None, Some(_)) => {}
         (None, None) => {
             return Err(Failure::new(format!("no prices of {region} are compiled in"))
                 .hint("give --prices; `stowage catalog import --help` shows how to get them"));
@@ -166,6 +185,9 @@ fn prices(args: &ImportArgs, now: Timestamp, remarks: &mut Vec<String>) -> Resul
         let answer = answer.map_err(|error| Failure::new(format!("{}: {error}", file.name)))?;
         pass_over(&file.name, &answer.passed_over, answer.complete, remarks);
         book.refresh_spot(now, &Ok(answer));
+    }
+    if book.currency() != Currency::Usd {
+        remarks.push(format!("prices of {region} are in {}, not in dollars", book.currency().code()));
     }
     Ok(book)
 }
@@ -253,6 +275,53 @@ mod tests {
         ] {
             assert!(all.contains(part), "{part}: {all}");
         }
+    }
+
+    /// Two on-demand prices of us-east-1, one of them not in dollars.
+    #[test]
+    fn prices_of_a_file_take_the_place_of_those_compiled_in() {
+        let list = |currency: &str, price: &str| {
+            LIST.replace('\n', " ")
+                .replace("eu-west-1", "us-east-1")
+                .replace("USD", currency)
+                .replace("0.1123500000", price)
+        };
+        let of = |name: &str, text: &str| {
+            let mut remarks = Vec::new();
+            let args = ImportArgs { prices: Some(file(name, text)), ..args("us-east-1") };
+            (import(&args, NOON, &mut remarks).map_err(|f| format!("{f:?}")), remarks.join("\n"))
+        };
+        let (json, remarks) = of("one.json", &list("USD", "0.1"));
+        assert_eq!(Catalog::parse(json.unwrap().as_bytes(), "c.json").unwrap().types.len(), 1);
+        assert!(remarks.contains("types without an on-demand price, so not offered: c1.medium"), "{remarks}");
+        // Where nothing is left, what was passed over says why.
+        for (price, currency, why) in [
+            ("NaN", "USD", "passed over m7i.large: \"NaN\" is not a price above zero"),
+            ("-1", "USD", "passed over m7i.large: \"-1\" is not a price above zero"),
+            ("0", "USD", "passed over m7i.large: \"0\" is not a price above zero"),
+            ("0.1", "EUR", "passed over m7i.large: is priced in EUR, not in USD"),
+        ] {
+            let (error, remarks) = of("none.json", &list(currency, price));
+            assert!(error.unwrap_err().contains("has no on-demand price of Linux in us-east-1"));
+            assert!(remarks.contains(why), "{remarks}");
+        }
+    }
+
+    #[test]
+    fn zones_of_other_regions_are_passed_over() {
+        let offered = |zone: &str| {
+            format!(
+                r#"{{"InstanceType": "m7i.large", "LocationType": "availability-zone", "Location": "{zone}"}}"#
+            )
+        };
+        let zones = ["us-east-1a", "eu-west-1a", "us-east-1-bos-1a"].map(offered).join(",");
+        let mut remarks = Vec::new();
+        let answer = file("zones.json", &format!(r#"{{"InstanceTypeOfferings": [{zones}]}}"#));
+        let args = ImportArgs { offerings: Some(answer), ..args("us-east-1") };
+        let json = import(&args, NOON, &mut remarks).unwrap();
+        assert!(!json.contains("eu-west-1a") && json.contains("us-east-1-bos-1a"), "{json}");
+        let said = "zones.json: passed over 1 zone of other regions than us-east-1: eu-west-1a";
+        assert!(remarks.iter().any(|r| r.ends_with(said)), "{remarks:?}");
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct FargateOptions {
     pub wanted: bool,
     /// Profiles beside those of the snapshot.
     pub profiles: Vec<Profile>,
+    /// Whether profiles were given beside those of the snapshot, usable or not: then none is assumed.
+    pub stated: bool,
     /// What it costs; `None` where that is not known, and then nothing runs there.
     pub rates: Option<FargateRates>,
 }
@@ -82,7 +84,7 @@ pub(super) fn route<'a>(
     let mut this = OnFargate::default();
     let Some(rates) = options.rates.filter(|_| options.wanted || !profiles.is_empty()) else { return this };
     // Where there are profiles, but none that takes pods, none does.
-    if profiles.is_empty() && snapshot.fargate_profiles.is_empty() {
+    if profiles.is_empty() && snapshot.fargate_profiles.is_empty() && !options.stated {
         this.assumed = true;
         let everything = ProfileSelector { namespace: "*".to_owned(), labels: BTreeMap::new() };
         profiles.push(Profile { name: "(any)".to_owned(), selectors: vec![everything], subnets: Vec::new() });
