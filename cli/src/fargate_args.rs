@@ -48,6 +48,11 @@ impl FromStr for Rates {
 }
 
 impl FargateArgs {
+    /// Files that it reads.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.fargate_profiles.iter()
+    }
+
     /// How to plan with Fargate, and what to know about it.
     ///
     /// # Errors

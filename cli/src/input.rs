@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
@@ -30,6 +30,17 @@ pub(crate) fn snapshot(path: &Path) -> Result<Input, Failure> {
         format!("make a snapshot with: {HOW_TO_CAPTURE}")
     };
     read(path).map_err(|failure| failure.hint(hint))
+}
+
+/// Refuses standard input where several inputs would be read from it.
+///
+/// # Errors
+/// Where `-` is there twice.
+pub(crate) fn once<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> Result<(), Failure> {
+    match paths.filter(|path| path.as_os_str() == "-").count() {
+        0 | 1 => Ok(()),
+        _ => Err(Failure::new("standard input (-) can be read only once")),
+    }
 }
 
 /// Reads a file, or standard input where the path is `-`.

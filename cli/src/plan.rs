@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use stowage_api::Quantity;
+use stowage_api::{Quantity, well_known};
 use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read};
 use stowage_pricing::{Catalog, CatalogSource, Commitments};
-use stowage_solver::{Options, Solution, TypeId, solve};
+use stowage_solver::{NewNode, Options, Solution, TypeId, solve};
 
 use crate::answer::{Answer, Quantities};
 use crate::args::{Effort, Form, MinValuesPolicy, PlanArgs, Planning, PreferencePolicy, Shown};
@@ -54,6 +54,8 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 /// # Errors
 /// Where input cannot be used.
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
+    let more = [&args.source.catalog, &args.commitments, &args.unavailable].into_iter().flatten();
+    input::once(args.snapshots.iter().chain(more).chain(args.fargate.files()))?;
     let progress = Progress::start();
     progress.tell("reading", 0, 0);
     let Loaded { mut catalog, mut remarks, fargate: live_rates, commitments: paid_for } =
@@ -135,9 +137,6 @@ pub(crate) fn solve_options(gap: f64, effort: Effort) -> Options {
 }
 
 fn capture(args: &Planning) -> Result<Snapshot, Failure> {
-    if args.snapshots.iter().filter(|path| path.as_path() == Path::new("-")).count() > 1 {
-        return Err(Failure::new("standard input (-) can be read only once"));
-    }
     let inputs =
         args.snapshots.iter().map(|path| input::snapshot(path)).collect::<Result<Vec<Input>, _>>()?;
     let sources: Vec<_> = inputs.iter().map(|i| Source { name: &i.name, bytes: &i.bytes }).collect();
@@ -233,7 +232,23 @@ fn notes(
             other => notes.push(other.to_string()),
         }
     }
+    notes.extend(licences(answer, catalog));
     notes
+}
+
+/// What to know of nodes of Windows: a file's prices may be theirs, AWS's are taken for Linux.
+///
+/// compat: karpenter-provider-aws v1.14 prices all nodes so.
+fn licences(answer: &Answer, catalog: &Catalog) -> Option<String> {
+    let is_windows = |node: &&NewNode| {
+        answer.instance_type(node).labels.get(well_known::OS).is_some_and(|system| system == "windows")
+    };
+    let nodes = answer.solution.new_nodes.iter().filter(is_windows).count();
+    let priced = nodes > 0 && !matches!(catalog.source, CatalogSource::File { .. });
+    priced.then(|| {
+        let nodes = count(nodes, "node");
+        format!("{nodes} of Windows at the price of Linux: what AWS asks for the licence is neither in cost nor bound")
+    })
 }
 
 fn estimates(answer: &Answer, catalog: &Catalog) -> String {

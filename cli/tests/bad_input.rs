@@ -56,7 +56,16 @@ fn nothing_at_all() {
 
 #[test]
 fn standard_input_twice() {
-    says(&refusal(&run(&["plan", "-", "-"])), &["standard input", "once"]);
+    for args in [
+        &["plan", "-", "-"][..],
+        &["plan", "-", "--catalog", "-"],
+        &["plan", "-", "--commitments", "-"],
+        &["plan", "examples/web-shop.yaml", "--commitments", "-", "--unavailable", "-"],
+        &["plan", "-", "--fargate-profiles", "-"],
+        &["catalog", "diff", "-", "-"],
+    ] {
+        says(&refusal(&run(args)), &["standard input", "once"]);
+    }
 }
 
 #[test]

@@ -497,3 +497,39 @@ fn interfaces_that_are_reserved_and_prefixes_change_how_many_pods_a_node_holds()
     assert_eq!(pods(&["--reserved-enis", "1"]), "20");
     assert_eq!(pods(&["--prefix-delegation"]), "110");
 }
+
+/// AWS's list prices are read for Linux, so a plan of Windows nodes says what it leaves out.
+#[test]
+fn windows_at_the_price_of_linux_is_said() {
+    let path = folder("windows").join("windows.yaml");
+    let cluster = "
+apiVersion: karpenter.k8s.aws/v1
+kind: EC2NodeClass
+metadata: {name: default}
+spec: {amiSelectorTerms: [{alias: windows2022@latest}]}
+---
+apiVersion: karpenter.sh/v1
+kind: NodePool
+metadata: {name: default}
+spec:
+  template:
+    spec:
+      nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: default}
+      requirements: [{key: kubernetes.io/os, operator: In, values: [windows]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: default}
+spec:
+  nodeSelector: {kubernetes.io/os: windows}
+  containers: [{name: web, resources: {requests: {cpu: 500m}}}]
+";
+    std::fs::write(&path, cluster).unwrap();
+    let said = run(&["plan", path.to_str().unwrap(), "-o", "json"]).stdout;
+    assert!(
+        said.contains("1 node of Windows at the price of Linux: what AWS asks for the licence"),
+        "{said}"
+    );
+    let linux = run(&["plan", "examples/web-shop.yaml", "-o", "json"]).stdout;
+    assert!(!linux.contains("licence"), "{linux}");
+}

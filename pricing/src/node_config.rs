@@ -41,6 +41,21 @@ impl Threshold {
     }
 }
 
+/// What kubelet can reserve.
+const RESERVED: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "pid"];
+
+/// What kubelet can evict for. Only room in memory and on kubelet's disk takes anything from pods.
+const SIGNALS: [&str; 8] = [
+    "memory.available",
+    "nodefs.available",
+    "nodefs.inodesFree",
+    "imagefs.available",
+    "imagefs.inodesFree",
+    "containerfs.available",
+    "containerfs.inodesFree",
+    "pid.available",
+];
+
 /// A volume that each node starts with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
@@ -233,11 +248,16 @@ impl NodeConfig {
         ] {
             for (name, text) in stated {
                 match text.parse::<Quantity>() {
-                    Ok(amount) if !amount.is_negative() => {
+                    Ok(amount) if !amount.is_negative() && RESERVED.contains(&name.as_str()) => {
                         into.insert(name.clone(), amount);
                     }
                     _ => pass_over(&format!("spec.kubelet.{section}.{name}"), text),
                 }
+            }
+        }
+        for (signal, text) in &kubelet.eviction_hard {
+            if !SIGNALS.contains(&signal.as_str()) {
+                pass_over(&format!("spec.kubelet.evictionHard.{signal}"), text);
             }
         }
         for (signal, into) in

@@ -44,6 +44,11 @@ fn expressions_and_nonsense_are_named_and_passed_over() {
     ];
     assert_eq!(unused, expected);
     assert_eq!(config.system_reserved["memory"].to_string(), "1Gi");
+    let (_, unknown) = of(r#"{"kubelet": {"kubeReserved": {"gpu": "1", "pid": "100"},
+            "evictionHard": {"memory.free": "1Gi", "nodefs.inodesFree": "5%", "pid.available": "10%"}}}"#);
+    let expected =
+        [r#"spec.kubelet.kubeReserved.gpu: "1""#, r#"spec.kubelet.evictionHard.memory.free: "1Gi""#];
+    assert_eq!(unknown, expected);
     assert_eq!(config.evict_disk.map(|t| t.bytes(100)), Some(0));
 }
 

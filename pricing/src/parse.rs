@@ -25,6 +25,26 @@ use crate::catalog::{Catalog, CatalogSource};
 use crate::error::Error;
 use crate::inflate::inflate;
 
+/// Refuses lists of anything but objects in the object that a file is: serde would take an array for an object, field by
+/// field in the order of the code.
+pub(crate) fn only_objects(bytes: &[u8]) -> Result<(), String> {
+    // What does not read is told by whoever reads it.
+    let Ok(Value::Object(file)) = serde_json::from_slice(bytes) else { return Ok(()) };
+    for (key, list) in &file {
+        let elements = list.as_array().into_iter().flatten().enumerate();
+        for (at, element) in elements {
+            let kind = match element {
+                Value::Object(_) => continue,
+                Value::Array(_) => "an array",
+                Value::Null => "null",
+                _ => "a plain value",
+            };
+            return Err(format!("{key}[{at}] is {kind}; write an object with named fields"));
+        }
+    }
+    Ok(())
+}
+
 /// What is wrong, and where, still without the file's name.
 struct Problem {
     /// Steps to the field, outermost first: `type m7i.large`, `offerings[2]`, `Price`.

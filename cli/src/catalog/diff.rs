@@ -49,6 +49,7 @@ pub(super) struct DiffArgs {
 /// # Errors
 /// Where a catalogue cannot be used or output cannot be written.
 pub(super) fn run(args: &DiffArgs, color: ColorChoice) -> Result<Exit, Failure> {
+    input::once([&args.old, &args.new].into_iter())?;
     let load = |path: &PathBuf| {
         if path.as_os_str() == EMBEDDED {
             return Catalog::embedded(&args.region, &Settings::default()).map_err(Failure::new);

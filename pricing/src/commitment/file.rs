@@ -10,6 +10,7 @@ use stowage_api::well_known::ON_DEMAND;
 
 use super::{Commitments, PlanKind, SavingsPlan, family_and_size, nanos};
 use crate::catalog::{Catalog, InstanceType, Offering};
+use crate::parse::only_objects;
 use crate::time::Timestamp;
 
 /// The form of a file, for people who have got it wrong.
@@ -30,6 +31,7 @@ impl Commitments {
             Some(b'{') => {}
             Some(_) => return Err(of_file(format!("is no JSON object; {FORM}"))),
         }
+        only_objects(bytes).map_err(of_file)?;
         let read: Self =
             serde_json::from_slice(bytes).map_err(|error| of_file(format!("{error}; {FORM}")))?;
         let mut names = BTreeSet::new();
@@ -196,6 +198,10 @@ mod tests {
             ("  \n", "the file is empty"),
             ("[]", "is no JSON object"),
             ("null", "is no JSON object"),
+            (
+                r#"{"reservedInstances": [["ri-1", "m7i.large", 3, null, 0.06, null]]}"#,
+                "reservedInstances[0] is an array; write an object with named fields",
+            ),
             ("{\"savingsPlan\": []}", "unknown field `savingsPlan`, expected `reservedInstances` or"),
             ("{", "EOF while parsing an object at line 1 column 1; write"),
         ] {

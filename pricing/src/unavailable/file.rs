@@ -13,6 +13,7 @@ use serde::Deserialize;
 use stowage_api::well_known::{ON_DEMAND, RESERVED, SPOT};
 
 use super::{CapacityFault, OfferingKey, Unavailable};
+use crate::parse::only_objects;
 use crate::time::Timestamp;
 
 /// The form of a file, for people who have got it wrong.
@@ -67,6 +68,7 @@ impl Unavailable {
             Some(b'{') => {}
             Some(_) => return Err(of_file(format!("is no JSON object; {FORM}"))),
         }
+        only_objects(bytes).map_err(of_file)?;
         let File { errors, zonal_shifts } =
             serde_json::from_slice(bytes).map_err(|error| of_file(format!("{error}; {FORM}")))?;
         let mut away = Self::default();
@@ -187,6 +189,10 @@ mod tests {
             (String::new(), "capacity errors e.json: the file is empty; write"),
             ("[]".to_owned(), "is no JSON object; write"),
             (r#"{"error": []}"#.to_owned(), "unknown field `error`"),
+            (
+                r#"{"zonalShifts": [["use1-az1", null]]}"#.to_owned(),
+                "zonalShifts[0] is an array; write an object with named fields",
+            ),
             (
                 format!(r#"{{"errors": [{}]}}"#, error("free", "")),
                 "errors[0].capacityType is none; write on-demand",
