@@ -144,7 +144,8 @@ impl Readings {
             });
             let holds = wish.most_age.unwrap_or_else(|| call.holds());
             let fresh = kept.as_ref().is_some_and(|kept| wish.now.seconds_since(kept.asked) < holds);
-            if !fresh && !wish.offline && !(wish.isolated && call.leaves_network()) {
+            let out_of_reach = wish.offline || (wish.isolated && call.leaves_network());
+            if !fresh && !out_of_reach {
                 stale.push(call);
             }
             if let Some(Kept { asked, answer }) = kept {

@@ -19,7 +19,7 @@ pub mod facts;
 pub mod follow;
 pub mod gates;
 pub mod launch;
-pub mod learn;
+pub mod learnt;
 pub mod life;
 pub mod market;
 pub mod node_class;

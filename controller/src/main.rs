@@ -17,7 +17,7 @@ use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{Launcher, Launching, Shortages};
 use stowage_controller::launch::templates::Templates;
-use stowage_controller::learn::Learnt;
+use stowage_controller::learnt::Learnt;
 use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
@@ -163,19 +163,13 @@ async fn on(gate: bool, run: impl Future<Output = ()>) {
 
 /// What nodes really have, and the loop that learns it. A file of types states what they have: there is nothing to learn.
 fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output = ()> + use<>) {
-    let file = match source {
-        Source::File(_) => None,
-        Source::Aws { cache, .. } => Some(cache.join("learnt.json")),
+    let learnt = match source {
+        Source::File(_) => Learnt::default(),
+        Source::Aws { cache, .. } => Learnt::open(cache),
     };
-    let learnt = file.as_deref().map(Learnt::open).unwrap_or_default();
     let (keeper, cluster) = (learnt.clone(), cluster.clone());
-    let learning = async move {
-        match file {
-            Some(file) => keeper.keep(cluster, file).await,
-            None => std::future::pending().await,
-        }
-    };
-    (learnt, learning)
+    let learns = matches!(source, Source::Aws { .. });
+    (learnt, on(learns, keeper.keep(cluster)))
 }
 
 /// What the loops share.

@@ -81,13 +81,20 @@ pub async fn keep(source: Source, market: watch::Sender<Arc<Market>>) {
     if matches!(source, Source::File(_)) {
         return market.closed().await;
     }
+    renew(EVERY, market, move || source.read()).await;
+}
+
+/// Reads every so often, on a thread of its own: whoever plans meanwhile does so with what is known.
+async fn renew<R>(every: Duration, market: watch::Sender<Arc<Market>>, read: R)
+where
+    R: Fn() -> Result<Market> + Clone + Send + 'static,
+{
     loop {
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(every) => {}
             () = market.closed() => return,
         }
-        let source = source.clone();
-        match tokio::task::spawn_blocking(move || source.read()).await {
+        match tokio::task::spawn_blocking(read.clone()).await {
             Ok(Ok(new)) => drop(market.send_replace(Arc::new(new))),
             Ok(Err(error)) => warn!(error = format!("{error:#}"), "the catalogue is not renewed"),
             Err(error) => warn!(%error, "the catalogue is not renewed"),
@@ -98,4 +105,53 @@ pub async fn keep(source: Source, market: watch::Sender<Arc<Market>>) {
 /// The moment, as the catalogue counts it.
 pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::sync::{Mutex, PoisonError};
+
+    use anyhow::bail;
+
+    use super::*;
+
+    /// Longest that an answer is waited for: only a defect takes so long.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn market(types: usize) -> Market {
+        let mut catalog = Catalog::embedded("us-east-1", &Nodes::default()).unwrap();
+        catalog.types.truncate(types);
+        Market { catalog: Arc::new(catalog), commitments: Commitments::default() }
+    }
+
+    /// On one thread: a read that held it would hold the test up until the read gives up.
+    #[tokio::test]
+    async fn who_plans_does_not_wait_for_new_prices() {
+        let (keeper, mut known) = watch::channel(Arc::new(market(1)));
+        let types = |known: &mut watch::Receiver<Arc<Market>>| known.borrow_and_update().catalog.types.len();
+        let (answer, answers) = mpsc::channel::<Result<Market>>();
+        let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(answers));
+        let read = move || {
+            begin.send(())?;
+            let answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.recv_timeout(DEADLINE).unwrap_or_else(|_| bail!("nobody could answer"))
+        };
+        let renewing = tokio::spawn(renew(Duration::from_millis(1), keeper, read));
+        // A read is under way, and what was known is there.
+        begun.recv().await.unwrap();
+        assert_eq!(types(&mut known), 1);
+        answer.send(Ok(market(2))).unwrap();
+        tokio::time::timeout(DEADLINE / 2, known.changed()).await.unwrap().unwrap();
+        assert_eq!(types(&mut known), 2);
+        // A read that fails changes nothing, and the next one is tried.
+        begun.recv().await.unwrap();
+        answer.send(Err(anyhow::anyhow!("AWS is away"))).unwrap();
+        begun.recv().await.unwrap();
+        assert_eq!((known.has_changed().unwrap(), types(&mut known)), (false, 2));
+        // Nobody reads it any more.
+        drop((known, answer));
+        tokio::time::timeout(DEADLINE / 2, renewing).await.unwrap().unwrap();
+    }
 }

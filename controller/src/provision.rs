@@ -32,7 +32,7 @@ use crate::claim::node_claim;
 use crate::decide::{Decision, Terms, Wanted, decide};
 use crate::follow::{Cluster, api};
 use crate::launch::run::Shortages;
-use crate::learn::Learnt;
+use crate::learnt::Learnt;
 use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
@@ -193,7 +193,7 @@ impl Provisioner {
     async fn pass(&mut self, mut amended: Amended, batch: usize, state: &mut State) -> Result<()> {
         let market = Arc::clone(&self.market.borrow_and_update());
         let mut lowering = self.settings.lowering();
-        lowering.learnt = self.learnt.with(|learnt| learnt.clone());
+        lowering.learnt = self.learnt.with(Clone::clone);
         lowering.commitments = market.commitments.clone();
         lowering.not_ready = self.standing.not_ready(&amended.snapshot);
         let solving = self.settings.solving();

@@ -93,7 +93,7 @@ pub struct Settings {
           default_value_t = false, default_missing_value = "true")]
     pub isolated_vpc: bool,
 
-    /// Leave pods alone that ask for devices by ResourceClaims
+    /// Leave pods alone that ask for devices by resource claims
     #[arg(long, env = "IGNORE_DRA_REQUESTS", action = clap::ArgAction::Set, num_args = 0..=1,
           default_value_t = true, default_missing_value = "true")]
     pub ignore_dra_requests: bool,

@@ -38,7 +38,7 @@ use super::template::{self, Wanted, template};
 use super::templates::Templates;
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
-use crate::learn::Learnt;
+use crate::learnt::Learnt;
 use crate::life::step::Aspect;
 use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
