@@ -111,6 +111,7 @@ pub(crate) fn now() -> Timestamp {
 mod tests {
     use std::sync::mpsc;
     use std::sync::{Mutex, PoisonError};
+    use std::time::Instant;
 
     use anyhow::bail;
 
@@ -140,7 +141,9 @@ mod tests {
         };
         let renewing = tokio::spawn(renew(Duration::from_millis(1), keeper, read));
         // A read is under way, and what was known is there.
+        let started = Instant::now();
         begun.recv().await.unwrap();
+        assert!(started.elapsed() < DEADLINE / 2, "the read held the test up");
         assert_eq!(types(&mut known), 1);
         answer.send(Ok(market(2))).unwrap();
         tokio::time::timeout(DEADLINE / 2, known.changed()).await.unwrap().unwrap();
