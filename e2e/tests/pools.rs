@@ -277,6 +277,70 @@ fn what_is_wrong_with_a_pool_holds_up_no_other() {
     assert_eq!(claim["metadata"]["labels"]["karpenter.sh/nodepool"], "misspelt");
 }
 
+/// NodePools by the thousand, one for each tenant, and a pod that nobody writes on purpose.
+#[test]
+fn thousands_of_pools_and_a_pod_with_a_thousand_terms_hold_nobody_up() {
+    const POOLS_MADE: usize = 5000;
+    const SIDE_BY_SIDE: usize = 8;
+    let world = World::start();
+    let client = world.client();
+    ready_class(client);
+    std::thread::scope(|scope| {
+        for first in 0..SIDE_BY_SIDE {
+            scope.spawn(move || {
+                for at in (first..POOLS_MADE).step_by(SIDE_BY_SIDE) {
+                    let mut pool = named(node_pool(), &format!("tenant-{at}"));
+                    pool["spec"]["template"]["metadata"] =
+                        json!({"labels": {"example.com/tenant": format!("t{at}")}});
+                    let taint = json!({"key": "tenant", "value": format!("t{at}"), "effect": "NoSchedule"});
+                    pool["spec"]["template"]["spec"]["taints"] = json!([taint]);
+                    client.create(POOLS, &pool).unwrap();
+                }
+            });
+        }
+    });
+    let term = |at: usize| {
+        let values = json!([format!("app-{at}")]);
+        json!({
+            "topologyKey": "topology.kubernetes.io/zone",
+            "labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": values}]},
+        })
+    };
+    let tenant = |name: &str, of: usize| {
+        let mut pod = pod(name);
+        pod["spec"]["tolerations"] =
+            json!([{"key": "tenant", "operator": "Equal", "value": format!("t{of}")}]);
+        pod["spec"]["nodeSelector"] = json!({"example.com/tenant": format!("t{of}")});
+        pod
+    };
+    let mut hostile = tenant("hostile", 7);
+    let terms: Vec<Value> = (0..1000).map(term).collect();
+    hostile["spec"]["affinity"] =
+        json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}});
+    client.create(PODS, &hostile).unwrap();
+    client.create(PODS, &tenant("web", 4321)).unwrap();
+    client.create(PODS, &tenant("nobody", POOLS_MADE)).unwrap();
+
+    let _controller = world.controller(&[]);
+    let patience = Duration::from_mins(5);
+    let pools = until(&world.plane, patience, "claims of both tenants", || {
+        let claims = items(&client.get(CLAIMS).unwrap());
+        let pool =
+            |claim: &Value| claim["metadata"]["labels"]["karpenter.sh/nodepool"].as_str().map(str::to_owned);
+        let mut pools: Vec<String> = claims.iter().filter_map(pool).collect();
+        pools.sort_unstable();
+        (pools.len() == 2).then_some(pools)
+    });
+    assert_eq!(pools, ["tenant-4321", "tenant-7"]);
+    let why = until(&world.plane, patience, "the pod of nobody to be told", || world.events("nobody").pop());
+    // The first few are named, not all of them.
+    assert!(why.starts_with("Fits no node: ") && why.len() <= 1024, "{why}");
+    until(&world.plane, patience, "every pool to be ready", || {
+        let all = items(&client.get(POOLS).unwrap());
+        all.iter().all(|pool| condition(pool, "Ready").is_some_and(|c| c["status"] == "True")).then_some(())
+    });
+}
+
 #[test]
 fn a_static_pool_keeps_its_replicas() {
     let world = World::start();
