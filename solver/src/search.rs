@@ -36,6 +36,13 @@ const ROUNDS_BETWEEN_ROUNDINGS: u32 = 6;
 const STALLED: u32 = 30;
 /// which is this share of it.
 const MUCH: f64 = 0.03;
+/// Where even the master's fractions of bins cost this many times the asked-for gap above the bound, the target is out of
+/// reach: what lacks is the proof. Balanced effort then rounds as soon as the master
+const OUT_OF_REACH: f64 = 1.5;
+/// falls by less than this share from one round to the next,
+const SLOW: f64 = 5e-4;
+/// and is content with a plan that costs this share more than the master, instead of going on while its budget lasts.
+const CONTENT: f64 = 2.5e-3;
 /// Shares of the bins, the worst of them, that repacking takes apart.
 const SHARES: [f64; 4] = [0.02, 0.05, 0.1, 0.3];
 /// Fractions of a bin above which rounding buys it.
@@ -335,8 +342,16 @@ impl<'a> Search<'a> {
         let demand = self.stock.by_lot(wanted);
         let mut offer = menu.thin;
         let (mut least, mut closed) = (f64::INFINITY, 0);
+        // What the last round took, and what its master came to.
+        let (mut took, mut last) = (0, f64::INFINITY);
         for number in 1..=ROUNDS {
             if self.stopped() || self.good_enough(best.as_ref()) {
+                return;
+            }
+            // Rounds for which there would be no rounding are spared.
+            let before = self.filler.steps;
+            let ahead = took * u64::from(number.next_multiple_of(ROUNDS_BETWEEN_ROUNDINGS) - number);
+            if before.saturating_add(ahead) >= self.options.max_steps {
                 return;
             }
             let mut tell = |stage| progress(stage, u64::from(number), u64::from(ROUNDS));
@@ -355,9 +370,13 @@ impl<'a> Search<'a> {
                 offer = menu.whole;
                 more = columns.price(self.model, self.stock, offer, wanted, values, budget, &mut self.filler);
             }
-            if more && number % ROUNDS_BETWEEN_ROUNDINGS != 0 && number != ROUNDS {
+            took = self.filler.steps - before;
+            let slow = self.is_out_of_reach(prices.least) && prices.least > last * (1.0 - SLOW);
+            last = prices.least;
+            if more && !slow && number % ROUNDS_BETWEEN_ROUNDINGS != 0 && number != ROUNDS {
                 continue;
             }
+            last = f64::INFINITY;
             tell(stage::ROUNDING);
             let round = |threshold| columns.round(self.model, self.stock, wanted, &self.budget, threshold);
             let begun = THRESHOLDS.into_iter().map(round);
@@ -371,6 +390,7 @@ impl<'a> Search<'a> {
                 }
             }
             // Prove what the prices are worth, and learn what greedy pricing missed.
+            let bound = self.bound;
             if !self.good_enough(best.as_ref()) {
                 tell(stage::PROVING);
                 if !self.prove(columns, values, &tolls) && !more {
@@ -380,6 +400,15 @@ impl<'a> Search<'a> {
             let gap = self.gap(best.as_ref());
             if gap <= least * (1.0 - MUCH) {
                 (least, closed) = (gap, number);
+            }
+            let content = |best: &(Incumbent, Budget)| {
+                best.0.unpacked() == 0
+                    && best.0.cost(self.model, self.stock) as f64 <= prices.least * (1.0 + CONTENT)
+            };
+            // A bound that rises may rise on.
+            if self.bound == bound && self.is_out_of_reach(prices.least) && best.as_ref().is_some_and(content)
+            {
+                return;
             }
             if number - closed >= STALLED && self.options.effort < Effort::Thorough {
                 return;
@@ -535,6 +564,13 @@ impl<'a> Search<'a> {
     fn good_enough(&self, best: Option<&(Incumbent, Budget)>) -> bool {
         let gap = if self.options.effort == Effort::Thorough { 1e-6 } else { self.options.gap };
         self.gap(best) <= gap
+    }
+
+    /// Whether a master that comes to `least` is far above the bound, for an effort that minds.
+    fn is_out_of_reach(&self, least: f64) -> bool {
+        let whole = least + self.incumbent.cost(self.model, self.stock) as f64;
+        self.options.effort < Effort::Thorough
+            && whole > self.bound as f64 * (1.0 + OUT_OF_REACH * self.options.gap)
     }
 
     /// The relative gap of the best so far; without end where it leaves pods over.

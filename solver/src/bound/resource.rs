@@ -14,7 +14,7 @@
 //! the quota could be worth so is taken off. For given λ the best toll of a quota is the least that makes the inequalities
 //! hold, and is worked out exactly.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use good_lp::{Expression, Solution as _, SolverModel, clarabel, constraint, variable, variables};
 
@@ -144,12 +144,47 @@ fn alike(a: &[Ware<'_>], b: &[Ware<'_>], share: f64) -> bool {
 /// λ for each group and dimension, in micro-dollars for each base unit, and the toll of each quota for a unit.
 type Proposal = (Vec<Vec<f64>>, Vec<f64>);
 
+/// Parts that need the same and are taken by the same groups: to the LP they are one. Zones that sell alike are one group,
+/// and what a spread rule ties to each of them is folded with what it ties to the others.
+struct Fold<'r> {
+    /// One of them.
+    part: &'r Part,
+    pods: f64,
+    /// Whether any group takes it.
+    taken: bool,
+}
+
+/// All folds, and by part the one that it is in.
+struct Folded<'r> {
+    of_part: Vec<usize>,
+    folds: Vec<Fold<'r>>,
+}
+
+fn fold<'r>(groups: &[Group<'_>], parts: &'r [Part]) -> Folded<'r> {
+    let mut groups_of = vec![Vec::new(); parts.len()];
+    for (at, group) in groups.iter().enumerate() {
+        group.parts.iter().for_each(|part| groups_of[*part as usize].push(at));
+    }
+    let mut ids = HashMap::<(&[i64], Option<i64>, &[usize]), usize>::new();
+    let mut folded = Folded { of_part: Vec::with_capacity(parts.len()), folds: Vec::new() };
+    for (part, groups) in parts.iter().zip(&groups_of) {
+        let id = *ids.entry((part.need(), part.route, groups)).or_insert(folded.folds.len());
+        if id == folded.folds.len() {
+            folded.folds.push(Fold { part, pods: 0.0, taken: !groups.is_empty() });
+        }
+        folded.folds[id].pods += f64::from(part.count);
+        folded.of_part.push(id);
+    }
+    folded
+}
+
 /// λ and tolls from an LP; nearly feasible.
 fn propose(model: &Model<'_>, groups: &[Group<'_>], relaxed: &Relaxation, dims: usize) -> Option<Proposal> {
     if groups.is_empty() {
         return Some((Vec::new(), vec![0.0; model.problem.quotas.len()]));
     }
     let parts = &relaxed.parts;
+    let Folded { of_part, folds } = fold(groups, parts);
     // Scaled so that every coefficient is around one: bytes and devices differ by twelve orders of magnitude.
     let unit: Vec<f64> = (0..dims)
         .map(|d| {
@@ -164,9 +199,8 @@ fn propose(model: &Model<'_>, groups: &[Group<'_>], relaxed: &Relaxation, dims: 
     variables! { vars: }
     let lambda: Vec<Vec<_>> =
         groups.iter().map(|_| (0..dims).map(|_| vars.add(variable().min(0))).collect()).collect();
-    let worth: Vec<_> = parts.iter().map(|_| vars.add(variable().min(0))).collect();
-    let mut objective: Expression =
-        worth.iter().zip(parts).map(|(y, p)| *y * (f64::from(p.count) / pods)).sum();
+    let worth: Vec<_> = folds.iter().map(|_| vars.add(variable().min(0))).collect();
+    let mut objective: Expression = worth.iter().zip(&folds).map(|(y, fold)| *y * (fold.pods / pods)).sum();
     // A toll is for the whole quota here, so that sizes of units do not matter.
     let quotas: Vec<f64> = (0..model.problem.quotas.len()).map(|q| relaxed.units(model, q) as f64).collect();
     let tolls: Vec<_> = quotas.iter().map(|_| vars.add(variable().min(0))).collect();
@@ -177,29 +211,35 @@ fn propose(model: &Model<'_>, groups: &[Group<'_>], relaxed: &Relaxation, dims: 
     // Loose: what comes out is scaled to exactness anyway, and loses about as much as the tolerance.
     lp.settings().tol_gap_rel(TOLERANCE).tol_gap_abs(TOLERANCE).tol_feas(TOLERANCE);
     for (group, lambda) in groups.iter().zip(&lambda) {
+        let mut wares = BTreeSet::new();
         for k in &group.kinds {
+            // The same at the same price in several zones says the same.
+            let of_kind = kind(model, k.kind);
+            if !wares.insert((of_kind.price, k.room.as_slice(), of_kind.draws.as_slice())) {
+                continue;
+            }
             let value: Expression = (0..dims).map(|d| lambda[d] * (k.room[d].max(0) as f64 / unit[d])).sum();
-            let draws = &kind(model, k.kind).draws;
-            let drawn = draws.iter().filter(|(quota, _)| quotas[*quota as usize] >= 1.0);
+            let drawn = of_kind.draws.iter().filter(|(quota, _)| quotas[*quota as usize] >= 1.0);
             let drawn: Expression = drawn
                 .map(|(quota, units)| tolls[*quota as usize] * (*units as f64 / quotas[*quota as usize]))
                 .sum();
-            lp.add_constraint(constraint!(value - drawn <= kind(model, k.kind).price as f64 / top));
+            lp.add_constraint(constraint!(value - drawn <= of_kind.price as f64 / top));
         }
-        for part in &group.parts {
-            let need = &parts[*part as usize].need;
+        let inside: BTreeSet<usize> = group.parts.iter().map(|part| of_part[*part as usize]).collect();
+        for fold in inside {
+            let need = &folds[fold].part.need;
             let cost: Expression = (0..dims).map(|d| lambda[d] * (need[d] as f64 / unit[d])).sum();
-            lp.add_constraint(constraint!(worth[*part as usize] <= cost));
+            lp.add_constraint(constraint!(worth[fold] <= cost));
         }
     }
-    // A part that no group takes is on existing nodes only: worth nothing here.
-    let taken: BTreeSet<u32> = groups.iter().flat_map(|g| g.parts.iter().copied()).collect();
-    for (_, y) in worth.iter().enumerate().filter(|(at, _)| !taken.contains(&(*at as u32))) {
-        lp.add_constraint(constraint!(*y <= 0.0));
-    }
-    let routes = parts.iter().zip(&worth).filter_map(|(part, y)| Some((part.route?, *y)));
-    for (route, y) in routes {
-        lp.add_constraint(constraint!(y <= route as f64 / top));
+    for (fold, y) in folds.iter().zip(&worth) {
+        // A part that no group takes is on existing nodes only: worth nothing here.
+        if !fold.taken {
+            lp.add_constraint(constraint!(*y <= 0.0));
+        }
+        if let Some(route) = fold.part.route {
+            lp.add_constraint(constraint!(*y <= route as f64 / top));
+        }
     }
     let solved = lp.solve().ok()?;
     let value = |v| {

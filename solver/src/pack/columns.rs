@@ -44,6 +44,9 @@ pub(crate) struct Columns {
 
 /// What the master says of one more: of each lot a pod, of each quota a unit; micro-dollars an hour.
 pub(crate) struct Duals {
+    /// What the master's bins and routes cost, parts of them included, in micro-dollars an hour: no packing by these columns
+    /// costs less.
+    pub(crate) least: f64,
     pub(crate) lots: Vec<f64>,
     pub(crate) quotas: Vec<f64>,
 }
@@ -144,7 +147,10 @@ impl Columns {
             // A limit from above: one more unit lowers the cost, or does not change it.
             limit.as_ref().map_or(0.0, |limit| duals.dual(limit.clone()).abs() * unit(at))
         });
-        Some(Duals { lots, quotas: quotas.collect() })
+        let bins = self.columns.iter().zip(&self.usage).map(|((kind, _), x)| price(*kind) * x);
+        let beside = stock.lots.iter().zip(&self.routed).map(|(lot, r)| lot.route.unwrap_or(0) as f64 * r);
+        let least = bins.chain(beside).sum();
+        Some(Duals { least, lots, quotas: quotas.collect() })
     }
 
     /// Steps of solving the master once: what columns have in common, and rows among each other.
@@ -211,12 +217,13 @@ impl Columns {
         if self.columns.len() <= MAX_COLUMNS {
             return;
         }
-        let usage = std::mem::take(&mut self.usage);
         let mut at = 0;
         self.columns.retain(|_| {
             at += 1;
-            usage.get(at - 1).is_none_or(|x| *x > 1e-7)
+            self.usage.get(at - 1).is_none_or(|x| *x > 1e-7)
         });
+        // Rounding goes by the usage of the columns that stay.
+        self.usage.retain(|x| *x > 1e-7);
         self.known = self.columns.iter().cloned().collect();
     }
 
