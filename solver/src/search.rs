@@ -16,6 +16,7 @@ use crate::pack::cover::cover;
 use crate::pack::existing::fill_existing;
 use crate::pack::fill::{Bin, Filler};
 use crate::pack::improve::{classes, downsize, load, plug, repack_worst};
+use crate::pack::merge::merge;
 use crate::pack::route::{self, Routes};
 use crate::pack::useful::{Asking, Menu, Useful, thinned, useful};
 use crate::pack::{Bins, Budget, Incumbent, Pattern, Shelf, add_to};
@@ -298,7 +299,9 @@ impl<'a> Search<'a> {
             self.generate(&mut columns, &mut values, &wanted, menu, &mut best, progress);
         }
         self.memory.keep(self.model, self.stock, columns.used(), &values);
-        if let Some((mut found, budget)) = best {
+        if let Some((mut found, mut budget)) = best {
+            let steps = &mut self.filler.steps;
+            *steps += merge(self.model, self.stock, useful, &values, &mut budget, &mut found);
             self.incumbent.bins.append(&mut found.bins);
             for (item, count) in found.routed {
                 add_to(&mut self.incumbent.routed, item, count);

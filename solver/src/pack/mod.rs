@@ -12,6 +12,7 @@ pub(crate) mod cover;
 pub(crate) mod existing;
 pub(crate) mod fill;
 pub(crate) mod improve;
+pub(crate) mod merge;
 pub(crate) mod route;
 pub(crate) mod shelf;
 pub(crate) mod useful;
