@@ -17,7 +17,7 @@ pub fn sentence(problem: &Problem, reason: &Reason) -> String {
 
 fn clause(problem: &Problem, obstacle: &Obstacle) -> String {
     match obstacle {
-        Obstacle::NoOfferings => "its requirements leave no instance type of the catalogue".to_owned(),
+        Obstacle::NoOfferings => "its requirements leave no instance type that can be had now".to_owned(),
         Obstacle::Taint(taint) => format!("taint {taint} is not tolerated"),
         Obstacle::Constraint { source, wanted } => {
             format!("no instance type it may launch has {wanted} ({source})")
