@@ -7,6 +7,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
+use super::moto::Moto;
+
 /// A request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -94,6 +96,7 @@ pub(crate) fn forward(request: &Request, body: &str, port: u16) -> Result<String
 
 /// Like [`forward`], with the status: what is refused is an answer, too.
 pub(crate) fn relay(request: &Request, body: &str, port: u16) -> Result<(u16, String)> {
+    let _turn = Moto::turn();
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     let dropped = ["content-length", "connection", "host", "expect"];
     let mut message = String::new();

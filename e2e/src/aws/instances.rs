@@ -1,6 +1,8 @@
 //! EC2 as those see it who look from outside: what runs, and what it was told.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+
+use super::moto::Moto;
 
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,13 @@ impl Ec2Form {
             "AWS4-HMAC-SHA256 Credential=x/20260101/{}/ec2/aws4_request, SignedHeaders=host, Signature=x",
             self.region
         );
-        let request = ureq::post(format!("http://127.0.0.1:{}", self.port)).header("Authorization", signed);
-        request.send_form(form)?.body_mut().with_config().limit(u64::MAX).read_to_string().context("no text")
+        let _turn = Moto::turn();
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let moto = ureq::Agent::new_with_config(config).post(format!("http://127.0.0.1:{}", self.port));
+        let mut answer = moto.header("Authorization", signed).send_form(form)?;
+        let text = answer.body_mut().with_config().limit(u64::MAX).read_to_string().context("no text")?;
+        ensure!(answer.status().is_success(), "moto answers {} to {action}: {text}", answer.status());
+        Ok(text)
     }
 
     /// Machines that were launched for a cluster.
