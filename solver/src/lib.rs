@@ -95,7 +95,7 @@ const BALANCED_STEPS: u64 = 150_000_000;
 pub enum Effort {
     /// Constructions and repairs only: tens of milliseconds.
     Quick,
-    /// Column generation too, until the gap is reached.
+    /// Column generation too, until the gap is reached, or is out of reach and more would change little.
     #[default]
     Balanced,
     /// Spends the whole step budget on a better plan, whatever the gap.
