@@ -13,9 +13,7 @@ use stowage_e2e::aws::{Front, Stock, all};
 use stowage_e2e::{Client, ControlPlane, Controller, Options, REGION, crds};
 use stowage_pricing::{Catalog, Settings};
 
-use common::{CLAIMS, PODS, bound, items, node_pool, until};
-
-const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
+use common::{CLAIMS, CLASSES, PODS, bound, items, node_pool, until};
 
 /// What does not come about by then never will.
 const PATIENCE: Duration = Duration::from_secs(90);

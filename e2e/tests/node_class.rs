@@ -10,13 +10,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use stowage_e2e::aws::{Front, Mishap, Stock};
-use stowage_e2e::{Client, ControlPlane, Controller, Options, crds};
+use stowage_e2e::aws::{Front, Mishap, Stock, all};
+use stowage_e2e::{Client, ControlPlane, Controller, Options, REGION, crds};
 use stowage_pricing::{Catalog, Settings};
 
 use common::{CLAIMS, CLASSES, PODS, items, node_pool, until};
-
-const REGION: &str = "us-east-1";
 
 /// What does not come about by then never will.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -45,14 +43,7 @@ impl World {
     fn controller(&self) -> Controller {
         let file = self.plane.logs().join("catalog.json").display().to_string();
         let flags = ["--catalog", &file, "--log-format", "text", "--cluster-name", &self.cluster];
-        let environment = [
-            ("AWS_ENDPOINT_URL", self.front.url()),
-            ("AWS_REGION", REGION),
-            ("AWS_ACCESS_KEY_ID", "made-up"),
-            ("AWS_SECRET_ACCESS_KEY", "made-up"),
-            ("AWS_EC2_METADATA_DISABLED", "true"),
-        ];
-        Controller::start(&self.plane, "controller", &flags, &environment).unwrap()
+        Controller::start(&self.plane, "controller", &flags, &self.front.environment(REGION)).unwrap()
     }
 
     /// A request of a service. moto looks for service and region in the signature, which nobody checks.
@@ -138,12 +129,6 @@ impl World {
     fn until_refused(&self, kind: &str, reason: &str) -> String {
         self.until(reason, |w| w.condition(kind).filter(|c| c.0 == "False" && c.1 == reason)).2
     }
-}
-
-/// What stands between the tags of this name.
-fn all(xml: &str, tag: &str) -> Vec<String> {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    xml.split(&open).skip(1).map(|rest| rest.split(&close).next().unwrap().to_owned()).collect()
 }
 
 fn pod() -> Value {
