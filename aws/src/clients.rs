@@ -8,7 +8,7 @@ use crate::ec2::Ec2;
 use crate::eks::Clusters;
 use crate::observe::{Observer, Watch};
 use crate::profile::Profiles;
-use crate::session::{Session, configured_region};
+use crate::session::Session;
 use crate::ssm::Parameters;
 
 /// Clients of one region.
@@ -27,14 +27,9 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients of a region, or of the one that AWS's own configuration names; `None` where nothing does.
-    /// `observer` hears of every call. Makes none.
-    pub async fn open(region: Option<&str>, observer: Arc<dyn Observer>) -> Option<Self> {
-        let region = match region {
-            Some(region) => region.to_owned(),
-            None => configured_region().await?,
-        };
-        let session = Session::open(&region).await;
+    /// Clients of a region. `observer` hears of every call. Makes none.
+    pub async fn open(region: &str, observer: Arc<dyn Observer>) -> Self {
+        let session = Session::open(region).await;
         let stated = session.ec2.config().retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         // Who launches many machines at once is throttled by EC2: then all calls slow down together, and speed up again.
         let retries = stated.with_retry_mode(RetryMode::Adaptive);
@@ -43,12 +38,12 @@ impl Clients {
         let eks = session.eks.config().to_builder().interceptor(watch.clone()).build();
         let iam = session.iam.config().to_builder().interceptor(watch.clone()).build();
         let ssm = session.ssm.config().to_builder().interceptor(watch).build();
-        Some(Self {
-            region,
+        Self {
+            region: region.to_owned(),
             ec2: Ec2 { client: aws_sdk_ec2::Client::from_conf(ec2) },
             clusters: Clusters { client: aws_sdk_eks::Client::from_conf(eks) },
             profiles: Profiles { client: aws_sdk_iam::Client::from_conf(iam) },
             parameters: Parameters { client: aws_sdk_ssm::Client::from_conf(ssm) },
-        })
+        }
     }
 }

@@ -9,6 +9,9 @@ use aws_sdk_ec2::types::{
     ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation, Tag,
 };
 
+/// Machines that are ended by one call.
+const AT_ONCE: usize = 100;
+
 /// A client of EC2 in one region.
 #[derive(Clone, Debug)]
 pub struct Ec2 {
@@ -64,6 +67,11 @@ impl Refused {
     /// No failure, where it has this code.
     pub(crate) fn unless(self, code: &str) -> Result<(), Self> {
         if self.code.as_deref() == Some(code) { Ok(()) } else { Err(self) }
+    }
+
+    /// No failure, where what was named is not there (any more).
+    fn unless_gone(self) -> Result<(), Self> {
+        if self.is_gone() { Ok(()) } else { Err(self) }
     }
 
     /// Whether what was named is not there (any more).
@@ -336,15 +344,23 @@ impl Ec2 {
     /// # Errors
     /// What EC2 says.
     pub async fn terminate(&self, ids: &[String]) -> Result<(), Refused> {
-        // One that is unknown makes EC2 refuse all of them.
-        for id in ids {
-            let ended = self.client.terminate_instances().instance_ids(id).send().await;
-            match ended.map_err(|error| Refused::of("TerminateInstances", &error)) {
-                Err(refused) if !refused.is_gone() => return Err(refused),
-                _ => {}
+        for some in ids.chunks(AT_ONCE) {
+            match self.terminate_all(some).await {
+                // One that is unknown makes EC2 refuse all of them.
+                Err(refused) if refused.is_gone() && some.len() > 1 => {
+                    for one in some.chunks(1) {
+                        self.terminate_all(one).await.or_else(Refused::unless_gone)?;
+                    }
+                }
+                ended => ended.or_else(Refused::unless_gone)?,
             }
         }
         Ok(())
+    }
+
+    async fn terminate_all(&self, ids: &[String]) -> Result<(), Refused> {
+        let ended = self.client.terminate_instances().set_instance_ids(Some(ids.to_vec())).send().await;
+        ended.map(|_| ()).map_err(|error| Refused::of("TerminateInstances", &error))
     }
 }
 

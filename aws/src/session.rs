@@ -68,7 +68,7 @@ pub(crate) async fn configured_region() -> Option<String> {
     chain.region().await.map(|region| region.as_ref().to_owned())
 }
 
-fn http_client() -> SharedHttpClient {
+pub(crate) fn http_client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         if let Some(settings) = settings {

@@ -7,6 +7,7 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -29,11 +30,11 @@ use crate::snapshot::{Pod, Snapshot, namespace_of};
 /// the size of what is stored.
 const MAX_OBJECT: usize = 8 << 20;
 
-/// An object of a kind that is read. Pods, of which there are many, stand here as they are.
-#[derive(Clone, Debug)]
+/// An object of a kind that is read.
+#[derive(Debug)]
 pub(crate) enum Object {
-    Pod(Pod),
-    Node(Box<Node>),
+    Pod(Arc<Pod>),
+    Node(Arc<Node>),
     PersistentVolumeClaim(Box<PersistentVolumeClaim>),
     PersistentVolume(Box<PersistentVolume>),
     StorageClass(Box<StorageClass>),
@@ -43,7 +44,7 @@ pub(crate) enum Object {
     PriorityClass(Box<PriorityClass>),
     RuntimeClass(Box<RuntimeClass>),
     NodePool(Box<NodePool>),
-    NodeClaim(Box<NodeClaim>),
+    NodeClaim(Arc<NodeClaim>),
     Ec2NodeClass(Box<Ec2NodeClass>),
     ResourceClaim(Box<ResourceClaim>),
     ResourceClaimTemplate(Box<ResourceClaimTemplate>),
@@ -57,31 +58,31 @@ pub(crate) enum Object {
 }
 
 impl Object {
-    /// Puts it at the end of its kind's list.
-    pub(crate) fn add_to(self, snapshot: &mut Snapshot) {
+    /// Puts it at the end of its kind's list. Pods, nodes and their claims are shared, others copied: there are few.
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         match self {
-            Self::Pod(o) => snapshot.pods.push(o),
-            Self::Node(o) => snapshot.nodes.push(*o),
-            Self::PersistentVolumeClaim(o) => snapshot.claims.push(*o),
-            Self::PersistentVolume(o) => snapshot.volumes.push(*o),
-            Self::StorageClass(o) => snapshot.storage_classes.push(*o),
-            Self::CsiNode(o) => snapshot.csi_nodes.push(*o),
-            Self::DaemonSet(o) => snapshot.daemon_sets.push(*o),
-            Self::Namespace(o) => snapshot.namespaces.push(*o),
-            Self::PriorityClass(o) => snapshot.priority_classes.push(*o),
-            Self::RuntimeClass(o) => snapshot.runtime_classes.push(*o),
-            Self::NodePool(o) => snapshot.node_pools.push(*o),
-            Self::NodeClaim(o) => snapshot.node_claims.push(*o),
-            Self::Ec2NodeClass(o) => snapshot.node_classes.push(*o),
-            Self::ResourceClaim(o) => snapshot.resource_claims.push(*o),
-            Self::ResourceClaimTemplate(o) => snapshot.resource_claim_templates.push(*o),
-            Self::DeviceClass(o) => snapshot.device_classes.push(*o),
-            Self::ResourceSlice(o) => snapshot.resource_slices.push(*o),
-            Self::FargateProfile(o) => snapshot.fargate_profiles.push(*o),
-            Self::Job(o) => snapshot.jobs.push(*o),
-            Self::NodeOverlay(o) => snapshot.node_overlays.push(*o),
-            Self::Service(o) => snapshot.services.push(*o),
-            Self::VolumeAttachment(o) => snapshot.attachments.push(*o),
+            Self::Pod(o) => snapshot.pods.push(Arc::clone(o)),
+            Self::Node(o) => snapshot.nodes.push(Arc::clone(o)),
+            Self::NodeClaim(o) => snapshot.node_claims.push(Arc::clone(o)),
+            Self::PersistentVolumeClaim(o) => snapshot.claims.push(o.as_ref().clone()),
+            Self::PersistentVolume(o) => snapshot.volumes.push(o.as_ref().clone()),
+            Self::StorageClass(o) => snapshot.storage_classes.push(o.as_ref().clone()),
+            Self::CsiNode(o) => snapshot.csi_nodes.push(o.as_ref().clone()),
+            Self::DaemonSet(o) => snapshot.daemon_sets.push(o.as_ref().clone()),
+            Self::Namespace(o) => snapshot.namespaces.push(o.as_ref().clone()),
+            Self::PriorityClass(o) => snapshot.priority_classes.push(o.as_ref().clone()),
+            Self::RuntimeClass(o) => snapshot.runtime_classes.push(o.as_ref().clone()),
+            Self::NodePool(o) => snapshot.node_pools.push(o.as_ref().clone()),
+            Self::Ec2NodeClass(o) => snapshot.node_classes.push(o.as_ref().clone()),
+            Self::ResourceClaim(o) => snapshot.resource_claims.push(o.as_ref().clone()),
+            Self::ResourceClaimTemplate(o) => snapshot.resource_claim_templates.push(o.as_ref().clone()),
+            Self::DeviceClass(o) => snapshot.device_classes.push(o.as_ref().clone()),
+            Self::ResourceSlice(o) => snapshot.resource_slices.push(o.as_ref().clone()),
+            Self::FargateProfile(o) => snapshot.fargate_profiles.push(o.as_ref().clone()),
+            Self::Job(o) => snapshot.jobs.push(o.as_ref().clone()),
+            Self::NodeOverlay(o) => snapshot.node_overlays.push(o.as_ref().clone()),
+            Self::Service(o) => snapshot.services.push(o.as_ref().clone()),
+            Self::VolumeAttachment(o) => snapshot.attachments.push(o.as_ref().clone()),
         }
     }
 }
@@ -167,7 +168,7 @@ impl Decoder {
             Kind::Pod => {
                 let pod = parse::<PodObject>(raw)?;
                 let (namespace, name) = self.named(kind, &pod.metadata)?;
-                Decoded { namespace, name, object: Object::Pod(self.pod(pod)?) }
+                Decoded { namespace, name, object: Object::Pod(Arc::new(self.pod(pod)?)) }
             }
             Kind::DaemonSet => {
                 let mut daemon: DaemonSet = parse(raw)?;
@@ -217,16 +218,20 @@ impl Decoder {
     }
 
     /// An object that is kept as it is read.
-    fn plain<T: DeserializeOwned>(
+    fn plain<P>(
         &mut self,
         kind: Kind,
         raw: &str,
-        meta: impl Fn(&T) -> &ObjectMeta,
-        wrap: impl Fn(Box<T>) -> Object,
-    ) -> Result<Decoded, Fault> {
-        let object: T = parse(raw)?;
+        meta: impl Fn(&P::Target) -> &ObjectMeta,
+        wrap: impl Fn(P) -> Object,
+    ) -> Result<Decoded, Fault>
+    where
+        P: Deref + From<P::Target>,
+        P::Target: DeserializeOwned + Sized,
+    {
+        let object: P::Target = parse(raw)?;
         let (namespace, name) = self.named(kind, meta(&object))?;
-        Ok(Decoded { namespace, name, object: wrap(Box::new(object)) })
+        Ok(Decoded { namespace, name, object: wrap(object.into()) })
     }
 
     /// Namespace and name of an object, checked.

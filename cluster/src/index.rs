@@ -141,7 +141,7 @@ impl Index {
             }
             for object in kinds.values().flat_map(|store| store.objects.values()) {
                 match object {
-                    Ok(object) => object.clone().add_to(&mut out),
+                    Ok(object) => object.add_to(&mut out),
                     Err(error) => out.invalid.push(error.as_ref().clone()),
                 }
             }

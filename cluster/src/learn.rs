@@ -57,7 +57,7 @@ fn with_images(snapshot: &Snapshot) -> impl Iterator<Item = (&Node, &str)> {
         let claimed = by_node.get(node.metadata.name.as_str());
         claimed.or_else(|| by_machine.get(machine?)).copied()
     };
-    snapshot.nodes.iter().filter_map(move |node| {
+    snapshot.nodes().filter_map(move |node| {
         let labelled = || node.metadata.labels.get(NODE_GROUP_IMAGE).map(String::as_str);
         Some((node, image(node).or_else(labelled).filter(|image| !image.is_empty())?))
     })

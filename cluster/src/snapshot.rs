@@ -21,10 +21,10 @@ use crate::object::{
 /// No two objects of a kind share namespace and name. Every object has a name. Vectors are in the order of the input.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Pods.
-    pub pods: Vec<Pod>,
+    /// Pods. They, nodes and `NodeClaims` are many, and shared by the snapshots that have them in common.
+    pub pods: Vec<Arc<Pod>>,
     /// Nodes.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Arc<Node>>,
     /// Claims of volumes.
     pub claims: Vec<PersistentVolumeClaim>,
     /// Volumes.
@@ -44,7 +44,7 @@ pub struct Snapshot {
     /// `NodePools`.
     pub node_pools: Vec<NodePool>,
     /// `NodeClaims`.
-    pub node_claims: Vec<NodeClaim>,
+    pub node_claims: Vec<Arc<NodeClaim>>,
     /// `EC2NodeClasses`.
     pub node_classes: Vec<Ec2NodeClass>,
     /// `NodeOverlays`.
@@ -69,6 +69,23 @@ pub struct Snapshot {
     pub ignored: BTreeMap<String, usize>,
     /// Malformed objects that were left out, where [`crate::ReadOptions::skip_invalid`] asks for that.
     pub invalid: Vec<ObjectError>,
+}
+
+impl Snapshot {
+    /// Its pods.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().map(Arc::as_ref)
+    }
+
+    /// Its nodes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().map(Arc::as_ref)
+    }
+
+    /// Its `NodeClaims`.
+    pub fn node_claims(&self) -> impl Iterator<Item = &NodeClaim> {
+        self.node_claims.iter().map(Arc::as_ref)
+    }
 }
 
 /// A pod. Namespaces, labels and specs are shared between the pods that have them in common, so that a hundred thousand

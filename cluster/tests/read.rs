@@ -8,7 +8,7 @@ use stowage_cluster::object::Phase;
 use stowage_cluster::{ReadOptions, Snapshot, Source, read};
 
 fn keys(bytes: &[u8]) -> Vec<String> {
-    read_bytes(bytes).unwrap_or_else(|e| panic!("{e}")).pods.iter().map(stowage_cluster::Pod::key).collect()
+    read_bytes(bytes).unwrap_or_else(|e| panic!("{e}")).pods().map(stowage_cluster::Pod::key).collect()
 }
 
 #[test]

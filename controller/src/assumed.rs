@@ -113,12 +113,12 @@ impl Assumed {
     /// Forgets what has come about and what never will: machines whose claims are gone, pods that are bound or gone.
     pub fn forget(&mut self, snapshot: &Snapshot, now: Instant) {
         let claims: BTreeMap<&str, &NodeClaim> =
-            snapshot.node_claims.iter().map(|c| (c.metadata.name.as_str(), c)).collect();
+            snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c)).collect();
         self.machines
             .retain(|name, _| claims.get(name.as_str()).is_some_and(|c| !c.metadata.is_terminating()));
         self.judge_nominations(snapshot, now);
         let waiting: HashSet<String> =
-            snapshot.pods.iter().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
+            snapshot.pods().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
         for machine in self.machines.values_mut() {
             let missed = machine.opened.is_some_and(|at| now.duration_since(at) >= OPEN);
             machine.pods.retain(|pod| !missed && waiting.contains(pod));
@@ -128,15 +128,11 @@ impl Assumed {
     /// Finds nominations that have come to nothing.
     fn judge_nominations(&mut self, snapshot: &Snapshot, now: Instant) {
         // Where a pod is on its way out, room is being made for the one that is nominated.
-        let leaving: HashSet<&str> = snapshot
-            .pods
-            .iter()
-            .filter(|pod| pod.terminating)
-            .filter_map(|pod| pod.node.as_deref())
-            .collect();
+        let leaving: HashSet<&str> =
+            snapshot.pods().filter(|pod| pod.terminating).filter_map(|pod| pod.node.as_deref()).collect();
         let mut known = std::mem::take(&mut self.nominated);
         self.stale.clear();
-        for pod in snapshot.pods.iter().filter(|pod| pod.pending() == Some(Ok(()))) {
+        for pod in snapshot.pods().filter(|pod| pod.pending() == Some(Ok(()))) {
             let Some(node) = &pod.nominated else { continue };
             let key = pod.key();
             let since = match known.remove(&key) {
@@ -156,8 +152,7 @@ impl Assumed {
         let mut unknown = Vec::new();
         let mut coming = BTreeSet::new();
         let by_machine: HashMap<&str, &str> = snapshot
-            .nodes
-            .iter()
+            .nodes()
             .filter(|node| !node.spec.provider_id.is_empty())
             .map(|node| (node.spec.provider_id.as_str(), node.metadata.name.as_str()))
             .collect();
@@ -170,19 +165,19 @@ impl Assumed {
             let there = Some(claim.status.node_name.as_str()).filter(|name| !name.is_empty());
             if let Some(node) = there.or_else(|| by_machine.get(machine).copied()) {
                 nodes.insert(name, node.into());
-                out.node_claims.push(claim.clone());
+                out.node_claims.push(Arc::clone(claim));
             } else if claim.metadata.is_terminating() {
-                out.node_claims.push(claim.clone());
+                out.node_claims.push(Arc::clone(claim));
             } else if let Some(node) =
                 // What it was launched as may be another type, or in another zone, than was planned.
                 launched(claim).or_else(|| self.machines.get(name).and_then(|m| m.node.clone()))
             {
                 coming.insert(name.to_owned());
                 nodes.insert(name, name.into());
-                out.nodes.push(node);
+                out.nodes.push(Arc::new(node));
             } else {
                 unknown.push(name.to_owned());
-                out.node_claims.push(claim.clone());
+                out.node_claims.push(Arc::clone(claim));
             }
         }
         let room: HashMap<&str, &Arc<str>> = self
@@ -202,11 +197,12 @@ impl Assumed {
                     return true;
                 }
                 // Had kube-scheduler found it a node, it would be bound by now.
+                let pod = Arc::make_mut(pod);
                 pod.nominated = None;
                 pod.refused = true;
             }
             if let Some(node) = room.get(key.as_str()) {
-                pod.nominated = Some(Arc::clone(node));
+                Arc::make_mut(pod).nominated = Some(Arc::clone(node));
             } else if pod.refused {
                 waiting.push(key);
             } else {

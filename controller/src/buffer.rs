@@ -60,7 +60,7 @@ impl Buffers {
     /// Puts the virtual pods into what is planned on. A pod that has the name of one keeps it.
     pub fn inject(&self, snapshot: &mut Snapshot) -> Virtual {
         let kept = self.with(|all| all.clone());
-        let real = snapshot.pods.iter().filter(|pod| pod.name.starts_with(pods::PREFIX));
+        let real = snapshot.pods().filter(|pod| pod.name.starts_with(pods::PREFIX));
         let real: HashSet<String> = real.map(Pod::key).collect();
         let mut names = HashMap::new();
         for (buffer, kept) in kept {
@@ -68,7 +68,7 @@ impl Buffers {
                 let pod = Pod { name: format!("{}{at}", kept.pod.name).into_boxed_str(), ..kept.pod.clone() };
                 let key = pod.key();
                 if !real.contains(&key) && names.insert(key, buffer.clone()).is_none() {
-                    snapshot.pods.push(pod);
+                    snapshot.pods.push(Arc::new(pod));
                 }
             }
         }
@@ -141,14 +141,14 @@ mod tests {
         buffers.set([("shop/room".to_owned(), (pod.clone(), 3))].into());
         let mut snapshot = Snapshot::default();
         // Somebody's pod happens to have such a name.
-        snapshot.pods.push(Pod { name: "capacity-buffer-room-1".into(), ..pod.clone() });
+        snapshot.pods.push(Arc::new(Pod { name: "capacity-buffer-room-1".into(), ..pod.clone() }));
         let names = buffers.inject(&mut snapshot);
-        let keys: Vec<String> = snapshot.pods.iter().map(Pod::key).collect();
+        let keys: Vec<String> = snapshot.pods().map(Pod::key).collect();
         assert_eq!(
             keys,
             ["shop/capacity-buffer-room-1", "shop/capacity-buffer-room-0", "shop/capacity-buffer-room-2"]
         );
-        assert!(snapshot.pods.iter().all(|pod| pod.pending() == Some(Ok(())) && pod.refused));
+        assert!(snapshot.pods().all(|pod| pod.pending() == Some(Ok(())) && pod.refused));
 
         let key = |at: usize| format!("shop/capacity-buffer-room-{at}");
         let wanted = Wanted {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser as _;
 use kube::{Api, Client};
-use stowage_aws::Clients;
+use stowage_aws::{Clients, region_here};
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
@@ -40,12 +40,22 @@ use tokio::sync::watch;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Where nobody says which region it is.
+const NO_REGION: &str =
+    "no region is known: set AWS_REGION; neither AWS's configuration nor the machine's metadata name one";
+
 fn main() -> Result<()> {
     let settings = Settings::parse();
     log(&settings)?;
+    let asks = settings.catalog.is_none() || !settings.disable_launch;
+    let region = if asks { region_here().context("cannot ask which region this is")? } else { None };
     let source = match &settings.catalog {
         Some(file) => Source::File(file.clone()),
         None => Source::Aws {
+            region: region.clone().context(NO_REGION)?,
             cache: settings.cache.clone(),
             nodes: Box::new(settings.nodes()),
             isolated: settings.isolated_vpc,
@@ -55,14 +65,14 @@ fn main() -> Result<()> {
     let market = source.read().context("cannot learn what can be bought")?;
     info!(types = market.catalog.types.len(), "catalogue");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(run(settings, source, market));
+    let ended = runtime.block_on(run(settings, region, source, market));
     // A solve that still runs has a thread of its own, and nobody waits for its answer.
     runtime.shutdown_background();
     ended
 }
 
 /// Runs until a signal comes, the lease is lost, or something breaks that nothing works without.
-async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
+async fn run(settings: Settings, region: Option<String>, source: Source, market: Market) -> Result<()> {
     let metrics = Arc::new(Metrics::new()?);
     let client = counting(&metrics).await.context("cannot find the API server")?;
     let cluster = Cluster::default();
@@ -83,7 +93,7 @@ async fn run(settings: Settings, source: Source, market: Market) -> Result<()> {
         lives: metrics.lives().clone(),
         learnt: learnt.clone(),
     };
-    let launching = launching(&settings, &metrics, shared).await?;
+    let launching = launching(&settings, region.as_deref(), &metrics, shared).await?;
     let standing = Standing::default();
     let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
     metrics.watch(View {
@@ -187,6 +197,7 @@ struct Shared {
 /// The loops that launch machines and see to them; one that does nothing where others do that.
 async fn launching(
     settings: &Settings,
+    region: Option<&str>,
     metrics: &Arc<Metrics>,
     shared: Shared,
 ) -> Result<impl Future<Output = ()> + use<>> {
@@ -197,9 +208,7 @@ async fn launching(
             !settings.cluster_name.is_empty(),
             "CLUSTER_NAME is not set: machines are found by it"
         );
-        let aws = Clients::open(None, Arc::clone(metrics) as _)
-            .await
-            .context("AWS_REGION is not set: machines are launched in a region")?;
+        let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
         let mut config = kube::Config::infer().await.context("cannot find the API server")?;
         let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt } = shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;

@@ -29,6 +29,8 @@ pub enum Source {
     File(PathBuf),
     /// AWS; its answers are kept in a folder.
     Aws {
+        /// The region.
+        region: String,
         /// The folder.
         cache: PathBuf,
         /// How much of instances pods can use.
@@ -52,13 +54,13 @@ impl Source {
                 let catalog = Catalog::parse(&bytes, &name)?;
                 Ok(Market { catalog: Arc::new(catalog), commitments: Commitments::default() })
             }
-            Self::Aws { cache, nodes, isolated } => {
+            Self::Aws { region, cache, nodes, isolated } => {
                 let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
                 let store =
                     Store::new(cache, set("AWS_PROFILE").as_deref(), set("AWS_ENDPOINT_URL").as_deref());
                 let now = now();
                 let wish = Wish {
-                    region: None,
+                    region: Some(region),
                     store: &store,
                     most_age: None,
                     offline: false,

@@ -8,3 +8,4 @@ pub mod lives;
 pub mod metrics;
 pub mod pod_times;
 pub(crate) mod state;
+mod summary;

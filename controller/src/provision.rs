@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::Value;
@@ -109,7 +110,7 @@ impl State {
         }
         let pools = amended.snapshot.node_pools.iter().filter(|pool| pool.spec.replicas.is_some());
         let fixed: HashSet<&str> = pools.map(|pool| pool.metadata.name.as_str()).collect();
-        let claims = amended.snapshot.node_claims.iter();
+        let claims = amended.snapshot.node_claims();
         let of_fixed: HashSet<&str> = claims
             .filter(|c| c.metadata.labels.get(NODE_POOL).is_some_and(|pool| fixed.contains(pool.as_str())))
             .map(|c| c.metadata.name.as_str())
@@ -204,6 +205,7 @@ impl Provisioner {
         let mut memory = std::mem::take(&mut state.memory);
         let shortages = self.shortages.clone();
         let started = Instant::now();
+        self.metrics.planning(true);
         let solved = tokio::task::spawn_blocking(move || {
             let mut catalog = Catalog::clone(&market.catalog);
             let hidden = shortages.with(|short| {
@@ -215,13 +217,19 @@ impl Provisioner {
             let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
             (decision, memory, amended)
         });
-        let (decision, memory, amended) = solved.await.context("the planner ended without an answer")?;
+        let solved = solved.await;
+        self.metrics.planning(false);
+        let (decision, memory, amended) = solved.context("the planner ended without an answer")?;
         state.memory = memory;
         let mut decision = decision?;
         self.buffers.settle(&names, &mut decision);
         let figures = decision.figures;
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.planned(batch, &decision, seconds);
+        let on_new = decision.wanted.iter().flat_map(|wanted| &wanted.pods);
+        let placed = decision.placed.iter().map(|(pod, _)| pod).chain(on_new).map(String::as_str);
+        let unplaced = decision.unplaced.iter().map(|(pod, _)| pod.as_str());
+        self.cluster.pod_times().planned(placed, unplaced, Timestamp::now());
         info!(
             batch,
             pods = figures.pods,

@@ -144,13 +144,13 @@ impl Keeper {
     /// Looks at all static pools, and says in how long to look again at the latest.
     async fn look(&self, snapshot: &Snapshot, paces: &mut HashMap<String, Pace>) -> Result<Duration> {
         let mut claims = BTreeMap::<&str, Vec<&NodeClaim>>::new();
-        for claim in &snapshot.node_claims {
+        for claim in snapshot.node_claims() {
             if let Some(pool) = claim.metadata.labels.get(NODE_POOL) {
                 claims.entry(pool).or_default().push(claim);
             }
         }
         let mut pods = BTreeMap::<&str, Vec<&Pod>>::new();
-        for pod in snapshot.pods.iter().filter(|pod| pod.is_bound()) {
+        for pod in snapshot.pods().filter(|pod| pod.is_bound()) {
             pods.entry(pod.node.as_deref().unwrap_or_default()).or_default().push(pod);
         }
         let mut soonest = EVERY;
@@ -242,9 +242,9 @@ mod tests {
     }
 
     fn found(snapshot: &Snapshot) -> Change {
-        let claims: Vec<&NodeClaim> = snapshot.node_claims.iter().collect();
+        let claims: Vec<&NodeClaim> = snapshot.node_claims().collect();
         let mut pods = BTreeMap::<&str, Vec<&Pod>>::new();
-        for pod in &snapshot.pods {
+        for pod in snapshot.pods() {
             pods.entry(pod.node.as_deref().expect("bound")).or_default().push(pod);
         }
         change(&snapshot.node_pools[0], &claims, &pods)

@@ -20,7 +20,7 @@ pub(crate) enum Said {
 /// Says it of pods by `namespace/name`.
 pub(crate) async fn say(announcer: &Announcer, of: &[(&str, Said)], snapshot: &Snapshot) {
     let said: HashMap<&str, &Said> = of.iter().map(|(pod, said)| (*pod, said)).collect();
-    let events = snapshot.pods.iter().filter_map(|pod| {
+    let events = snapshot.pods().filter_map(|pod| {
         let said = *said.get(pod.key().as_str())?;
         Some((reference(pod), event(said)))
     });

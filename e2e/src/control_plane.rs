@@ -287,7 +287,8 @@ impl Starting {
     fn scheduler(&mut self, config: &Value, port: u16, kubeconfig: &Path, certificate: &Path) -> Result<()> {
         let mut config = config.clone();
         config["leaderElection"] = json!({"leaderElect": false});
-        config["clientConnection"]["kubeconfig"] = json!(kubeconfig);
+        // As large clusters have it; by default, fifty pods a second are bound or refused.
+        config["clientConnection"] = json!({"kubeconfig": kubeconfig, "qps": 1000, "burst": 1000});
         let path = self.folder.join("scheduler.json");
         fs::write(&path, config.to_string())?;
         // At 2 it says what it decides of each pod, for when a test waits for one in vain.
@@ -299,8 +300,8 @@ impl Starting {
         let flags: [(&str, &dyn std::fmt::Display); 5] = [
             ("kubeconfig", &kubeconfig.display()),
             // As large clusters have it; by default, pods come at twenty a second.
-            ("kube-api-qps", &300),
-            ("kube-api-burst", &300),
+            ("kube-api-qps", &1000),
+            ("kube-api-burst", &1000),
             ("leader-elect", &false),
             ("service-account-private-key-file", &key.display()),
         ];

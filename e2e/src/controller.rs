@@ -73,12 +73,17 @@ impl Controller {
         ureq::get(format!("http://127.0.0.1:{}/readyz", self.health)).call().is_ok()
     }
 
+    /// Where it tells what it has measured.
+    pub fn metrics_address(&self) -> String {
+        format!("127.0.0.1:{}", self.metrics)
+    }
+
     /// What it has measured, as Prometheus reads it.
     ///
     /// # Errors
     /// Where it does not answer.
     pub fn metrics(&self) -> Result<String> {
-        let mut answer = ureq::get(format!("http://127.0.0.1:{}/metrics", self.metrics)).call()?;
+        let mut answer = ureq::get(format!("http://{}/metrics", self.metrics_address())).call()?;
         answer.body_mut().read_to_string().context("metrics are no text")
     }
 }

@@ -37,7 +37,7 @@ const RELEASE: &str = "v0.7.0";
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Nodes with this are kwok's.
-const KWOK: &str = "kwok.x-k8s.io/node";
+pub const KWOK: &str = "kwok.x-k8s.io/node";
 
 /// The kubelets of one cluster's machines. They end when this is dropped.
 #[derive(Debug)]

@@ -167,7 +167,7 @@ impl Region<'_> {
             nodes: Box::new(self.settings.nodes.clone()),
             suited: false,
         };
-        Assembled { catalog: Catalog { types, source }, left_out }
+        Assembled { catalog: Catalog { types, source }.sharing(), left_out }
     }
 
     /// The spot price of a type, and whether it is an estimate: one is made only where there is no history at all.
@@ -199,7 +199,7 @@ impl Region<'_> {
         });
         let mut requirements: Vec<Requirement> = requirements.collect();
         requirements.sort();
-        Offering { price, available, estimated, limit: None, requirements }
+        Offering { price, available, estimated, limit: None, requirements: requirements.into() }
     }
 }
 

@@ -6,7 +6,7 @@
 //! - Every overhead is within the resource of the same name, so that nothing allocatable is negative.
 //! - Every price is finite and at least zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use stowage_api::well_known::{CAPACITY_TYPE, REGION, ZONE};
@@ -128,12 +128,13 @@ pub struct Offering {
     /// How many nodes can be bought at most; `None` for as many as anybody asks for.
     pub limit: Option<u32>,
     /// What the offering says of its nodes' labels, by key. `topology.kubernetes.io/zone` and
-    /// `karpenter.sh/capacity-type` are always there, and every `In` has one value.
-    pub requirements: Vec<Requirement>,
+    /// `karpenter.sh/capacity-type` are always there, and every `In` has one value. Shared by the offerings of a catalogue that
+    /// have the same: there are thousands of them, and as many such lists as zones times capacity types.
+    pub requirements: Arc<[Requirement]>,
 }
 
 /// A constraint on one label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Requirement {
     /// Label key.
     pub key: String,
@@ -144,6 +145,19 @@ pub struct Requirement {
 }
 
 impl Catalog {
+    /// The same, with one of all lists of requirements that are alike.
+    pub(crate) fn sharing(mut self) -> Self {
+        let mut known = HashSet::<Arc<[Requirement]>>::new();
+        for offering in self.types.iter_mut().flat_map(|of| &mut of.offerings) {
+            if let Some(same) = known.get(&offering.requirements) {
+                offering.requirements = Arc::clone(same);
+            } else {
+                known.insert(Arc::clone(&offering.requirements));
+            }
+        }
+        self
+    }
+
     /// The type of this name.
     pub fn find(&self, name: &str) -> Option<&InstanceType> {
         self.types.binary_search_by(|t| t.name.as_str().cmp(name)).ok().map(|at| &self.types[at])

@@ -104,7 +104,7 @@ impl Catalog {
             nodes: Box::new(settings.nodes.clone()),
             suited: false,
         };
-        Ok(Self { types, source })
+        Ok(Self { types, source }.sharing())
     }
 }
 
@@ -120,7 +120,7 @@ fn instance_type(facts: &TypeFacts, zones: &[&str], price: f64, settings: &Setti
                 operator: Operator::In,
                 values: vec![value.to_owned()],
             })
-            .to_vec(),
+            .into(),
     };
     let mut offerings: Vec<Offering> =
         zones.iter().map(|zone| offer(ON_DEMAND, zone, price, false)).collect();

@@ -86,7 +86,7 @@ impl Catalog {
     pub fn parse(bytes: &[u8], file_name: &str) -> Result<Self, Error> {
         let mut types = read(bytes).map_err(|problem| problem.in_file(file_name))?;
         types.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { types, source: CatalogSource::File { name: file_name.to_owned() } })
+        Ok(Self { types, source: CatalogSource::File { name: file_name.to_owned() } }.sharing())
     }
 }
 

@@ -97,7 +97,7 @@ impl Devices {
         ask::of_daemon_sets(snapshot, notes);
         // Pods that are nominated to a node are as good as there, but their claims have no devices yet.
         let known: HashSet<*const Pod> = pending.iter().map(|pod| std::ptr::from_ref(*pod)).collect();
-        let nominated = snapshot.pods.iter().filter(|pod| {
+        let nominated = snapshot.pods().filter(|pod| {
             pod.nominated.is_some()
                 && pod.pending() == Some(Ok(()))
                 && !known.contains(&std::ptr::from_ref(*pod))

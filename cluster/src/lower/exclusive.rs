@@ -35,7 +35,7 @@ pub(super) fn keep<'s>(
 ) {
     let mut users = HashMap::<(&str, &str), String>::new();
     let placed = |pod: &&Pod| pod.is_bound() || pod.nominated.is_some();
-    for pod in snapshot.pods.iter().filter(placed) {
+    for pod in snapshot.pods().filter(placed) {
         for claim in exclusive(pod, world) {
             users.entry(claim).or_insert_with(|| pod.key());
         }

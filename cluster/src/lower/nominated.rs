@@ -24,7 +24,7 @@ pub struct Nominated {
 pub(super) fn of(snapshot: &Snapshot, nodes: &[Node]) -> Vec<Nominated> {
     let waits = |p: &&crate::Pod| p.nominated.is_some() && p.pending() == Some(Ok(()));
     let names: std::collections::HashSet<String> =
-        snapshot.pods.iter().filter(waits).map(crate::Pod::key).collect();
+        snapshot.pods().filter(waits).map(crate::Pod::key).collect();
     if names.is_empty() {
         return Vec::new();
     }

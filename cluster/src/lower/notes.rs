@@ -54,7 +54,7 @@ impl Notes {
         let mut lost: Option<(usize, &Pod)> = None;
         let mut pending = Vec::new();
         let has_room = |pod: &Pod| pod.nominated.as_deref().is_some_and(|node| nodes.contains(node));
-        for pod in &snapshot.pods {
+        for pod in snapshot.pods() {
             let others = |name: &str| {
                 !name.is_empty() && name != DEFAULT_SCHEDULER && schedulers.iter().all(|known| known != name)
             };

@@ -125,7 +125,7 @@ fn catalogue_keys<'v>(views: &'v Views<'_>) -> HashSet<&'v str> {
     let types = views.catalogs().flat_map(|catalog| &catalog.types);
     let of_types = types.clone().flat_map(|t| t.labels.keys()).map(String::as_str);
     let offerings = types.flat_map(|t| &t.offerings).filter(|o| o.available);
-    let of_offerings = offerings.flat_map(|o| &o.requirements).map(|r| r.key.as_str());
+    let of_offerings = offerings.flat_map(|o| o.requirements.iter()).map(|r| r.key.as_str());
     let always =
         [well_known::ARCH, well_known::OS, well_known::INSTANCE_TYPE, well_known::ZONE, well_known::REGION];
     of_types.chain(of_offerings).chain(always).collect()

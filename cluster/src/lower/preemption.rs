@@ -50,7 +50,7 @@ pub(super) fn preempt(
     let Some(lowest) = running.map(|p| specs[p.spec.index()].priority).min() else { return };
     let keys = |n: &Nominated| n.pod.clone();
     let names: HashSet<String> = nominated.iter().map(keys).collect();
-    let waiting = snapshot.pods.iter().filter(|pod| pod.nominated.is_some());
+    let waiting = snapshot.pods().filter(|pod| pod.nominated.is_some());
     let waiting: HashMap<String, &Pod> =
         waiting.map(|pod| (pod.key(), pod)).filter(|(key, _)| names.contains(key)).collect();
     let light = |n: &&Nominated| {

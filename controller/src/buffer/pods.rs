@@ -39,7 +39,7 @@ pub(super) fn virtual_pod(namespace: &str, buffer: &str, template: &Value) -> Re
     index
         .apply(Kind::Pod, &pod.to_string())
         .map_err(|error| format!("{}: {}", error.field, error.problem))?;
-    index.snapshot().pods.first().cloned().ok_or_else(|| "it is no pod template".to_owned())
+    index.snapshot().pods().next().cloned().ok_or_else(|| "it is no pod template".to_owned())
 }
 
 #[cfg(test)]

@@ -238,13 +238,34 @@ impl Launcher {
         let earlier = self.ec2.machines(&own).await?.into_iter().find(Machine::is_alive);
         let machine = match earlier {
             Some(machine) => machine,
-            None => match self.launch(&claim, &class, tags).await? {
+            None => match self.measured(self.launch(&claim, &class, tags)).await? {
                 Some(machine) => machine,
                 None => return self.give_up(&claims, name, "there is no capacity for it").await,
             },
         };
         self.record(&claims, &claim, &class, &machine).await?;
         Ok(Outcome::Launched)
+    }
+
+    /// A launch, measured: that there is no capacity counts as an error, under Karpenter's name for it.
+    async fn measured(
+        &self,
+        launch: impl Future<Output = Result<Option<Machine>>>,
+    ) -> Result<Option<Machine>> {
+        let asked = async {
+            match launch.await {
+                Ok(Some(machine)) => Ok(machine),
+                Ok(None) => Err(None),
+                Err(error) => Err(Some(error)),
+            }
+        };
+        let called = ("nodeclaim.lifecycle", "Create");
+        let name = |failed: &Option<_>| if failed.is_none() { "InsufficientCapacityError" } else { "" };
+        match self.lives.asking(called, asked, name).await {
+            Ok(machine) => Ok(Some(machine)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
     }
 
     /// Launches a machine; `None` where there is no capacity.
@@ -425,7 +446,7 @@ const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";
 
 /// Claims that have no machine yet, by name.
 fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
-    let claims = snapshot.node_claims.iter();
+    let claims = snapshot.node_claims();
     claims
         .filter(|c| c.status.provider_id.is_empty() && !c.metadata.is_terminating())
         .map(|c| c.metadata.name.as_str())

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use stowage_api::crd::condition::{LAUNCHED, REGISTERED};
 use stowage_api::{NodeClaim, StatusCondition};
 use stowage_aws::Machine;
-use stowage_cluster::object::Node;
+use stowage_cluster::Snapshot;
 
 use crate::time::{later, moment};
 
@@ -47,13 +47,13 @@ pub fn orphans<'a>(machines: &'a [Machine], claims: &[NodeClaim], now: Timestamp
 /// Claims whose machine has ended by itself.
 pub fn lost<'a>(
     claims: &'a [NodeClaim],
-    nodes: &[Node],
+    snapshot: &Snapshot,
     machines: &[Machine],
     now: Timestamp,
 ) -> Vec<&'a NodeClaim> {
     let known: HashMap<&str, &Machine> = machines.iter().map(|m| (m.id.as_str(), m)).collect();
     let ready: HashSet<&str> =
-        nodes.iter().filter(|node| node.is_ready()).map(|node| node.spec.provider_id.as_str()).collect();
+        snapshot.nodes().filter(|node| node.is_ready()).map(|node| node.spec.provider_id.as_str()).collect();
     let is_lost = |claim: &NodeClaim| {
         let conditions = &claim.status.conditions;
         let Some(id) = id(&claim.status.provider_id) else { return false };
@@ -138,10 +138,12 @@ mod tests {
             "metadata": {"name": "n"}, "spec": {"providerID": "aws:///us-east-1a/i-ready"},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},
         });
-        let nodes = [serde_json::from_value(node).expect("a node")];
+        let node: stowage_cluster::object::Node = serde_json::from_value(node).expect("a node");
+        let nodes = vec![node.into()];
+        let snapshot = Snapshot { nodes, ..Snapshot::default() };
         let machines = [machine("i-alive", "running", 100, ""), machine("i-ended", "terminated", 100, "")];
         let found: Vec<&str> =
-            lost(&claims, &nodes, &machines, now()).iter().map(|c| c.metadata.name.as_str()).collect();
+            lost(&claims, &snapshot, &machines, now()).iter().map(|c| c.metadata.name.as_str()).collect();
         assert_eq!(found, ["ended", "unlisted"]);
     }
 

@@ -72,11 +72,11 @@ impl Looked {
     /// Claims whose node is to be looked at now, each with it.
     fn due<'s>(&mut self, snapshot: &'s Snapshot, now: Instant) -> Vec<(&'s NodeClaim, &'s Node)> {
         let nodes: HashMap<&str, &Node> =
-            snapshot.nodes.iter().map(|node| (node.metadata.name.as_str(), node)).collect();
+            snapshot.nodes().map(|node| (node.metadata.name.as_str(), node)).collect();
         let ready = |claim: &&NodeClaim| {
             !claim.metadata.is_terminating() && StatusCondition::holds(&claim.status.conditions, INITIALIZED)
         };
-        let claims: Vec<&NodeClaim> = snapshot.node_claims.iter().filter(ready).collect();
+        let claims: Vec<&NodeClaim> = snapshot.node_claims().filter(ready).collect();
         let names: HashSet<&str> = claims.iter().map(|claim| claim.metadata.name.as_str()).collect();
         self.0.retain(|name, _| names.contains(name.as_str()));
         let mut due = Vec::new();
@@ -139,6 +139,8 @@ impl Caretaker {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn claim(capacity: &str) -> NodeClaim {
@@ -186,10 +188,10 @@ mod tests {
         let start = Instant::now();
         let mut young = claim("{}");
         young.status.conditions.clear();
-        snapshot.node_claims = vec![young];
-        snapshot.nodes = vec![node("{}")];
+        snapshot.node_claims = vec![Arc::new(young)];
+        snapshot.nodes = vec![Arc::new(node("{}"))];
         assert_eq!(looked.due(&snapshot, start).len(), 0);
-        snapshot.node_claims = vec![claim("{}")];
+        snapshot.node_claims = vec![Arc::new(claim("{}"))];
         assert_eq!(looked.due(&snapshot, start).len(), 1);
         assert_eq!(looked.due(&snapshot, start + EVERY / 2).len(), 0);
         assert_eq!(looked.due(&snapshot, start + EVERY).len(), 1);

@@ -30,6 +30,7 @@ use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
 use crate::announce::{normal, warning};
 use crate::answer::{is_gone, is_outdated};
+use crate::operate::lives::{Ended, error};
 use crate::time::{duration, later, moment, until};
 
 /// Annotation: by when the machine has to be gone.
@@ -120,7 +121,11 @@ impl Caretaker {
     async fn machine(&self, claim: &NodeClaim) -> Result<(Option<String>, Option<Machine>)> {
         let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
         match provider.map(|provider| (provider, id(provider))) {
-            Some((_, Some(id))) => Ok((Some(id.to_owned()), self.machines.get(id).await?)),
+            Some((_, Some(id))) => {
+                let found = self.machines.get(id);
+                let found = self.lives.asking(("nodeclaim.lifecycle", "Get"), found, error).await?;
+                Ok((Some(id.to_owned()), found))
+            }
             // Of another cloud, or made up: nothing of ours.
             Some((_, None)) => Ok((None, None)),
             None => {
@@ -337,7 +342,8 @@ impl Caretaker {
         machine: Option<&Machine>,
     ) -> Result<Duration> {
         if machine.is_none_or(|machine| machine.state != "shutting-down") {
-            self.ec2.terminate(&[machine_id.to_owned()]).await?;
+            let ended = self.machines.end(machine_id);
+            self.lives.asking(("nodeclaim.lifecycle", "Delete"), ended, error).await?;
             info!(claim = claim.name_any(), machine = machine_id, "a machine is ended");
         }
         self.set(claim, INSTANCE_TERMINATING, TRUE, INSTANCE_TERMINATING, "").await?;
@@ -358,10 +364,16 @@ impl Caretaker {
             self.machines.forget(id);
         }
         let asked = claim.metadata.deletion_timestamp.as_ref().map(|at| at.0);
-        let seconds = asked.map(|asked| until(asked, Timestamp::now()).as_secs_f64());
-        let had_node = claim.status.as_ref().is_some_and(|status| status.node_name.is_some());
-        self.lives.gone(claim.labels(), had_node, seconds);
-        info!(claim = name, machine = machine_id, seconds, "a machine is gone");
+        let now = Timestamp::now();
+        let since = |moment: Option<Timestamp>| moment.map(|moment| until(moment, now).as_secs_f64());
+        let ended = Ended {
+            had_node: claim.status.as_ref().is_some_and(|status| status.node_name.is_some()),
+            lived: since(claim.metadata.creation_timestamp.as_ref().map(|made| made.0)),
+            going: since(asked),
+            ending: since(Self::since(claim, INSTANCE_TERMINATING)),
+        };
+        self.lives.gone(claim.labels(), ended);
+        info!(claim = name, machine = machine_id, seconds = ended.going, "a machine is gone");
         Ok(SOON)
     }
 

@@ -1,4 +1,4 @@
-//! What EC2 says of machines that are looked at again and again, asked for all of them at once.
+//! Machines that many look at, or end, at the same time: EC2 is asked for all of them at once.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex as Quick, PoisonError};
@@ -10,12 +10,20 @@ use tokio::sync::Mutex;
 /// How long an answer is good.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// For so long ends of machines are gathered.
+///
+/// compat: karpenter v1.14 waits for a tenth of a second, too.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// The machines that somebody looks at.
 #[derive(Clone, Debug)]
 pub struct Machines {
     ec2: Ec2,
     wanted: Arc<Quick<BTreeSet<String>>>,
     answer: Arc<Mutex<Option<Answer>>>,
+    ending: Arc<Quick<BTreeSet<String>>>,
+    /// What came of the end of those for whom another has asked.
+    ended: Arc<Mutex<HashMap<String, Result<(), Refused>>>>,
 }
 
 #[derive(Debug)]
@@ -28,7 +36,13 @@ struct Answer {
 impl Machines {
     /// None yet.
     pub fn new(ec2: Ec2) -> Self {
-        Self { ec2, wanted: Arc::default(), answer: Arc::default() }
+        Self {
+            ec2,
+            wanted: Arc::default(),
+            answer: Arc::default(),
+            ending: Arc::default(),
+            ended: Arc::default(),
+        }
     }
 
     /// The machine of this id, as it was two seconds ago or later; `None` where EC2 knows none.
@@ -51,9 +65,31 @@ impl Machines {
         Ok(answer.as_ref().and_then(|a| a.found.get(id)).cloned())
     }
 
+    /// Ends a machine, together with those that others end within a tenth of a second.
+    ///
+    /// # Errors
+    /// What EC2 says, of whichever of them.
+    pub async fn end(&self, id: &str) -> Result<(), Refused> {
+        self.ending(|ending| ending.insert(id.to_owned()));
+        tokio::time::sleep(GATHER).await;
+        // Whoever comes while somebody asks waits, and finds what came of it, or asks for all that have come since.
+        let mut ended = self.ended.lock().await;
+        if let Some(known) = ended.remove(id) {
+            return known;
+        }
+        let ids: Vec<String> = self.ending(std::mem::take).into_iter().collect();
+        let answer = self.ec2.terminate(&ids).await;
+        ended.extend(ids.into_iter().map(|other| (other, answer.clone())));
+        ended.remove(id).unwrap_or(Ok(()))
+    }
+
     /// Nobody looks at this one any more.
     pub fn forget(&self, id: &str) {
         self.wanted(|wanted| wanted.remove(id));
+    }
+
+    fn ending<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {
+        f(&mut self.ending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn wanted<T>(&self, f: impl FnOnce(&mut BTreeSet<String>) -> T) -> T {

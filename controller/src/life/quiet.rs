@@ -32,11 +32,11 @@ impl Quiet {
     /// Claims on whose node a pod has come, ended or begun to go since they were last named here.
     pub fn moved(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<String> {
         let mut digests = BTreeMap::<&str, u64>::new();
-        let claims = snapshot.node_claims.iter().filter(|claim| !claim.status.node_name.is_empty());
+        let claims = snapshot.node_claims().filter(|claim| !claim.status.node_name.is_empty());
         let nodes: HashMap<&str, &str> =
             claims.map(|claim| (claim.status.node_name.as_str(), claim.metadata.name.as_str())).collect();
         digests.extend(nodes.values().map(|claim| (*claim, 0)));
-        for pod in snapshot.pods.iter().filter(|pod| pod.daemon_set.is_none()) {
+        for pod in snapshot.pods().filter(|pod| pod.daemon_set.is_none()) {
             let Some(claim) = pod.node.as_deref().and_then(|node| nodes.get(node)) else { continue };
             let mut digest = DefaultHasher::new();
             (&pod.namespace, &pod.name, &pod.uid, pod.terminating, pod.is_bound()).hash(&mut digest);

@@ -125,7 +125,7 @@ impl Caretaker {
     /// Starts what is to be done; returns when to look again, whatever happens.
     fn look(&self, snapshot: &Arc<Snapshot>, rounds: &mut Rounds) -> Option<Timestamp> {
         let mut by_machine = HashMap::<&str, Vec<_>>::new();
-        for node in &snapshot.nodes {
+        for node in snapshot.nodes() {
             let machine = node.spec.provider_id.as_str();
             if !machine.is_empty() {
                 by_machine.entry(machine).or_default().push(node);
@@ -134,7 +134,7 @@ impl Caretaker {
         let now = Timestamp::now();
         let mut due = None::<Timestamp>;
         let mut owned = std::collections::HashSet::new();
-        for claim in &snapshot.node_claims {
+        for claim in snapshot.node_claims() {
             let name = claim.metadata.name.as_str();
             let machine = claim.status.provider_id.as_str();
             let nodes = by_machine.get(machine).map_or(&[][..], Vec::as_slice);
@@ -154,7 +154,7 @@ impl Caretaker {
             }
         }
         // A Node whose claim is gone has nobody else to let it go.
-        for node in &snapshot.nodes {
+        for node in snapshot.nodes() {
             let name = node.metadata.name.as_str();
             let ours = node.metadata.finalizers.iter().any(|f| f == FINALIZER);
             if ours && node.metadata.is_terminating() && !owned.contains(name) {

@@ -11,6 +11,10 @@ use tracing::warn;
 use super::collect;
 use super::run::Caretaker;
 use crate::answer::is_gone;
+use crate::operate::lives::error;
+
+/// What Karpenter calls whoever collects garbage.
+const COLLECTOR: &str = "nodeclaim.garbagecollection";
 
 impl Caretaker {
     /// Collects garbage for ever.
@@ -34,7 +38,8 @@ impl Caretaker {
             ("eks:eks-cluster-name".to_owned(), self.cluster_name.clone()),
             (well_known::EC2_NODE_CLASS.to_owned(), "*".to_owned()),
         ];
-        let machines = self.ec2.machines(&tags.into()).await?;
+        let tags = tags.into();
+        let machines = self.lives.asking((COLLECTOR, "List"), self.ec2.machines(&tags), error).await?;
         let listed = self.claims().list(&ListParams::default()).await?;
         let claims: Vec<stowage_api::NodeClaim> = listed
             .items
@@ -43,7 +48,7 @@ impl Caretaker {
             .collect();
         let Some(snapshot) = self.cluster.snapshot() else { return Ok(()) };
         let now = Timestamp::now();
-        for claim in collect::lost(&claims, &snapshot.nodes, &machines, now) {
+        for claim in collect::lost(&claims, &snapshot, &machines, now) {
             warn!(
                 claim = claim.metadata.name,
                 machine = claim.status.provider_id,
@@ -56,11 +61,11 @@ impl Caretaker {
         let ids: Vec<String> = orphans.iter().map(|machine| machine.id.clone()).collect();
         if !ids.is_empty() {
             warn!(machines = ids.join(","), "machines that belong to no NodeClaim are ended");
-            self.ec2.terminate(&ids).await?;
+            self.lives.asking((COLLECTOR, "Delete"), self.ec2.terminate(&ids), error).await?;
         }
         for machine in orphans {
             let provider = machine.provider_id();
-            for node in snapshot.nodes.iter().filter(|node| node.spec.provider_id == provider) {
+            for node in snapshot.nodes().filter(|node| node.spec.provider_id == provider) {
                 let deleted = self.nodes().delete(&node.metadata.name, &DeleteParams::default()).await;
                 if let Err(error) = deleted
                     && !is_gone(&error)

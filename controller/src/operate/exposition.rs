@@ -26,13 +26,23 @@ impl Exposition {
     }
 
     /// A part of a summary that is no quantile.
-    pub(crate) fn part(&mut self, suffix: &str, value: f64) {
-        let _ = writeln!(self.text, "{}{suffix} {value}", self.family);
+    pub(crate) fn part<'a>(
+        &mut self,
+        suffix: &str,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        value: f64,
+    ) {
+        self.line(suffix, labels, value);
     }
 
     /// A sample of the family, with its labels: names that are good, values of any kind.
     pub(crate) fn sample<'a>(&mut self, labels: impl IntoIterator<Item = (&'a str, &'a str)>, value: f64) {
+        self.line("", labels, value);
+    }
+
+    fn line<'a>(&mut self, suffix: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>, value: f64) {
         self.text.push_str(self.family);
+        self.text.push_str(suffix);
         let mut before = '{';
         for (name, value) in labels {
             self.text.push(before);

@@ -1,14 +1,22 @@
-//! What is measured of the lives of machines: how many came and went, why, and how long that took.
+//! What is measured of the lives of machines: how many came and went, why, how long that took, and what AWS was asked for it.
 //!
 //! compat: karpenter v1.14, `pkg/metrics`, `pkg/controllers/node/termination`, and the provider's launches.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Instant;
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL, ZONE};
+use stowage_aws::Refused;
 
+use super::exposition::Exposition;
 use super::metrics::SECONDS;
+use super::summary::Summaries;
+
+/// How Karpenter calls what it launches machines with.
+const PROVIDER: &str = "aws";
 
 /// Counters of lives.
 #[derive(Clone, Debug)]
@@ -19,8 +27,47 @@ pub struct Lives {
     claims_terminated: IntCounterVec,
     claims_disrupted: IntCounterVec,
     termination: HistogramVec,
+    instance_termination: HistogramVec,
+    lifetime: HistogramVec,
+    node_termination: Summaries,
     evictions: IntCounterVec,
     failures: IntCounterVec,
+    asked: HistogramVec,
+    errors: IntCounterVec,
+}
+
+/// What ended: for how long it was there, and for how long it was going.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Ended {
+    /// Whether it had a node.
+    pub had_node: bool,
+    /// Seconds since it was made.
+    pub lived: Option<f64>,
+    /// Seconds since its deletion.
+    pub going: Option<f64>,
+    /// Seconds since its instance was ended.
+    pub ending: Option<f64>,
+}
+
+/// Buckets of lives, seconds.
+const LIVES: [f64; 12] = [
+    300.0,
+    900.0,
+    1_800.0,
+    3_600.0,
+    10_800.0,
+    21_600.0,
+    43_200.0,
+    86_400.0,
+    259_200.0,
+    604_800.0,
+    1_209_600.0,
+    2_592_000.0,
+];
+
+/// What Karpenter calls an answer of AWS that says no.
+pub(crate) fn error(refused: &Refused) -> &'static str {
+    if refused.is_gone() { "NodeClaimNotFoundError" } else { "" }
 }
 
 /// Labels of a NodeClaim.
@@ -37,13 +84,37 @@ impl Lives {
             registry.register(Box::new(counter.clone()) as Box<dyn Collector>)?;
             prometheus::Result::Ok(counter)
         };
+        let histogram = |name: &str, help: &str, labels: &[&str]| {
+            let options = HistogramOpts::new(format!("karpenter_{name}"), help).buckets(SECONDS.to_vec());
+            let histogram = HistogramVec::new(options, labels)?;
+            registry.register(Box::new(histogram.clone()) as Box<dyn Collector>)?;
+            prometheus::Result::Ok(histogram)
+        };
+        // Lives are longer than what else is measured: from five minutes to a month.
         let options = HistogramOpts::new(
-            "karpenter_nodeclaims_termination_duration_seconds",
-            "Time from the deletion of a NodeClaim until it is gone",
+            "karpenter_nodes_lifetime_duration_seconds",
+            "Time from the making of a node's NodeClaim until it is gone",
         );
-        let termination = HistogramVec::new(options.buckets(SECONDS.to_vec()), &["nodepool"])?;
-        registry.register(Box::new(termination.clone()))?;
+        let lifetime = HistogramVec::new(options.buckets(LIVES.to_vec()), &["nodepool"])?;
+        registry.register(Box::new(lifetime.clone()))?;
         Ok(Self {
+            lifetime,
+            node_termination: Summaries::default(),
+            instance_termination: histogram(
+                "nodeclaims_instance_termination_duration_seconds",
+                "Time from the end of an instance until EC2 has it no more",
+                &["nodepool"],
+            )?,
+            asked: histogram(
+                "cloudprovider_duration_seconds",
+                "How long it took to launch, find or end machines",
+                &["controller", "method", "provider"],
+            )?,
+            errors: counter(
+                "cloudprovider_errors_total",
+                "Machines that could not be launched, found or ended",
+                &["controller", "method", "provider", "error"],
+            )?,
             nodes_created: counter("nodes_created_total", "Nodes that have joined", &["nodepool", "zone"])?,
             nodes_terminated: counter(
                 "nodes_terminated_total",
@@ -61,7 +132,11 @@ impl Lives {
                 "NodeClaims that were deleted by the controller",
                 &["reason", "nodepool", "capacity_type"],
             )?,
-            termination,
+            termination: histogram(
+                "nodeclaims_termination_duration_seconds",
+                "Time from the deletion of a NodeClaim until it is gone",
+                &["nodepool"],
+            )?,
             evictions: counter(
                 "pods_eviction_requests_total",
                 "Evictions asked for, by the answer",
@@ -85,16 +160,51 @@ impl Lives {
         self.nodes_drained.with_label_values(&[of(labels, NODE_POOL)]).inc();
     }
 
-    /// A claim is gone, so many seconds after it was deleted, with its node if it had one.
-    pub fn gone(&self, labels: &Labels, had_node: bool, seconds: Option<f64>) {
+    /// A claim is gone.
+    pub fn gone(&self, labels: &Labels, ended: Ended) {
         let (pool, zone) = (of(labels, NODE_POOL), of(labels, ZONE));
-        if had_node {
-            self.nodes_terminated.with_label_values(&[pool, zone]).inc();
-        }
         self.claims_terminated.with_label_values(&[pool, of(labels, CAPACITY_TYPE), zone]).inc();
-        if let Some(seconds) = seconds {
-            self.termination.with_label_values(&[pool]).observe(seconds);
+        let see = |histogram: &HistogramVec, seconds: Option<f64>| {
+            if let Some(seconds) = seconds {
+                histogram.with_label_values(&[pool]).observe(seconds);
+            }
+        };
+        see(&self.termination, ended.going);
+        see(&self.instance_termination, ended.ending);
+        if ended.had_node {
+            self.nodes_terminated.with_label_values(&[pool, zone]).inc();
+            see(&self.lifetime, ended.lived);
+            if let Some(seconds) = ended.going {
+                self.node_termination.see(pool, seconds);
+            }
         }
+    }
+
+    /// Measures something that AWS is asked, under the names that Karpenter has for who asks (`nodeclaim.lifecycle`) and for
+    /// what (`Create`).
+    pub async fn asking<T, E>(
+        &self,
+        (controller, method): (&str, &str),
+        asking: impl Future<Output = Result<T, E>>,
+        error: impl FnOnce(&E) -> &'static str,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let answer = asking.await;
+        let took = began.elapsed().as_secs_f64();
+        self.asked.with_label_values(&[controller, method, PROVIDER]).observe(took);
+        if let Err(failed) = &answer {
+            self.errors.with_label_values(&[controller, method, PROVIDER, error(failed)]).inc();
+        }
+        answer
+    }
+
+    /// What is written when somebody asks.
+    pub(super) fn write(&self, out: &mut Exposition) {
+        self.node_termination.write(
+            out,
+            ("karpenter_nodes_termination_duration_seconds", "nodepool"),
+            "Time from the deletion of a node until it is gone",
+        );
     }
 
     /// We have deleted a claim.

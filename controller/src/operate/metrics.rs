@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus::{
@@ -52,7 +52,17 @@ pub struct Metrics {
     lives: Lives,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
+    moments: Arc<Mutex<Moments>>,
     view: Arc<OnceLock<View>>,
+}
+
+/// Since when something goes on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moments {
+    /// The cluster is not all known.
+    unsynced: Option<Instant>,
+    /// A plan is being made.
+    planning: Option<Instant>,
 }
 
 /// What is measured when somebody asks.
@@ -145,6 +155,7 @@ impl Metrics {
                 &["service", "call"],
             )?,
             planned: Arc::default(),
+            moments: Arc::new(Mutex::new(Moments { unsynced: Some(Instant::now()), planning: None })),
             view: Arc::default(),
         };
         for collector in [
@@ -174,7 +185,7 @@ impl Metrics {
     /// # Errors
     /// Where two metrics have one name, which would be a defect.
     pub fn watch(&self, view: View) -> prometheus::Result<()> {
-        self.registry.register(Box::new(view.cluster.pod_times().bound()?))?;
+        view.cluster.pod_times().register(&self.registry)?;
         // A second view would be a defect, and the first is as good.
         let _ = self.view.set(view);
         Ok(())
@@ -200,7 +211,15 @@ impl Metrics {
     pub fn looked(&self, amended: &Snapshot, unknown: usize, waiting: usize) {
         self.queue.with_label_values(&["provisioner"]).set(waiting as i64);
         self.synced.set(i64::from(unknown == 0));
+        self.with_moments(|moments| {
+            moments.unsynced = (unknown > 0).then(|| moments.unsynced.unwrap_or_else(Instant::now));
+        });
         self.nodes.set(amended.nodes.len() as i64);
+    }
+
+    /// A plan is being made from now on, or no longer.
+    pub fn planning(&self, is_on: bool) {
+        self.with_moments(|moments| moments.planning = is_on.then(Instant::now));
     }
 
     /// A batch of so many pods was planned for, in so many seconds.
@@ -225,6 +244,10 @@ impl Metrics {
         self.with_planned(|planned| planned.insert(claim.to_owned(), dollars));
     }
 
+    fn with_moments<T>(&self, f: impl FnOnce(&mut Moments) -> T) -> T {
+        f(&mut self.moments.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn with_planned<T>(&self, f: impl FnOnce(&mut HashMap<String, f64>) -> T) -> T {
         f(&mut self.planned.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -241,7 +264,20 @@ impl Metrics {
     /// What is measured when somebody asks.
     fn seen(&self, view: &View) -> String {
         let mut out = Exposition::default();
-        let Some(snapshot) = view.cluster.snapshot() else { return String::new() };
+        let seconds = |since: Option<Instant>| since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        let moments = self.with_moments(|moments| *moments);
+        out.gauge(
+            "karpenter_cluster_state_unsynced_time_seconds",
+            "How long the cluster has not been all known",
+        );
+        out.sample([], seconds(moments.unsynced));
+        out.gauge(
+            "karpenter_scheduler_unfinished_work_seconds",
+            "How long the plan under way has taken so far",
+        );
+        out.sample([("controller", "provisioner")], seconds(moments.planning));
+        self.lives.write(&mut out);
+        let Some(snapshot) = view.cluster.snapshot() else { return out.into_text() };
         let market = Arc::clone(&view.market.borrow());
         let now = Timestamp::now();
         state::pools(&mut out, &snapshot, &market.catalog);
@@ -258,8 +294,18 @@ impl Metrics {
             "operator_ec2nodeclass_status_condition_current_status_seconds",
         );
         state::conditions(&mut out, of_classes, &classes, now);
+        let of_claims = (
+            "operator_nodeclaim_status_condition_count",
+            "operator_nodeclaim_status_condition_current_status_seconds",
+        );
+        state::conditions(&mut out, of_claims, &state::of_claims(&snapshot), now);
         if view.each {
-            state::nodes(&mut out, &snapshot);
+            let of_nodes = (
+                "operator_node_status_condition_count",
+                "operator_node_status_condition_current_status_seconds",
+            );
+            state::conditions(&mut out, of_nodes, &state::of_nodes(&snapshot), now);
+            state::nodes(&mut out, &snapshot, now);
             state::pods(&mut out, &snapshot);
             view.cluster.pod_times().write(&mut out, &snapshot, now);
         }

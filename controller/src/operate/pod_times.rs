@@ -1,31 +1,23 @@
-//! How long pods take from being made until they have a node, and until they are ready.
+//! How long pods take from being made until they have a node, and until they are ready; and of that, from when they were
+//! first planned for.
 //!
 //! Seen as they come about: pods that were bound before this process began are none of its business.
 //!
 //! compat: karpenter v1.14, `pkg/controllers/metrics/pod`.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
-use prometheus::{Histogram, HistogramOpts};
+use prometheus::{Histogram, HistogramOpts, Registry};
 use serde_json::Value;
 use stowage_cluster::Snapshot;
 
 use super::exposition::Exposition;
 use super::metrics::SECONDS;
-
-/// Quantiles of start-up times.
-const QUANTILES: [(f64, &str); 5] = [(0.0, "0"), (0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (1.0, "1")];
-
-/// Quantiles are of what was seen within so long, as those of Prometheus' own library are.
-const RECENT: Duration = Duration::from_mins(10);
-
-/// And of no more than so many.
-const MOST: usize = 10_000;
+use super::summary::Summary;
 
 /// Pods that are not ready yet, and how long others took.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +27,8 @@ pub struct PodTimes(Arc<Mutex<Times>>);
 struct Times {
     /// By uid.
     waiting: HashMap<String, Waiting>,
-    bound: Option<Histogram>,
-    recent: VecDeque<(Instant, f64)>,
-    sum: f64,
-    count: u64,
+    histograms: Option<Histograms>,
+    started: Summary,
 }
 
 #[derive(Debug)]
@@ -47,19 +37,80 @@ struct Waiting {
     name: String,
     made: Timestamp,
     bound: bool,
+    /// When a plan was first made for it.
+    decided: Option<Timestamp>,
+    /// When a plan first had a place for it.
+    placed: Option<Timestamp>,
+}
+
+/// Durations, seconds.
+#[derive(Clone, Debug)]
+struct Histograms {
+    /// Until a pod was bound, from its making.
+    bound: Histogram,
+    /// Until it was first planned for.
+    decided: Histogram,
+    /// Until it was bound, from when a plan first had a place for it.
+    placed_bound: Histogram,
+    /// Until it was ready, from then.
+    placed_ready: Histogram,
 }
 
 impl PodTimes {
-    /// The histogram of times until pods were bound, for a registry.
+    /// Durations go into a registry from now on.
     ///
     /// # Errors
-    /// Where it cannot be made, which would be a defect.
-    pub(crate) fn bound(&self) -> prometheus::Result<Histogram> {
-        let name = "karpenter_pods_bound_duration_seconds";
-        let help = "Time from when a pod was made until it was bound";
-        let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(SECONDS.to_vec()))?;
-        self.with(|times| times.bound = Some(histogram.clone()));
-        Ok(histogram)
+    /// Where two have one name, which would be a defect.
+    pub(crate) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        let histogram = |name: &str, help: &str| {
+            let options = HistogramOpts::new(format!("karpenter_pods_{name}"), help);
+            let histogram = Histogram::with_opts(options.buckets(SECONDS.to_vec()))?;
+            registry.register(Box::new(histogram.clone()))?;
+            prometheus::Result::Ok(histogram)
+        };
+        let histograms = Histograms {
+            bound: histogram("bound_duration_seconds", "Time from when a pod was made until it was bound")?,
+            decided: histogram(
+                "scheduling_decision_duration_seconds",
+                "Time from when a pod was made until it was first planned for",
+            )?,
+            placed_bound: histogram(
+                "provisioning_bound_duration_seconds",
+                "Time from when a plan first had a place for a pod until it was bound",
+            )?,
+            placed_ready: histogram(
+                "provisioning_startup_duration_seconds",
+                "Time from when a plan first had a place for a pod until it was ready",
+            )?,
+        };
+        self.with(|times| times.histograms = Some(histograms));
+        Ok(())
+    }
+
+    /// A plan was made: pods (`namespace/name`) with a place in it, and pods without one.
+    pub(crate) fn planned<'a>(
+        &self,
+        placed: impl Iterator<Item = &'a str>,
+        unplaced: impl Iterator<Item = &'a str>,
+        now: Timestamp,
+    ) {
+        let pods: HashMap<&str, bool> =
+            unplaced.map(|pod| (pod, false)).chain(placed.map(|pod| (pod, true))).collect();
+        self.with(|times| {
+            for waiting in times.waiting.values_mut() {
+                let key = format!("{}/{}", waiting.namespace, waiting.name);
+                let Some(has_place) = pods.get(key.as_str()) else { continue };
+                if waiting.decided.is_none() {
+                    waiting.decided = Some(now);
+                    if let Some(histograms) = &times.histograms {
+                        histograms.decided.observe(now.duration_since(waiting.made).as_secs_f64().max(0.0));
+                    }
+                }
+                if *has_place {
+                    waiting.placed.get_or_insert(now);
+                }
+            }
+        });
     }
 
     /// A pod is as this says.
@@ -77,20 +128,31 @@ impl PodTimes {
             if let Some(waiting) = known {
                 if let (false, Some(at)) = (waiting.bound, bound) {
                     waiting.bound = true;
-                    let seconds = at.duration_since(waiting.made).as_secs_f64();
-                    if let Some(histogram) = &times.bound {
-                        histogram.observe(seconds);
+                    if let Some(histograms) = &times.histograms {
+                        histograms.bound.observe(at.duration_since(waiting.made).as_secs_f64());
+                        if let Some(placed) = waiting.placed {
+                            histograms.placed_bound.observe(between(placed, at));
+                        }
                     }
                 }
                 if let Some(at) = ready {
                     let seconds = at.duration_since(waiting.made).as_secs_f64();
+                    if let (Some(histograms), Some(placed)) = (&times.histograms, waiting.placed) {
+                        histograms.placed_ready.observe(between(placed, at));
+                    }
                     times.waiting.remove(&uid);
-                    times.started(seconds);
+                    times.started.see(seconds);
                 }
             } else if ready.is_none() {
                 let namespace = pod.namespace().unwrap_or_default();
-                let waiting =
-                    Waiting { namespace, name: pod.name_any(), made: made.0, bound: bound.is_some() };
+                let waiting = Waiting {
+                    namespace,
+                    name: pod.name_any(),
+                    made: made.0,
+                    bound: bound.is_some(),
+                    decided: None,
+                    placed: None,
+                };
                 times.waiting.insert(uid, waiting);
             }
         });
@@ -105,35 +167,44 @@ impl PodTimes {
 
     /// What is to be said of it, as of now. Pods that went unseen are forgotten.
     pub(crate) fn write(&self, out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
-        let there: HashSet<&str> = snapshot.pods.iter().map(|pod| &*pod.uid).collect();
+        let there: HashSet<&str> = snapshot.pods().map(|pod| &*pod.uid).collect();
         self.with(|times| {
             times.waiting.retain(|uid, _| there.contains(uid.as_str()));
             let mut all: Vec<&Waiting> = times.waiting.values().collect();
             all.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-            let mut family = |name, help, counts: fn(&Waiting) -> bool| {
+            let mut family = |name, help, since: fn(&Waiting) -> Option<Timestamp>| {
                 out.gauge(name, help);
-                for pod in all.iter().filter(|pod| counts(pod)) {
+                for (pod, since) in all.iter().filter_map(|pod| Some((pod, since(pod)?))) {
                     let labels = [("name", pod.name.as_str()), ("namespace", pod.namespace.as_str())];
-                    out.sample(labels, now.duration_since(pod.made).as_secs_f64());
+                    out.sample(labels, between(since, now));
                 }
             };
-            let unbound: fn(&Waiting) -> bool = |pod| !pod.bound;
-            family("karpenter_pods_unbound_time_seconds", "How long a pod has waited for a node", unbound);
-            family("karpenter_pods_unstarted_time_seconds", "How long a pod has not been ready", |_| true);
-            times.forget();
-            let mut sorted: Vec<f64> = times.recent.iter().map(|(_, seconds)| *seconds).collect();
-            sorted.sort_by(f64::total_cmp);
+            family("karpenter_pods_unbound_time_seconds", "How long a pod has waited for a node", |pod| {
+                (!pod.bound).then_some(pod.made)
+            });
+            family("karpenter_pods_unstarted_time_seconds", "How long a pod has not been ready", |pod| {
+                Some(pod.made)
+            });
+            family(
+                "karpenter_pods_provisioning_scheduling_undecided_time_seconds",
+                "How long a pod has not been planned for",
+                |pod| (!pod.bound && pod.decided.is_none()).then_some(pod.made),
+            );
+            family(
+                "karpenter_pods_provisioning_unbound_time_seconds",
+                "How long a pod that has a place in a plan has not been bound",
+                |pod| pod.placed.filter(|_| !pod.bound),
+            );
+            family(
+                "karpenter_pods_provisioning_unstarted_time_seconds",
+                "How long a pod that has a place in a plan has not been ready",
+                |pod| pod.placed,
+            );
             out.summary(
                 "karpenter_pods_startup_duration_seconds",
                 "Time from when a pod was made until it was ready",
             );
-            for (share, label) in QUANTILES {
-                let last = sorted.len().saturating_sub(1) as f64;
-                let value = sorted.get((share * last).round() as usize).copied().unwrap_or(f64::NAN);
-                out.sample([("quantile", label)], value);
-            }
-            out.part("_sum", times.sum);
-            out.part("_count", times.count as f64);
+            times.started.write(out, None);
         });
     }
 
@@ -142,22 +213,9 @@ impl PodTimes {
     }
 }
 
-impl Times {
-    fn started(&mut self, seconds: f64) {
-        self.forget();
-        if self.recent.len() == MOST {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((Instant::now(), seconds));
-        self.sum += seconds;
-        self.count += 1;
-    }
-
-    fn forget(&mut self) {
-        while self.recent.front().is_some_and(|(at, _)| at.elapsed() > RECENT) {
-            self.recent.pop_front();
-        }
-    }
+/// Seconds from one moment to a later one. Those of the API server are whole seconds, so that it may look earlier.
+fn between(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
 }
 
 /// Since when a condition of a pod holds; `None` while it does not.
@@ -189,20 +247,32 @@ mod tests {
     #[test]
     fn a_pod_is_timed_from_its_making_to_its_being_ready() {
         let times = PodTimes::default();
-        let bound = times.bound().expect("a histogram");
+        let registry = Registry::new();
+        times.register(&registry).expect("histograms");
         let scheduled = ("PodScheduled", "2026-01-01T00:00:07Z");
         let ready = ("Ready", "2026-01-01T00:00:20Z");
         times.see(&pod("old", &[scheduled, ready]));
         times.see(&pod("a", &[]));
         times.see(&pod("b", &[]));
         times.see(&pod("c", &[]));
+        let decided = "2026-01-01T00:00:03Z".parse().expect("a moment");
+        times.planned(["web/a"].into_iter(), ["web/b"].into_iter(), decided);
         times.see(&pod("a", &[scheduled]));
         times.see(&pod("a", &[scheduled]));
         times.see(&pod("b", &[scheduled, ready]));
         times.gone(&pod("c", &[]));
         times.see(&pod("d", &[]));
         times.see(&pod("lost", &[]));
-        assert_eq!((bound.get_sample_count(), bound.get_sample_sum()), (2, 14.0));
+        let kept = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).expect("text");
+        for line in [
+            "karpenter_pods_bound_duration_seconds_sum 14",
+            "karpenter_pods_bound_duration_seconds_count 2",
+            "karpenter_pods_scheduling_decision_duration_seconds_sum 6",
+            "karpenter_pods_provisioning_bound_duration_seconds_sum 4",
+            "karpenter_pods_provisioning_bound_duration_seconds_count 1",
+        ] {
+            assert!(kept.lines().any(|l| l == line), "{line} in {kept}");
+        }
         let mut index = Index::default();
         for name in ["a", "b", "d", "old"] {
             let json = serde_json::to_string(&pod(name, &[])).expect("JSON");
@@ -213,16 +283,19 @@ mod tests {
         let text = out.into_text();
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
-            lines[..3],
+            lines[..6],
             [
                 "karpenter_pods_unbound_time_seconds{name=\"d\",namespace=\"web\"} 60",
                 "karpenter_pods_unstarted_time_seconds{name=\"a\",namespace=\"web\"} 60",
                 "karpenter_pods_unstarted_time_seconds{name=\"d\",namespace=\"web\"} 60",
+                "karpenter_pods_provisioning_scheduling_undecided_time_seconds{name=\"d\",namespace=\"web\"} 60",
+                "karpenter_pods_provisioning_unstarted_time_seconds{name=\"a\",namespace=\"web\"} 57",
+                "karpenter_pods_startup_duration_seconds{quantile=\"0\"} 20",
             ]
         );
         assert!(lines.contains(&"karpenter_pods_startup_duration_seconds{quantile=\"0.5\"} 20"));
         assert_eq!(
-            lines[8..],
+            lines[lines.len() - 2..],
             [
                 "karpenter_pods_startup_duration_seconds_sum 20",
                 "karpenter_pods_startup_duration_seconds_count 1"

@@ -8,12 +8,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::jiff::Timestamp;
-use stowage_api::crd::Condition;
 use stowage_api::well_known::{
     ARCH, CAPACITY_TYPE, CPU, INITIALIZED, INSTANCE_CATEGORY, INSTANCE_CPU, INSTANCE_FAMILY,
     INSTANCE_GENERATION, INSTANCE_MEMORY, INSTANCE_SIZE, INSTANCE_TYPE, NODE_POOL, OS, REGION, ZONE,
 };
-use stowage_api::{Quantity, ResourceList};
+use stowage_api::{NodeClaim, Quantity, ResourceList, StatusCondition};
 use stowage_cluster::object::{Node, Phase, PodSpec};
 use stowage_cluster::{Pod, Snapshot, asked_for};
 use stowage_pricing::{Catalog, InstanceType, Offering};
@@ -42,7 +41,25 @@ const OF_NODES: [(&str, &str); 13] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
     pub(crate) name: String,
-    pub(crate) conditions: Vec<Condition>,
+    pub(crate) conditions: Vec<StatusCondition>,
+}
+
+/// Those of all NodeClaims.
+pub(crate) fn of_claims(snapshot: &Snapshot) -> Vec<Conditions> {
+    let of = |claim: &NodeClaim| Conditions {
+        name: claim.metadata.name.clone(),
+        conditions: claim.status.conditions.clone(),
+    };
+    snapshot.node_claims().map(of).collect()
+}
+
+/// Those of all nodes.
+pub(crate) fn of_nodes(snapshot: &Snapshot) -> Vec<Conditions> {
+    let of = |node: &Node| Conditions {
+        name: node.metadata.name.clone(),
+        conditions: node.status.conditions.clone(),
+    };
+    snapshot.nodes().map(of).collect()
 }
 
 /// `NodePools`: what they use and may use, and what their machines cost.
@@ -86,11 +103,8 @@ pub(crate) fn realised(
     planned: &mut HashMap<String, f64>,
 ) {
     let prices = Prices::of(catalog);
-    let claims: HashMap<&str, &BTreeMap<String, String>> = snapshot
-        .node_claims
-        .iter()
-        .map(|claim| (claim.metadata.name.as_str(), &claim.metadata.labels))
-        .collect();
+    let claims: HashMap<&str, &BTreeMap<String, String>> =
+        snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), &claim.metadata.labels)).collect();
     planned.retain(|claim, _| claims.contains_key(claim.as_str()));
     let mut sums = (0.0, 0.0);
     for (claim, promised) in planned.iter() {
@@ -111,10 +125,10 @@ pub(crate) fn realised(
 }
 
 /// Nodes: what they have, and what their pods ask for.
-pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot) {
+pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
     let mut asked = HashMap::<*const PodSpec, BTreeMap<&str, i64>>::new();
     let mut sums = HashMap::<(&str, bool), BTreeMap<&str, i64>>::new();
-    for pod in snapshot.pods.iter().filter(|pod| pod.is_bound()) {
+    for pod in snapshot.pods().filter(|pod| pod.is_bound()) {
         let of = asked.entry(std::ptr::from_ref(&*pod.spec)).or_insert_with(|| asked_for(&pod.spec));
         let node = pod.node.as_deref().unwrap_or_default();
         let kinds: &[bool] = if pod.daemon_set.is_some() { &[false, true] } else { &[false] };
@@ -125,10 +139,10 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot) {
             }
         }
     }
-    let labels: Vec<Vec<(&str, &str)>> = snapshot.nodes.iter().map(of_node).collect();
+    let labels: Vec<Vec<(&str, &str)>> = snapshot.nodes().map(of_node).collect();
     let mut family = |name, help, amounts: &dyn Fn(&Node) -> BTreeMap<String, f64>| {
         out.gauge(name, help);
-        for (node, labels) in snapshot.nodes.iter().zip(&labels) {
+        for (node, labels) in snapshot.nodes().zip(&labels) {
             for (resource, value) in amounts(node) {
                 let resource = snake(&resource);
                 out.sample(labels.iter().copied().chain([("resource_type", &*resource)]), value);
@@ -163,8 +177,15 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot) {
         "What the pods of DaemonSets on a node ask for",
         &|node| sum_of(node, true),
     );
+    out.gauge("karpenter_nodes_current_lifetime_seconds", "How long ago a node was made");
+    for (node, labels) in snapshot.nodes().zip(&labels) {
+        let made = node.metadata.creation_timestamp.as_deref();
+        if let Some(made) = made.and_then(|made| made.parse::<Timestamp>().ok()) {
+            out.sample(labels.iter().copied(), now.duration_since(made).as_secs_f64());
+        }
+    }
     let mut share = BTreeMap::<String, (f64, f64)>::new();
-    for node in &snapshot.nodes {
+    for node in snapshot.nodes() {
         for (name, amount) in list(&node.status.allocatable) {
             share.entry(name).or_default().1 += amount;
         }
@@ -182,9 +203,9 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot) {
 pub(crate) fn pods(out: &mut Exposition, snapshot: &Snapshot) {
     let none = BTreeMap::new();
     let nodes: HashMap<&str, &BTreeMap<String, String>> =
-        snapshot.nodes.iter().map(|node| (node.metadata.name.as_str(), &node.metadata.labels)).collect();
+        snapshot.nodes().map(|node| (node.metadata.name.as_str(), &node.metadata.labels)).collect();
     out.gauge("karpenter_pods_state", "1 for each pod, which its labels describe");
-    for pod in &snapshot.pods {
+    for pod in snapshot.pods() {
         let node = pod.node.as_deref().unwrap_or_default();
         let labels = nodes.get(node).copied().unwrap_or(&none);
         let of = |key| labels.get(key).map_or("", String::as_str);
@@ -261,7 +282,7 @@ pub(crate) fn conditions(
     now: Timestamp,
 ) {
     let each = || objects.iter().flat_map(|of| of.conditions.iter().map(move |condition| (of, condition)));
-    let labels = |of: &'_ Conditions, condition: &'_ Condition| {
+    let labels = |of: &'_ Conditions, condition: &'_ StatusCondition| {
         [
             ("name", of.name.clone()),
             ("namespace", String::new()),
@@ -276,7 +297,7 @@ pub(crate) fn conditions(
     }
     out.gauge(seconds, "How long each condition has had its status");
     for (of, condition) in each() {
-        let since = condition.last_transition_time.parse::<Timestamp>();
+        let since = condition.last_transition_time.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
         let seconds = since.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
         out.sample(labels(of, condition).iter().map(|(name, value)| (*name, value.as_str())), seconds);
     }
@@ -301,12 +322,12 @@ impl<'c> Prices<'c> {
 /// The machines of `NodePools`, each once: its pool, and its labels.
 fn machines(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &BTreeMap<String, String>)> {
     let ids: std::collections::HashSet<&str> =
-        snapshot.nodes.iter().map(|node| node.spec.provider_id.as_str()).collect();
-    let coming = snapshot.node_claims.iter().filter(move |claim| {
+        snapshot.nodes().map(|node| node.spec.provider_id.as_str()).collect();
+    let coming = snapshot.node_claims().filter(move |claim| {
         let id = claim.status.provider_id.as_str();
         !id.is_empty() && !ids.contains(id)
     });
-    let nodes = snapshot.nodes.iter().map(|node| &node.metadata.labels);
+    let nodes = snapshot.nodes().map(|node| &node.metadata.labels);
     let all = nodes.chain(coming.map(|claim| &claim.metadata.labels));
     all.filter_map(|labels| Some((labels.get(NODE_POOL)?.as_str(), labels)))
 }
@@ -412,7 +433,7 @@ mod tests {
         let snapshot = snapshot();
         let mut out = Exposition::default();
         pods(&mut out, &snapshot);
-        nodes(&mut out, &snapshot);
+        nodes(&mut out, &snapshot, Timestamp::UNIX_EPOCH);
         let text = out.into_text();
         let node = "node_name=\"n-1\",managed=\"true\",phase=\"\",initialized=\"false\",nodepool=\"default\",capacity_type=\"on-demand\",\
                     zone=\"us-east-1a\",region=\"\",instance_type=\"m7i.large\",arch=\"\",os=\"\",instance_category=\"\",\
@@ -464,12 +485,12 @@ mod tests {
 
     #[test]
     fn conditions_are_counted_one_by_one() {
-        let condition = Condition {
+        let condition = StatusCondition {
             kind: "Ready".to_owned(),
             status: "False".to_owned(),
             reason: "UnhealthyDependents".to_owned(),
-            last_transition_time: "2026-01-01T00:00:00Z".to_owned(),
-            ..Condition::default()
+            last_transition_time: Some("2026-01-01T00:00:00Z".to_owned()),
+            ..StatusCondition::default()
         };
         let objects = [Conditions { name: "default".to_owned(), conditions: vec![condition] }];
         let mut out = Exposition::default();

@@ -42,7 +42,7 @@ impl Count {
 pub fn counts(snapshot: &Snapshot) -> BTreeMap<&str, Count> {
     let mut out = BTreeMap::<&str, Count>::new();
     let (mut names, mut machines) = (HashSet::new(), HashSet::new());
-    for node in &snapshot.nodes {
+    for node in snapshot.nodes() {
         names.insert(node.metadata.name.as_str());
         machines.insert(node.spec.provider_id.as_str());
         let Some(pool) = node.metadata.labels.get(NODE_POOL) else { continue };
@@ -50,7 +50,7 @@ pub fn counts(snapshot: &Snapshot) -> BTreeMap<&str, Count> {
         let capacity = if status.capacity.is_empty() { &status.allocatable } else { &status.capacity };
         out.entry(pool).or_default().add(capacity);
     }
-    for claim in &snapshot.node_claims {
+    for claim in snapshot.node_claims() {
         let (node, machine) = (claim.status.node_name.as_str(), claim.status.provider_id.as_str());
         if machine.is_empty() || names.contains(node) || machines.contains(machine) {
             continue;

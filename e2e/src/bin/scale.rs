@@ -1,8 +1,11 @@
-//! How the controller does on a large cluster: pods by the thousand on nodes that kwok keeps, as a report.
+//! How the controller does on a large cluster, as a report.
 //!
 //! ```sh
-//! cargo run --release --manifest-path e2e/Cargo.toml --bin scale -- --pods 30000
+//! cargo run --release --manifest-path e2e/Cargo.toml --bin scale
 //! ```
+//!
+//! The cluster has a node group of `--nodes` nodes, full with `--pods` running pods, which kwok keeps. Then pods come for which
+//! there is no room, in bursts, and their machines are launched at moto.
 //!
 //! Takes the controller that `STOWAGE_CONTROLLER` names: a release build, to be of any worth.
 
@@ -10,10 +13,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use serde_json::{Value, json};
-use stowage_e2e::{Controller, World, deployment, holds, node_pool};
+use stowage_e2e::{Controller, KWOK, REGION, World, deployment, holds, node_pool};
+
+/// The controller is given so long to come to rest.
+const REST: Duration = Duration::from_secs(20);
 
 /// Clock ticks a second, in which Linux counts the time of processes; the same on all of its architectures.
 const TICKS: f64 = 100.0;
@@ -21,12 +27,15 @@ const TICKS: f64 = 100.0;
 /// How the controller does on a large cluster.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Pods, all at once.
+    /// Nodes that are there.
+    #[arg(long, default_value_t = 1_000)]
+    nodes: usize,
+    /// Pods that run on them.
     #[arg(long, default_value_t = 30_000)]
     pods: usize,
-    /// Pods that come when all of them run, and are measured apart.
-    #[arg(long, default_value_t = 100)]
-    more: usize,
+    /// Pods that come at once, for each burst.
+    #[arg(long, value_delimiter = ',', default_value = "100,1000,100")]
+    bursts: Vec<usize>,
     /// For how long at most, seconds.
     #[arg(long, default_value_t = 3600)]
     patience: u64,
@@ -39,7 +48,7 @@ fn main() -> Result<()> {
     world.client().create("/apis/karpenter.sh/v1/nodepools", &pool())?;
     let controller = world.controller("scale", &[])?;
     world.until("the controller to be ready", |_| Ok(controller.is_ready().then_some(())))?;
-    let start = Usage::of("scale")?;
+    let start = Usage::of("scale", &controller)?;
     println!("idle: {} MiB resident", start.resident >> 20);
 
     let burst = |name: &str, pods: usize| {
@@ -49,10 +58,29 @@ fn main() -> Result<()> {
         }
         burst
     };
-    let first = burst("first", arguments.pods)?;
-    first.print("first burst", &start);
-    let more = burst("more", arguments.more)?;
-    more.print("second burst", &first.usage);
+    let began = Instant::now();
+    fill(&world, arguments.nodes, arguments.pods)?;
+    world.until("all pods to run", |w| {
+        let others = w.list("/api/v1/pods?fieldSelector=status.phase%21%3DRunning&limit=1")?;
+        Ok(others.is_empty().then_some(()))
+    })?;
+    // Until it has heard of the last of them, and has come to rest.
+    std::thread::sleep(REST);
+    let mut before = Usage::of("scale", &controller)?;
+    println!(
+        "{} nodes with {} pods, made in {:.0} s: {} MiB resident ({} at most so far), {:.1} s of CPU",
+        arguments.nodes,
+        arguments.pods,
+        began.elapsed().as_secs_f64(),
+        before.resident >> 20,
+        before.peak >> 20,
+        before.cpu - start.cpu
+    );
+    for (at, pods) in arguments.bursts.iter().enumerate() {
+        let of = burst(&format!("burst-{at}"), *pods)?;
+        of.print(&format!("burst {}", at + 1), &before);
+        before = of.usage;
+    }
     Ok(())
 }
 
@@ -63,18 +91,18 @@ struct Burst {
     /// From the first pod until the last machine was asked for, and until all ran.
     launched: Duration,
     ran: Duration,
-    /// From each new machine's first pod until it was launched, seconds, ascending.
+    /// From each new machine's first pod until its NodeClaim was made, seconds, ascending.
+    asked: Vec<f64>,
+    /// And until it was launched.
     waits: Vec<f64>,
-    /// Calls of the API server by the controller until now.
-    calls: u64,
     usage: Usage,
 }
 
 impl Burst {
     fn print(&self, what: &str, before: &Usage) {
-        let quantile = |of: f64| {
-            let at = (self.waits.len() as f64 * of).ceil() as usize;
-            self.waits.get(at.saturating_sub(1)).copied().unwrap_or_default()
+        let quantile = |all: &[f64], of: f64| {
+            let at = (all.len() as f64 * of).ceil() as usize;
+            all.get(at.saturating_sub(1)).copied().unwrap_or_default()
         };
         println!("{what}: {} pods, {} new nodes", self.pods, self.nodes);
         println!(
@@ -83,16 +111,19 @@ impl Burst {
             self.ran.as_secs_f64()
         );
         println!(
-            "  pod made to its machine launched: median {:.2} s, 99 % {:.2} s",
-            quantile(0.5),
-            quantile(0.99)
+            "  pod made to its NodeClaim made: median {:.0} s, 99 % {:.0} s; to its machine launched: {:.0} s, {:.0} s",
+            quantile(&self.asked, 0.5),
+            quantile(&self.asked, 0.99),
+            quantile(&self.waits, 0.5),
+            quantile(&self.waits, 0.99)
         );
         println!(
-            "  controller: {} MiB resident, {:.1} s of CPU, {} calls of the API server so far ({:.1} a node)",
+            "  controller: {} MiB resident ({} at most so far), {:.1} s of CPU, {} calls of the API server, {:.1} a new node",
             self.usage.resident >> 20,
+            self.usage.peak >> 20,
             self.usage.cpu - before.cpu,
-            self.calls,
-            self.calls as f64 / self.nodes.max(1) as f64
+            self.usage.calls - before.calls,
+            (self.usage.calls - before.calls) as f64 / self.nodes.max(1) as f64
         );
     }
 }
@@ -106,7 +137,7 @@ fn burst(
     patience: Duration,
 ) -> Result<Burst> {
     let before: Vec<String> = names(&world.claims()?);
-    let there = world.running()?;
+    let there = running(world)?;
     let begun = Instant::now();
     let began = now();
     for (at, (cpu, memory)) in
@@ -121,7 +152,7 @@ fn burst(
     let mut said = Instant::now();
     loop {
         let claims = world.claims()?;
-        let running = world.running()?;
+        let running = running(world)?;
         if running == there + pods && claims.iter().all(|claim| holds(claim, "Initialized")) {
             break;
         }
@@ -149,7 +180,7 @@ fn burst(
         let of = oldest.entry(text(&pod["spec"]["nodeName"])).or_insert(made);
         *of = of.min(made);
     }
-    let mut waits = Vec::new();
+    let (mut asked, mut waits) = (Vec::new(), Vec::new());
     let mut last = began;
     for claim in &claims {
         let conditions = claim["status"]["conditions"].as_array().cloned().unwrap_or_default();
@@ -158,17 +189,81 @@ fn burst(
         last = last.max(launched);
         if let Some(made) = oldest.get(&text(&claim["status"]["nodeName"])) {
             waits.push((launched - made).max(0.0));
+            asked.extend(seconds(&claim["metadata"]["creationTimestamp"]).map(|at| (at - made).max(0.0)));
         }
     }
     waits.sort_by(f64::total_cmp);
-    let calls = controller
-        .metrics()?
-        .lines()
-        .filter(|line| line.starts_with("stowage_api_calls_total"))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum::<f64>() as u64;
+    asked.sort_by(f64::total_cmp);
     let launched = Duration::from_secs_f64((last - began).max(0.0));
-    Ok(Burst { pods, nodes: claims.len(), launched, ran, waits, calls, usage: Usage::of("scale")? })
+    Ok(Burst {
+        pods,
+        nodes: claims.len(),
+        launched,
+        ran,
+        asked,
+        waits,
+        usage: Usage::of("scale", controller)?,
+    })
+}
+
+/// Makes nodes, and as many pods on each as there are for it; they take all of its CPU.
+fn fill(world: &World, nodes: usize, pods: usize) -> Result<()> {
+    const SIDE_BY_SIDE: usize = 8;
+    let each = pods.div_ceil(nodes.max(1));
+    let make = |at: usize| -> Result<()> {
+        let name = format!("ip-10-{}-{}.ec2.internal", at / 250, at % 250);
+        let zone = format!("{REGION}{}", ["a", "b", "c"][at % 3]);
+        world.client().create("/api/v1/nodes", &node(&name, &zone, each))?;
+        for of in 0..each.min(pods - (at * each).min(pods)) {
+            world
+                .client()
+                .create("/api/v1/namespaces/default/pods", &pod(&format!("old-{at}-{of}"), &name))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..SIDE_BY_SIDE)
+            .map(|worker| scope.spawn(move || (worker..nodes).step_by(SIDE_BY_SIDE).try_for_each(make)))
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a thread broke")))
+    })
+}
+
+/// A node of a node group of EKS, with as many CPUs as it has pods.
+fn node(name: &str, zone: &str, pods: usize) -> Value {
+    let resources =
+        json!({"cpu": pods.to_string(), "memory": "128Gi", "pods": "110", "ephemeral-storage": "80Gi"});
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "annotations": {(KWOK): "fake"}, "labels": {
+            "beta.kubernetes.io/arch": "amd64", "beta.kubernetes.io/instance-type": "m7i.8xlarge",
+            "beta.kubernetes.io/os": "linux", "eks.amazonaws.com/capacityType": "ON_DEMAND",
+            "eks.amazonaws.com/nodegroup": "workers", "eks.amazonaws.com/nodegroup-image": "ami-0123456789abcdef0",
+            "failure-domain.beta.kubernetes.io/region": REGION, "failure-domain.beta.kubernetes.io/zone": zone,
+            "k8s.io/cloud-provider-aws": "0123456789abcdef0123456789abcdef", "kubernetes.io/arch": "amd64",
+            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux",
+            "node.kubernetes.io/instance-type": "m7i.8xlarge", "topology.kubernetes.io/region": REGION,
+            "topology.kubernetes.io/zone": zone,
+        }},
+        "spec": {"providerID": format!("aws:///{zone}/i-{name}")},
+        "status": {"capacity": resources, "allocatable": resources},
+    })
+}
+
+fn pod(name: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "old", "tier": "web"}},
+        "spec": {"nodeName": node, "terminationGracePeriodSeconds": 1, "containers": [
+            {"name": "web", "image": "web", "resources": {"requests": {"cpu": "1", "memory": "2Gi"}}},
+        ]},
+    })
+}
+
+/// Pods that are ready, as their Deployments say: to read all pods every second would be most of what is measured.
+fn running(world: &World) -> Result<usize> {
+    let deployments = world.list("/apis/apps/v1/namespaces/default/deployments")?;
+    let ready = deployments.iter().filter_map(|of| of["status"]["readyReplicas"].as_u64());
+    Ok(ready.sum::<u64>() as usize)
 }
 
 fn names(objects: &[Value]) -> Vec<String> {
@@ -193,13 +288,23 @@ fn seconds(stated: &Value) -> Option<f64> {
 struct Usage {
     /// Bytes that are resident.
     resident: u64,
+    /// The most of them at any time.
+    peak: u64,
     /// Seconds of CPU.
     cpu: f64,
+    /// Calls of the API server.
+    calls: u64,
 }
 
 impl Usage {
     /// Of the controller of this name.
-    fn of(name: &str) -> Result<Self> {
+    fn of(name: &str, controller: &Controller) -> Result<Self> {
+        let calls = controller
+            .metrics()?
+            .lines()
+            .filter(|line| line.starts_with("stowage_api_calls_total"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>() as u64;
         let flag = format!("--pod-name={name}");
         let is_ours = |path: &std::path::Path| {
             let line = fs::read(path.join("cmdline")).unwrap_or_default();
@@ -210,14 +315,23 @@ impl Usage {
         let process = fs::read_dir("/proc")?.flatten().map(|entry| entry.path()).find(|path| is_ours(path));
         let process = process.context("the controller does not run")?;
         let status = fs::read_to_string(process.join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
+        let bytes = |key: &str| -> Result<u64> {
+            let line =
+                status.lines().find_map(|line| line.strip_prefix(key)).context("no figures of memory")?;
+            let kib: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").trim().parse()?;
+            Ok(kib << 10)
+        };
         let stat = fs::read_to_string(process.join("stat"))?;
         // After the name in brackets; user and system time are the twelfth and thirteenth field from there.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks =
             |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-        Ok(Self { resident: kib << 10, cpu: (ticks(11) + ticks(12)) / TICKS })
+        Ok(Self {
+            resident: bytes("VmRSS")?,
+            peak: bytes("VmHWM")?,
+            cpu: (ticks(11) + ticks(12)) / TICKS,
+            calls,
+        })
     }
 }
 

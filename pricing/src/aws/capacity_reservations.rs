@@ -78,7 +78,7 @@ impl CapacityReservation {
             available: self.is_open(now),
             estimated: false,
             limit: Some(self.available),
-            requirements,
+            requirements: requirements.into(),
         }
     }
 }

@@ -193,7 +193,15 @@ fn offering(entry: &Value) -> Result<Vec<Offering>, Problem> {
     let requirements = field::need(object, &["Requirements", "requirements"], wanted)?;
     let requirements = read_requirements(requirements).map_err(|p| p.within("Requirements"))?;
     let offerings = combinations(requirements)?.into_iter();
-    Ok(offerings.map(|requirements| Offering { price, available, estimated, limit, requirements }).collect())
+    Ok(offerings
+        .map(|requirements| Offering {
+            price,
+            available,
+            estimated,
+            limit,
+            requirements: requirements.into(),
+        })
+        .collect())
 }
 
 /// The requirements, by key.

@@ -162,12 +162,14 @@ fn with_reservation(kind: &str) -> Catalog {
         operator: Operator::In,
         values: vec![value.to_owned()],
     };
-    held.requirements.retain(|r| r.key != "karpenter.sh/capacity-type");
-    held.requirements.extend([
-        one("karpenter.sh/capacity-type", RESERVED),
-        one(RESERVATION, "cr-1"),
-        one("karpenter.k8s.aws/capacity-reservation-type", kind),
-    ]);
+    let others = held.requirements.iter().filter(|r| r.key != "karpenter.sh/capacity-type").cloned();
+    held.requirements = others
+        .chain([
+            one("karpenter.sh/capacity-type", RESERVED),
+            one(RESERVATION, "cr-1"),
+            one("karpenter.k8s.aws/capacity-reservation-type", kind),
+        ])
+        .collect();
     of.offerings.push(held);
     catalog
 }
