@@ -1,0 +1,287 @@
+//! The search for nodes that may go together.
+//!
+//! ```text
+//! nodes by what they cost above the worth of their pods ─▶ neighbourhoods ─▶ a few at a time: plan their pods anew
+//!    ─▶ what falls apart into steps is judged step by step ─▶ those that pay are carried out, the rest is halved
+//! ```
+//!
+//! That goes on until nothing more is found, so that a second look at what comes out finds nothing either. A node that was
+//! launched on the way may go again: then the two steps are one, and it was never launched.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::ideal::ideal;
+use super::state::{Key, Mover, State, Targets, Trial};
+use super::steps::{Court, Draft, Moves, drafts};
+use super::{Kept, Stage};
+use crate::Progress;
+use crate::money::Price;
+
+/// Nodes that are planned anew together at most: few enough that a plan of their pods is made in no time, and enough for what
+/// several become one by.
+const TOGETHER: usize = 8;
+/// Up to so many nodes that may go, every set of them is tried.
+const EXHAUSTIVE: usize = 5;
+/// What a trial takes beside the packing, in steps: for each node, and for each running pod.
+const STEPS_OF_NODE: u64 = 60;
+const STEPS_OF_POD: u64 = 12;
+/// The most that one trial may take.
+const STEPS_OF_TRIAL: u64 = 4_000_000;
+
+pub(super) struct Search<'a> {
+    pub(super) court: Court<'a>,
+    pub(super) state: State,
+    pub(super) moves: Moves,
+    /// By key: why it is still there.
+    pub(super) kept: BTreeMap<Key, Kept>,
+    pub(super) steps: u64,
+    pub(super) cancel: &'a AtomicBool,
+}
+
+/// A set of nodes to go, with all that follows.
+struct Proposal {
+    removed: BTreeSet<Key>,
+    state: State,
+    moves: Moves,
+    /// Saving less what disruption is worth, in micro-dollars.
+    gain: i128,
+}
+
+impl Search<'_> {
+    /// Looks until nothing more is found, or the budget is spent.
+    pub(super) fn run(&mut self, progress: Progress<'_>) {
+        loop {
+            self.kept.clear();
+            let all = self.candidates();
+            if all.is_empty() || self.spent() {
+                return;
+            }
+            let found = if all.len() <= EXHAUSTIVE { self.every_set(&all) } else { self.neighbours(&all, progress) };
+            if !found {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn spent(&self) -> bool {
+        self.steps >= self.court.aims.max_steps || self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Nodes that may go, those first that cost most above the worth of their pods for what they disrupt.
+    fn candidates(&self) -> Vec<Key> {
+        let worth = ideal(&self.state).worth;
+        let nodes = self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);
+        let mut ranked: Vec<(f64, Price, &str, Key)> = nodes
+            .filter_map(|(((node, held), key), worth)| {
+                let price = held.candidate()?;
+                let waste = (price.micros() as f64 - worth).max(0.0);
+                Some((waste / held.disruption().max(1) as f64, price, node.name.as_str(), *key))
+            })
+            .collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(b.2)));
+        ranked.into_iter().map(|(.., key)| key).collect()
+    }
+
+    /// Tries every set of a few nodes, and carries out the best, again and again.
+    fn every_set(&mut self, all: &[Key]) -> bool {
+        let mut best: Option<Proposal> = None;
+        for mask in 1_u32..1 << all.len() {
+            if self.spent() {
+                break;
+            }
+            let set: BTreeSet<Key> =
+                all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, key)| *key).collect();
+            let proposals = self.propose(&set);
+            // Parts of the set that pay by themselves are sets of their own.
+            let whole = proposals.into_iter().filter(|p| p.removed == set).max_by_key(|p| p.gain);
+            if let Some(proposal) = whole
+                && best.as_ref().is_none_or(|best| proposal.gain > best.gain)
+            {
+                best = Some(proposal);
+            }
+        }
+        best.map(|best| self.accept(best)).is_some()
+    }
+
+    /// Tries neighbours together, and smaller and smaller parts of them.
+    fn neighbours(&mut self, all: &[Key], progress: Progress<'_>) -> bool {
+        let mut by_place = BTreeMap::<(String, String), Vec<Key>>::new();
+        for key in all {
+            let Some(at) = self.state.position(*key) else { continue };
+            let zone = self.state.problem.nodes[at].labels.get(&self.state.problem.zone_key).cloned();
+            by_place.entry((self.state.pool(at).to_owned(), zone.unwrap_or_default())).or_default().push(*key);
+        }
+        let rank: BTreeMap<Key, usize> = all.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        let mut chunks: Vec<Vec<Key>> =
+            by_place.values().flat_map(|keys| keys.chunks(TOGETHER)).map(<[Key]>::to_vec).collect();
+        chunks.sort_by_key(|chunk| rank.get(&chunk[0]).copied());
+        let (total, mut found) = (chunks.len() as u64, false);
+        for (at, chunk) in chunks.into_iter().enumerate() {
+            progress(Stage::SEARCHING, at as u64, total);
+            found |= self.explore(&chunk);
+        }
+        // Those of different places, once no place has anything left by itself.
+        if !found {
+            let left: Vec<Key> = all.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+            for chunk in left.chunks(TOGETHER) {
+                found |= self.explore_together(chunk);
+            }
+        }
+        found
+    }
+
+    /// Tries a set of nodes, then the halves of what is left of it.
+    fn explore(&mut self, set: &[Key]) -> bool {
+        let mut found = self.explore_together(set);
+        let left: Vec<Key> = set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+        if left.len() > 1 && !self.spent() {
+            let (first, second) = left.split_at(left.len().div_ceil(2));
+            found |= self.explore(first);
+            found |= self.explore(second);
+        } else if left.len() < set.len() && left.len() == 1 && !self.spent() {
+            found |= self.explore(&left);
+        }
+        found
+    }
+
+    fn explore_together(&mut self, set: &[Key]) -> bool {
+        let set: BTreeSet<Key> = set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+        if set.is_empty() || self.spent() {
+            return false;
+        }
+        let mut found = false;
+        // What is carried out changes what there is: the others are proposed anew.
+        let mut proposals = self.propose(&set);
+        proposals.sort_by_key(|p| (Reverse(p.gain), p.removed.iter().next().copied()));
+        if let Some(mut best) = proposals.into_iter().next() {
+            found = true;
+            if best.removed.len() > 1 {
+                best = self.smaller(best);
+            }
+            let rest: Vec<Key> = set.difference(&best.removed).copied().collect();
+            self.accept(best);
+            if !rest.is_empty() {
+                self.explore_together(&rest);
+            }
+        }
+        found
+    }
+
+    /// The same without nodes that need not go: those whose going costs more than it saves.
+    fn smaller(&mut self, mut best: Proposal) -> Proposal {
+        let bought = |proposal: &Proposal| proposal.state.keys.iter().filter(|key| matches!(key, Key::New(_))).count();
+        let here = self.state.keys.iter().filter(|key| matches!(key, Key::New(_))).count();
+        if bought(&best) <= here {
+            return best;
+        }
+        for key in best.removed.clone() {
+            if best.removed.len() < 2 || self.spent() {
+                break;
+            }
+            let mut less = best.removed.clone();
+            less.remove(&key);
+            let others = self.propose(&less).into_iter().filter(|p| p.removed.is_subset(&less));
+            if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
+                best = other;
+            }
+        }
+        best
+    }
+
+    /// What of a set may go and pays, as proposals to be carried out one by one: each starts from how things stand.
+    fn propose(&mut self, set: &BTreeSet<Key>) -> Vec<Proposal> {
+        let removed: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
+        let pods: usize = self.state.problem.nodes.iter().map(|node| node.pods.len()).sum();
+        self.steps += self.state.keys.len() as u64 * STEPS_OF_NODE + pods as u64 * STEPS_OF_POD;
+        let trial = self.state.try_without(&removed, STEPS_OF_TRIAL, self.cancel);
+        self.steps += trial.solution.stats.steps;
+        let targets = trial.targets();
+        let single = (set.len() == 1).then(|| set.iter().next().copied()).flatten();
+        let mut out = Vec::new();
+        for group in groups(set, &trial, &targets) {
+            match self.weigh(&group, &trial, &targets) {
+                Ok(proposal) => out.push(proposal),
+                Err(why) => {
+                    if let Some(key) = single {
+                        self.kept.insert(key, why);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// Carries a group of nodes out on a copy, and judges the steps that there are then.
+    fn weigh(&self, group: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Result<Proposal, Kept> {
+        let within = |mover: &&usize| group.contains(&trial.movers[**mover].from);
+        if let Some(lost) = targets.lost.iter().find(within) {
+            let pod = trial.movers[*lost].name.clone();
+            let unplaced = trial.solution.unplaced.iter().find(|u| u.pod.index() == *lost);
+            return Err(Kept::NoPlace { pod, reasons: unplaced.map(|u| u.reasons.clone()).unwrap_or_default() });
+        }
+        let own = |movers: &[usize]| -> Vec<Mover> {
+            movers.iter().filter(within).map(|mover| trial.movers[*mover].clone()).collect()
+        };
+        let placed: Vec<(Key, Vec<Mover>)> =
+            targets.placed.iter().map(|(key, movers)| (*key, own(movers))).filter(|(_, own)| !own.is_empty()).collect();
+        let launches = trial.solution.new_nodes.iter().zip(&targets.launched).map(|(node, movers)| (node, own(movers)));
+        let launches: Vec<_> = launches.filter(|(_, own)| !own.is_empty()).collect();
+        let mut state = self.state.clone();
+        let mut moves = self.moves.clone();
+        let new = state.carry_out(group, &placed, &launches);
+        let went = placed.iter().map(|(key, movers)| (*key, movers));
+        for (to, movers) in went.chain(new.iter().copied().zip(launches.iter().map(|(_, movers)| movers))) {
+            for mover in movers {
+                let from = match (moves.get(&mover.name), mover.from) {
+                    (Some((from, _)), _) => *from,
+                    (None, Key::Old(from)) => from,
+                    (None, Key::New(_)) => continue,
+                };
+                moves.insert(mover.name.clone(), (from, to));
+            }
+        }
+        let all = drafts(self.court.fleet.nodes.len(), &state, &moves);
+        let mut gain = 0_i128;
+        for draft in &all {
+            if let Some(why) = self.court.refuses(draft, &state) {
+                return Err(why);
+            }
+            gain += self.gain(draft, &state);
+        }
+        let before = drafts(self.court.fleet.nodes.len(), &self.state, &self.moves);
+        gain -= before.iter().map(|draft| self.gain(draft, &self.state)).sum::<i128>();
+        if gain <= 0 {
+            return Err(Kept::TooLittle { saving: Price::ZERO, least: self.court.aims.floor });
+        }
+        Ok(Proposal { removed: group.clone(), state, moves, gain })
+    }
+
+    /// Saving less what disruption is worth.
+    fn gain(&self, draft: &Draft, state: &State) -> i128 {
+        let account = self.court.account(draft, state);
+        // An hour's saving against what a disruption costs once: within the time that it may take to pay.
+        let hours = self.court.aims.payback.map_or(24 * 3600, |seconds| seconds.max(1));
+        i128::from(account.saving.micros()) * i128::from(hours) / 3600
+            - i128::from(self.court.aims.worth(account.disruption).micros())
+    }
+
+    fn accept(&mut self, proposal: Proposal) {
+        self.state = proposal.state;
+        self.moves = proposal.moves;
+    }
+}
+
+/// Nodes of a set that share new nodes, with each other: those go together.
+fn groups(set: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Vec<BTreeSet<Key>> {
+    let mut groups: Vec<BTreeSet<Key>> = set.iter().map(|key| BTreeSet::from([*key])).collect();
+    for movers in &targets.launched {
+        let from: BTreeSet<Key> = movers.iter().map(|mover| trial.movers[*mover].from).collect();
+        let (together, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|g| !g.is_disjoint(&from));
+        groups = apart;
+        groups.push(together.into_iter().flatten().collect());
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
