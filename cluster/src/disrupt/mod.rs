@@ -16,8 +16,10 @@
 
 mod candidates;
 mod cost;
+mod fleet;
 mod shields;
 
 pub use candidates::{Moment, Refusal, Standing, standings};
 pub use cost::{Priorities, UNIT, balanced_disruption, eviction_cost, lifetime_left, node_disruption};
+pub use fleet::{fleet, latest};
 pub use shields::Shields;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fleet::{Fleet, SPOT};
+use super::fleet::{Fleet, Held, SPOT};
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
 use super::steps::{Account, Draft, drafts};
@@ -28,7 +28,7 @@ pub(super) fn carve(
     let mut refused = BTreeMap::new();
     let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
         .into_iter()
-        .map(|draft| (search.court.account(&draft, &search.state), draft))
+        .map(|draft| (account(fleet, &draft, &search.state), draft))
         .collect();
     drafts.sort_by(|(a, da), (b, db)| {
         let per = |one: &Account, other: &Account| i128::from(one.saving.micros()) * i128::from(other.disruption.max(1));
@@ -42,13 +42,13 @@ pub(super) fn carve(
         let mut refuse = |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
         let mut going = BTreeMap::<&str, u32>::new();
         for node in &draft.removes {
-            *going.entry(search.court.pools[*node].as_str()).or_insert(0) += 1;
+            *going.entry(problem.nodes[*node].pool.as_deref().unwrap_or("")).or_insert(0) += 1;
         }
         if going.iter().any(|(pool, count)| left.get(*pool).is_some_and(|left| left < count)) {
             refuse(Kept::Limit);
             continue;
         }
-        match (Carver { problem, search, state: &mut state }).step(&draft, account) {
+        match (Carver { problem, fleet, search, state: &mut state }).step(&draft, account) {
             Ok(step) => {
                 for (pool, count) in going {
                     if let Some(left) = left.get_mut(pool) {
@@ -63,8 +63,16 @@ pub(super) fn carve(
     refused
 }
 
+/// What a step saves and disrupts.
+fn account(fleet: &Fleet, draft: &Draft, end: &State) -> Account {
+    let removed: Vec<&Held> = draft.removes.iter().map(|at| &fleet.nodes[*at]).collect();
+    let launched = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
+    Account::of(&removed, &launched.map(|at| &end.fleet.nodes[at]).collect::<Vec<_>>())
+}
+
 struct Carver<'a, 's> {
     problem: &'a Problem,
+    fleet: &'a Fleet,
     search: &'a Search<'a>,
     /// The cluster as the steps so far leave it, with the whole catalogue.
     state: &'s mut State,
@@ -90,8 +98,7 @@ impl Carver<'_, '_> {
         }
         let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();
         let positions: BTreeSet<usize> = removed.iter().filter_map(|key| self.state.position(*key)).collect();
-        let share = i128::from(account.removed.micros()) * i128::from(self.search.court.aims.floor_share) / 1000;
-        let least = self.search.court.aims.floor.max(Price::from_micros(i64::try_from(share).unwrap_or(i64::MAX)));
+        let least = account.least(self.search.court.aims);
         let spot = self.spot_rule(draft);
         let saving = account.saving;
         let found = self.state.without(&positions, |problem, movers, keys| {
@@ -159,7 +166,7 @@ impl Carver<'_, '_> {
 
     /// How many types there must be to choose from, below which price: where one spot node takes the place of another.
     fn spot_rule(&self, draft: &Draft) -> Option<(usize, Price)> {
-        let mut own = draft.removes.iter().map(|at| &self.search.court.fleet.nodes[*at]);
+        let mut own = draft.removes.iter().map(|at| &self.fleet.nodes[*at]);
         let (one, None) = (own.next()?, own.next()) else { return None };
         let spot = one.sold_as.capacity_type == SPOT && draft.launches.len() == 1;
         self.search.court.aims.spot_types.zip(one.price).filter(|_| spot)

@@ -32,7 +32,7 @@ pub use fleet::{Aims, Fleet, Held, Sold};
 
 use self::search::Search;
 use self::state::{Key, State};
-use self::steps::{Court, PoolSums};
+use self::steps::Court;
 use crate::money::Price;
 use crate::problem::{NodeId, Problem};
 use crate::solution::{NewNode, Reason, Solution};
@@ -176,6 +176,25 @@ pub fn consolidate(
         let what = format!("a fleet of {} for {} nodes", fleet.nodes.len(), problem.nodes.len());
         return Err(vec![Violation { what }]);
     }
+    // What comes first by name is found first: the order of the input carries no meaning.
+    let mut order: Vec<usize> = (0..problem.nodes.len()).collect();
+    order.sort_by(|a, b| problem.nodes[*a].name.cmp(&problem.nodes[*b].name));
+    let nodes = order.iter().map(|at| problem.nodes[*at].clone()).collect();
+    let sorted = Problem { nodes, ..problem.clone() };
+    let fleet = Fleet { nodes: order.iter().map(|at| fleet.nodes[*at].clone()).collect() };
+    let mut out = sorted_out(&sorted, &fleet, aims, cancel, progress)?;
+    out.renumber(&order);
+    Ok(out)
+}
+
+/// The same for nodes in the order of their names.
+fn sorted_out(
+    problem: &Problem,
+    fleet: &Fleet,
+    aims: &Aims,
+    cancel: &AtomicBool,
+    progress: Progress<'_>,
+) -> Result<Consolidation, Vec<Violation>> {
     let pending = if problem.pods.is_empty() {
         Solution::default()
     } else {
@@ -185,14 +204,9 @@ pub fn consolidate(
     let (whole, fleet) = settled(problem, fleet, &pending);
     let ideal = ideal::ideal(&State::of(&whole, &fleet));
     let start = State::of(&wide::narrowed(&whole, &fleet), &fleet);
-    let court = Court {
-        fleet: &fleet,
-        pools: (0..start.keys.len()).map(|at| start.pool(at).to_owned()).collect(),
-        sums: PoolSums::of(&start),
-        aims,
-    };
-    let mut search =
-        Search { court, state: start, moves: BTreeMap::new(), kept: BTreeMap::new(), steps: 0, cancel };
+    let court = Court::of(&start, aims);
+    let (moves, kept) = (BTreeMap::new(), BTreeMap::new());
+    let mut search = Search { whole: &whole, court, state: start, moves, kept, steps: 0, cancel };
     search.run(&mut *progress);
     let (before, spent) = (State::of(&whole, &fleet).cost(), search.spent());
     let mut out = Consolidation { before, spent, work: search.steps, pending, ..Consolidation::default() };
@@ -234,4 +248,56 @@ fn settled(problem: &Problem, fleet: &Fleet, pending: &Solution) -> (Problem, Fl
         held.receives = false;
     }
     (state.problem, state.fleet)
+}
+
+impl Consolidation {
+    /// Gives nodes the numbers that they had before they were sorted.
+    fn renumber(&mut self, order: &[usize]) {
+        let number = |node: &mut NodeId| *node = order.get(node.index()).map_or(*node, |at| NodeId::of(*at));
+        self.pending.placements.iter_mut().for_each(|placement| number(&mut placement.node));
+        self.kept.iter_mut().for_each(|(node, _)| number(node));
+        for step in &mut self.steps {
+            step.removes.iter_mut().for_each(number);
+            for pod in &mut step.moves {
+                number(&mut pod.from);
+                if let Destination::Existing(node) = &mut pod.to {
+                    number(node);
+                }
+            }
+        }
+    }
+
+    /// The cluster once all steps are taken, and pending pods are where they should be: what another look would find. Pods
+    /// that have no place are gone from it.
+    pub fn carried_out(&self, problem: &Problem, fleet: &Fleet) -> (Problem, Fleet) {
+        let (whole, whole_fleet) = settled(problem, fleet, &self.pending);
+        let mut state = State::of(&whole, &whole_fleet);
+        for step in &self.steps {
+            let removed: std::collections::BTreeSet<Key> =
+                step.removes.iter().map(|node| Key::Old(node.index())).collect();
+            let positions = removed.iter().filter_map(|key| state.position(*key)).collect();
+            let movers = state.without(&positions, |_, movers, _| movers.to_vec());
+            let mut placed = BTreeMap::<Key, Vec<state::Mover>>::new();
+            let mut launches: Vec<(&NewNode, Vec<state::Mover>)> =
+                step.launches.iter().map(|launch| (launch, Vec::new())).collect();
+            for mover in movers {
+                let found = step.moves.binary_search_by(|pod| pod.pod.as_str().cmp(mover.name.as_str()));
+                match found.map(|at| step.moves[at].to) {
+                    Ok(Destination::Existing(node)) => placed.entry(Key::Old(node.index())).or_default().push(mover),
+                    Ok(Destination::New(launch)) if launch < launches.len() => launches[launch].1.push(mover),
+                    _ => {}
+                }
+            }
+            let placed: Vec<_> = placed.into_iter().collect();
+            state.carry_out(&removed, &placed, &launches);
+        }
+        state.name_new_nodes();
+        // Whether a node takes pods is the fleet's to say, and whether it may be given more the problem's.
+        for (node, key) in state.problem.nodes.iter_mut().zip(&state.keys) {
+            if let Key::Old(at) = key {
+                node.open = problem.nodes.get(*at).is_none_or(|node| node.open);
+            }
+        }
+        (Problem { specs: problem.specs.clone(), ..state.problem }, state.fleet)
+    }
 }

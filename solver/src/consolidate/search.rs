@@ -13,11 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ideal::ideal;
+use super::fleet::{Aims, SPOT};
 use super::state::{Key, Mover, State, Targets, Trial};
-use super::steps::{Court, Draft, Moves, drafts};
-use super::{Kept, Stage};
+use super::steps::{Case, Court, Moves};
+use super::{Kept, Stage, wide};
 use crate::Progress;
 use crate::money::Price;
+use crate::problem::Problem;
+use crate::solution::NewNode;
 
 /// Nodes that are planned anew together at most: few enough that a plan of their pods is made in no time, and enough for what
 /// several become one by.
@@ -31,6 +34,8 @@ const STEPS_OF_POD: u64 = 12;
 const STEPS_OF_TRIAL: u64 = 4_000_000;
 
 pub(super) struct Search<'a> {
+    /// With everything that is for sale.
+    pub(super) whole: &'a Problem,
     pub(super) court: Court<'a>,
     pub(super) state: State,
     pub(super) moves: Moves,
@@ -54,6 +59,8 @@ impl Search<'_> {
     pub(super) fn run(&mut self, progress: Progress<'_>) {
         loop {
             self.kept.clear();
+            self.state.name_new_nodes();
+            self.court = Court::of(&self.state, self.court.aims);
             let all = self.candidates();
             if all.is_empty() || self.spent() {
                 return;
@@ -231,6 +238,14 @@ impl Search<'_> {
         let mut state = self.state.clone();
         let mut moves = self.moves.clone();
         let new = state.carry_out(group, &placed, &launches);
+        let account = self.court.judge(&self.case(group, &new, &state, placed.len()))?;
+        if let Some((least, price)) = spot_rule(self.court.aims, &self.state, group, &launches) {
+            let pods = launches[0].1.iter().map(Mover::pending).collect();
+            let found = wide::types_below(self.whole, &self.state.problem, launches[0].0, pods, price);
+            if found < least {
+                return Err(Kept::SpotTypes { found, least });
+            }
+        }
         let went = placed.iter().map(|(key, movers)| (*key, movers));
         for (to, movers) in went.chain(new.iter().copied().zip(launches.iter().map(|(_, movers)| movers))) {
             for mover in movers {
@@ -242,29 +257,20 @@ impl Search<'_> {
                 moves.insert(mover.name.clone(), (from, to));
             }
         }
-        let all = drafts(self.court.fleet.nodes.len(), &state, &moves);
-        let mut gain = 0_i128;
-        for draft in &all {
-            if let Some(why) = self.court.refuses(draft, &state) {
-                return Err(why);
-            }
-            gain += self.gain(draft, &state);
-        }
-        let before = drafts(self.court.fleet.nodes.len(), &self.state, &self.moves);
-        gain -= before.iter().map(|draft| self.gain(draft, &self.state)).sum::<i128>();
-        if gain <= 0 {
-            return Err(Kept::TooLittle { saving: Price::ZERO, least: self.court.aims.floor });
-        }
-        Ok(Proposal { removed: group.clone(), state, moves, gain })
+        Ok(Proposal { removed: group.clone(), state, moves, gain: self.court.gain(&account) })
     }
 
-    /// Saving less what disruption is worth.
-    fn gain(&self, draft: &Draft, state: &State) -> i128 {
-        let account = self.court.account(draft, state);
-        // An hour's saving against what a disruption costs once: within the time that it may take to pay.
-        let hours = self.court.aims.payback.map_or(24 * 3600, |seconds| seconds.max(1));
-        i128::from(account.saving.micros()) * i128::from(hours) / 3600
-            - i128::from(self.court.aims.worth(account.disruption).micros())
+    /// The nodes that go, as they are, and those that come, as they would be.
+    fn case<'s>(&'s self, group: &BTreeSet<Key>, new: &[Key], after: &'s State, pods: usize) -> Case<'s> {
+        let of = |state: &'s State, key: &Key| {
+            let at = state.position(*key)?;
+            Some((state.pool(at), &state.fleet.nodes[at]))
+        };
+        Case {
+            removed: group.iter().filter_map(|key| of(&self.state, key)).collect(),
+            bought: new.iter().filter_map(|key| of(after, key)).collect(),
+            pods,
+        }
     }
 
     fn accept(&mut self, proposal: Proposal) {
@@ -284,4 +290,17 @@ fn groups(set: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Vec<BTreeSet
     }
     groups.retain(|group| !group.is_empty());
     groups
+}
+
+/// How many spot types there must be to choose from, and below which price: where one spot node takes the place of another.
+fn spot_rule(
+    aims: &Aims,
+    state: &State,
+    removed: &BTreeSet<Key>,
+    launches: &[(&NewNode, Vec<Mover>)],
+) -> Option<(usize, Price)> {
+    let mut own = removed.iter().filter_map(|key| state.position(*key)).map(|at| &state.fleet.nodes[at]);
+    let (one, None, [(launch, _)]) = (own.next()?, own.next(), launches) else { return None };
+    let spot = one.sold_as.capacity_type == SPOT && launch.offering(&state.problem).capacity_type == SPOT;
+    aims.spot_types.zip(one.price).filter(|_| spot)
 }

@@ -103,8 +103,7 @@ impl State {
             }
         }
         self.problem.nodes = kept;
-        let pod = |m: &Mover| Pod { name: m.name.clone(), spec: m.spec, labels: m.labels };
-        self.problem.pods = movers.iter().map(pod).collect();
+        self.problem.pods = movers.iter().map(Mover::pending).collect();
         let out = f(&self.problem, &movers, &keys);
         self.problem.pods.clear();
         let (mut kept, mut gone) = (std::mem::take(&mut self.problem.nodes).into_iter(), gone.into_iter());
@@ -236,6 +235,29 @@ impl State {
     /// The name of a node's pool.
     pub(super) fn pool(&self, at: usize) -> &str {
         self.problem.nodes[at].pool.as_deref().unwrap_or("")
+    }
+}
+
+impl State {
+    /// Names the nodes that were launched by what they are and hold, not by when they were found.
+    pub(super) fn name_new_nodes(&mut self) {
+        let mut order: Vec<usize> =
+            (0..self.keys.len()).filter(|at| matches!(self.keys[*at], Key::New(_))).collect();
+        let what = |at: usize| {
+            let first = self.problem.nodes[at].pods.iter().map(|pod| &pod.name).min();
+            (&self.problem.nodes[at].pool, &self.fleet.nodes[at].sold_as, first)
+        };
+        order.sort_by(|a, b| what(*a).cmp(&what(*b)));
+        for (number, at) in order.into_iter().enumerate() {
+            self.problem.nodes[at].name = format!("new node {}", self.first.saturating_add(number + 1));
+        }
+    }
+}
+
+impl Mover {
+    /// The pod, waiting.
+    pub(super) fn pending(&self) -> Pod {
+        Pod { name: self.name.clone(), spec: self.spec, labels: self.labels }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fleet::{Aims, Fleet, Held, SPOT};
+use super::fleet::{Aims, Held, SPOT};
 use super::state::{Key, State};
 use super::Kept;
 use crate::money::Price;
@@ -19,8 +19,6 @@ pub(super) struct Draft {
     pub(super) removes: BTreeSet<usize>,
     /// Launches, by number.
     pub(super) launches: BTreeSet<usize>,
-    /// How many pods move.
-    pub(super) pods: usize,
 }
 
 /// Where every pod that has moved came from and is now.
@@ -48,11 +46,6 @@ pub(super) fn drafts(nodes: usize, state: &State, moves: &Moves) -> Vec<Draft> {
             Key::New(number) => draft.launches.insert(*number),
         };
     }
-    for (from, _) in moves.values() {
-        if let Some(draft) = parents.get(&Key::Old(*from)).and_then(|_| out.get_mut(&root(&parents, Key::Old(*from)))) {
-            draft.pods += 1;
-        }
-    }
     out.into_values().collect()
 }
 
@@ -63,7 +56,7 @@ fn root(parents: &BTreeMap<Key, Key>, mut key: Key) -> Key {
     key
 }
 
-/// What a step comes to.
+/// What it comes to when nodes go and others come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) removed: Price,
@@ -71,90 +64,99 @@ pub(super) struct Account {
     pub(super) disruption: i64,
 }
 
-/// The sums that savings and disruptions of a `NodePool` are held against.
-#[derive(Clone, Debug, Default)]
-pub(super) struct PoolSums(BTreeMap<String, (Price, i64)>);
+impl Account {
+    pub(super) fn of(removed: &[&Held], bought: &[&Held]) -> Self {
+        let sum = |all: &[&Held]| all.iter().filter_map(|held| held.price).sum::<Price>();
+        let disruption = removed.iter().fold(0_i64, |sum, held| sum.saturating_add(held.disruption()));
+        Self { removed: sum(removed), saving: sum(removed) - sum(bought), disruption }
+    }
 
-impl PoolSums {
-    pub(super) fn of(state: &State) -> Self {
+    /// What must be saved at least.
+    pub(super) fn least(&self, aims: &Aims) -> Price {
+        let share = i128::from(self.removed.micros()) * i128::from(aims.floor_share) / 1000;
+        aims.floor.max(Price::from_micros(i64::try_from(share).unwrap_or(i64::MAX)))
+    }
+}
+
+/// Nodes that would go and nodes that would come, each with its pool.
+pub(super) struct Case<'s> {
+    pub(super) removed: Vec<(&'s str, &'s Held)>,
+    pub(super) bought: Vec<(&'s str, &'s Held)>,
+    /// How many pods move.
+    pub(super) pods: usize,
+}
+
+/// The sums that savings and disruptions of a `NodePool` are held against, and what is aimed for.
+pub(super) struct Court<'a> {
+    pub(super) aims: &'a Aims,
+    /// By pool: what its nodes cost, and what taking all of them away would disrupt.
+    pub(super) sums: BTreeMap<String, (Price, i64)>,
+}
+
+impl<'a> Court<'a> {
+    pub(super) fn of(state: &State, aims: &'a Aims) -> Self {
         let mut sums = BTreeMap::<String, (Price, i64)>::new();
         for (at, held) in state.fleet.nodes.iter().enumerate() {
             let sum = sums.entry(state.pool(at).to_owned()).or_default();
             sum.0 += held.price.unwrap_or(Price::ZERO);
             sum.1 = sum.1.saturating_add(held.disruption());
         }
-        Self(sums)
-    }
-}
-
-/// What stands as it was handed in, for judging what is done to it.
-pub(super) struct Court<'a> {
-    pub(super) fleet: &'a Fleet,
-    /// By node: its pool.
-    pub(super) pools: Vec<String>,
-    pub(super) sums: PoolSums,
-    pub(super) aims: &'a Aims,
-}
-
-impl Court<'_> {
-    /// What a step saves and disrupts.
-    pub(super) fn account(&self, draft: &Draft, state: &State) -> Account {
-        let removed: Price = draft.removes.iter().filter_map(|at| self.fleet.nodes[*at].price).sum();
-        let bought: Price = self.launched(draft, state).filter_map(|held| held.price).sum();
-        let disruption = draft.removes.iter().fold(0_i64, |sum, at| sum.saturating_add(self.fleet.nodes[*at].disruption()));
-        Account { removed, saving: removed - bought, disruption }
+        Self { aims, sums }
     }
 
-    fn launched<'s>(&self, draft: &'s Draft, state: &'s State) -> impl Iterator<Item = &'s Held> + 's {
-        draft.launches.iter().filter_map(|number| state.position(Key::New(*number))).map(|at| &state.fleet.nodes[at])
-    }
-
-    /// Why a step does not pay, if it does not.
-    pub(super) fn refuses(&self, draft: &Draft, state: &State) -> Option<Kept> {
-        let Account { removed, saving, disruption } = self.account(draft, state);
+    /// What it comes to, or why it does not pay.
+    pub(super) fn judge(&self, case: &Case<'_>) -> Result<Account, Kept> {
+        let held = |all: &[(&str, &'_ Held)]| all.iter().map(|(_, held)| (*held).clone()).collect::<Vec<Held>>();
+        let (removed, bought) = (held(&case.removed), held(&case.bought));
+        let account = Account::of(&removed.iter().collect::<Vec<_>>(), &bought.iter().collect::<Vec<_>>());
+        let Account { saving, disruption, .. } = account;
         // Nothing moves, and nothing is bought: there is nothing to pay for.
-        if draft.pods == 0 && draft.launches.is_empty() {
-            return (saving <= Price::ZERO).then_some(Kept::TooLittle { saving, least: self.aims.floor });
+        if case.pods == 0 && bought.is_empty() {
+            let least = self.aims.floor;
+            return if saving > Price::ZERO { Ok(account) } else { Err(Kept::TooLittle { saving, least }) };
         }
-        let share = i128::from(removed.micros()) * i128::from(self.aims.floor_share) / 1000;
-        let least = self.aims.floor.max(Price::from_micros(i64::try_from(share).unwrap_or(i64::MAX)));
+        let own: BTreeSet<_> = case.removed.iter().map(|(pool, held)| (*pool, &held.sold_as)).collect();
+        let like = case.bought.iter().find(|(pool, held)| own.contains(&(*pool, &held.sold_as)));
+        if let Some((_, like)) = like {
+            return Err(Kept::LikeForLike { instance_type: like.sold_as.instance_type.clone() });
+        }
+        let least = account.least(self.aims);
         if saving <= Price::ZERO || saving < least {
-            return Some(Kept::TooLittle { saving, least });
+            return Err(Kept::TooLittle { saving, least });
         }
-        let own: BTreeSet<_> = draft.removes.iter().map(|at| (&self.pools[*at], &self.fleet.nodes[*at].sold_as)).collect();
-        for number in &draft.launches {
-            let Some(at) = state.position(Key::New(*number)) else { continue };
-            let pool = state.pool(at).to_owned();
-            if own.contains(&(&pool, &state.fleet.nodes[at].sold_as)) {
-                return Some(Kept::LikeForLike { instance_type: state.fleet.nodes[at].sold_as.instance_type.clone() });
-            }
-        }
-        let payback = self.aims.payback(disruption, saving).unwrap_or(u64::MAX);
-        if self.aims.payback.is_some_and(|most| payback > most) {
-            return Some(Kept::Payback { saving, disruption, seconds: payback });
+        let seconds = self.aims.payback(disruption, saving).unwrap_or(u64::MAX);
+        if self.aims.payback.is_some_and(|most| seconds > most) {
+            return Err(Kept::Payback { saving, disruption, seconds });
         }
         let spot = |held: &Held| held.sold_as.capacity_type == SPOT;
-        let all_spot = draft.removes.iter().all(|at| spot(&self.fleet.nodes[*at]));
-        if all_spot && self.aims.spot_types.is_none() && self.launched(draft, state).any(spot) {
-            return Some(Kept::SpotTypes { found: 0, least: 0 });
+        if self.aims.spot_types.is_none() && removed.iter().all(spot) && bought.iter().any(spot) {
+            return Err(Kept::SpotTypes { found: 0, least: 0 });
         }
-        self.score(draft, saving, disruption).filter(|score| *score < i64::from(self.aims.balance)).map(|score| {
-            Kept::Unbalanced { saving, score: u32::try_from(score).unwrap_or(0) }
-        })
+        match self.score(case, saving, disruption).filter(|score| *score < i64::from(self.aims.balance)) {
+            Some(score) => Err(Kept::Unbalanced { saving, score: u32::try_from(score).unwrap_or(0) }),
+            None => Ok(account),
+        }
     }
 
-    /// The share saved over the share disrupted, in thousandths, where a pool of the step wants that weighed.
-    fn score(&self, draft: &Draft, saving: Price, disruption: i64) -> Option<i64> {
-        if !draft.removes.iter().any(|at| self.fleet.nodes[*at].balanced) {
+    /// The share saved over the share disrupted, in thousandths, where a pool wants that weighed.
+    fn score(&self, case: &Case<'_>, saving: Price, disruption: i64) -> Option<i64> {
+        if !case.removed.iter().any(|(_, held)| held.balanced) {
             return None;
         }
-        let pools: BTreeSet<&String> = draft.removes.iter().map(|at| &self.pools[*at]).collect();
-        let sums = pools.into_iter().filter_map(|pool| self.sums.0.get(pool));
+        let pools: BTreeSet<&str> = case.removed.iter().map(|(pool, _)| *pool).collect();
+        let sums = pools.into_iter().filter_map(|pool| self.sums.get(pool));
         let (cost, whole) = sums.fold((0_i128, 0_i128), |sum, (cost, disruption)| {
             (sum.0 + i128::from(cost.micros()), sum.1 + i128::from(*disruption))
         });
         let above = i128::from(saving.micros()) * whole * 1000;
         let below = (cost * i128::from(disruption.max(1))).max(1);
         Some(i64::try_from(above / below).unwrap_or(i64::MAX))
+    }
+
+    /// Saving less what disruption is worth, in micro-dollars over the time that it may take to pay.
+    pub(super) fn gain(&self, account: &Account) -> i128 {
+        let seconds = self.aims.payback.map_or(24 * 3600, |seconds| seconds.max(1));
+        i128::from(account.saving.micros()) * i128::from(seconds) / 3600
+            - i128::from(self.aims.worth(account.disruption).micros())
     }
 }

@@ -149,6 +149,13 @@ pub(super) fn alternatives(
     (found.into(), count)
 }
 
+/// As how many types a launch could be had for less than a price, with its capacity type.
+pub(super) fn types_below(whole: &Problem, narrow: &Problem, new: &NewNode, pods: Vec<Pod>, price: Price) -> usize {
+    let Some(offering) = offering_of(whole, narrow, new) else { return 0 };
+    let new = NewNode { offering, ..new.clone() };
+    alternatives(whole, &new, pods, price - Price::from_micros(1)).1
+}
+
 /// Keeps the cheapest of so many types, the planned one among them, all of them spot: with more to choose from, the launch might
 /// take one that would be replaced again.
 pub(super) fn cheapest(problem: &Problem, new: &NewNode, all: &[Alternative], types: usize) -> Arc<[Alternative]> {
