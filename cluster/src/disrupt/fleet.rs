@@ -73,7 +73,8 @@ fn receives(standing: &Standing<'_>) -> bool {
     let unsteady = |why: &Refusal| {
         matches!(why, Refusal::NotInitialized | Refusal::Deleting | Refusal::Chosen | Refusal::NotQuiet { .. })
     };
-    !standing.refusals().any(unsteady) && standing.node.is_ready()
+    let ready = StatusCondition::find(&standing.node.status.conditions, "Ready");
+    !standing.refusals().any(unsteady) && ready.is_none_or(|ready| ready.status == "True")
 }
 
 /// What a node's labels say that it is.
