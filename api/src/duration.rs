@@ -54,9 +54,17 @@ mod tests {
     #[test]
     fn durations_are_read_as_go_writes_them() {
         let millis = |stated: &str| duration(stated).map(|d| d.as_millis());
-        assert_eq!((millis("720h"), millis("1h30m"), millis("45s")), (Some(2_592_000_000), Some(5_400_000), Some(45_000)));
-        assert_eq!((millis("1.5h"), millis(".5s"), millis("250ms"), millis("0s")), (Some(5_400_000), Some(500), Some(250), Some(0)));
-        for none in ["", "Never", "10", "1d", "h", "1.2.3s", ".s", "-1h", "99999999999999999999h", "9999999999h", "é"] {
+        assert_eq!(
+            (millis("720h"), millis("1h30m"), millis("45s")),
+            (Some(2_592_000_000), Some(5_400_000), Some(45_000))
+        );
+        assert_eq!(
+            (millis("1.5h"), millis(".5s"), millis("250ms"), millis("0s")),
+            (Some(5_400_000), Some(500), Some(250), Some(0))
+        );
+        for none in
+            ["", "Never", "10", "1d", "h", "1.2.3s", ".s", "-1h", "99999999999999999999h", "9999999999h", "é"]
+        {
             assert_eq!(millis(none), None, "{none}");
         }
     }

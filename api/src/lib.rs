@@ -37,7 +37,8 @@ pub use meta::{ObjectMeta, OwnerReference, StatusCondition, null_is_default, sho
 pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
-    ConsolidationPolicy, Disruption, NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate, NodePoolTemplateMeta, NodePoolTemplateSpec,
+    ConsolidationPolicy, Disruption, NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate,
+    NodePoolTemplateMeta, NodePoolTemplateSpec,
 };
 pub use node_settings::{Dollars, DollarsError, NodeSettings, SettingError};
 pub use quantity::{Quantity, QuantityError};

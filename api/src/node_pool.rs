@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default, short_list, duration};
+use crate::{ObjectMeta, Requirement, ResourceList, Taint, duration, null_is_default, short_list};
 
 /// A `NodePool`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

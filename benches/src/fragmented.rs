@@ -53,7 +53,8 @@ fn settled(problem: &Problem, plan: &Solution) -> (Vec<Node>, Fleet) {
         let mut labels = pool.labels.clone();
         labels.extend(of_type.labels.clone());
         labels.extend(offering.labels.clone());
-        let daemons = new.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()].requests);
+        let daemons =
+            new.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()].requests);
         let mut used = daemons.fold(Resources::default(), |sum, requests| sum.plus(requests));
         let (mut pods, mut moves) = (Vec::new(), Vec::new());
         for pod in &new.pods {
@@ -64,7 +65,12 @@ fn settled(problem: &Problem, plan: &Solution) -> (Vec<Node>, Fleet) {
             let pod = &problem.pods[pod.index()];
             used = used.plus(&problem.specs[pod.spec.index()].requests);
             moves.push((u32::try_from(pods.len()).unwrap_or(u32::MAX), 1000));
-            pods.push(RunningPod { name: pod.name.clone(), spec: pod.spec, labels: pod.labels, terminating: false });
+            pods.push(RunningPod {
+                name: pod.name.clone(),
+                spec: pod.spec,
+                labels: pod.labels,
+                terminating: false,
+            });
         }
         nodes.push(Node {
             name: format!("node-{at:05}"),

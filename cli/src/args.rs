@@ -119,7 +119,8 @@ impl FromStr for SavingFloor {
         for part in text.split(',').map(str::trim) {
             let wrong = || format!("`{part}` is neither dollars an hour, as 0.01, nor a share, as 5%");
             if let Some(percent) = part.strip_suffix('%') {
-                let percent = percent.parse::<f64>().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(wrong)?;
+                let percent =
+                    percent.parse::<f64>().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(wrong)?;
                 floor.share = (percent * 10.0).round() as u32;
             } else {
                 let dollars = part.trim_start_matches('$').parse().ok().ok_or_else(wrong)?;

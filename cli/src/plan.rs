@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use stowage_api::{Quantity, well_known};
-use stowage_cluster::{LowerOptions, Lowered, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read};
+use stowage_cluster::{
+    LowerOptions, Lowered, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read,
+};
 use stowage_pricing::{Catalog, CatalogSource, Commitments};
 use stowage_solver::{NewNode, Options, Solution, TypeId, Violation, solve};
 

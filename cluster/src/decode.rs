@@ -12,15 +12,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use stowage_api::{Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, NodeSettings, ObjectMeta, duration, well_known};
+use stowage_api::{
+    Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, NodeSettings, ObjectMeta, duration, well_known,
+};
 
 use crate::document::message;
 use crate::error::{ObjectError, Position};
 use crate::kind::Kind;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, Namespace, Node, PersistentVolume,
-    PersistentVolumeClaim, PodDisruptionBudget, PodObject, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
-    ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
+    PersistentVolumeClaim, PodDisruptionBudget, PodObject, PodSpec, PriorityClass, ResourceClaim,
+    ResourceClaimTemplate, ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
 };
 use crate::requests::pod_requests;
 use crate::snapshot::{Pod, Snapshot, namespace_of};
@@ -215,7 +217,9 @@ impl Decoder {
             Kind::NodeOverlay => self.plain(kind, raw, |o| &o.metadata, Object::NodeOverlay)?,
             Kind::Service => self.plain(kind, raw, |o| &o.metadata, Object::Service)?,
             Kind::VolumeAttachment => self.plain(kind, raw, |o| &o.metadata, Object::VolumeAttachment)?,
-            Kind::PodDisruptionBudget => self.plain(kind, raw, |o| &o.metadata, Object::PodDisruptionBudget)?,
+            Kind::PodDisruptionBudget => {
+                self.plain(kind, raw, |o| &o.metadata, Object::PodDisruptionBudget)?
+            }
         })
     }
 

@@ -13,8 +13,8 @@ use stowage_pricing::Timestamp;
 use crate::error::ObjectError;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, MadeClaim, Namespace, Node, PersistentVolume,
-    PersistentVolumeClaim, Phase, PodDisruptionBudget, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
-    ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
+    PersistentVolumeClaim, Phase, PodDisruptionBudget, PodSpec, PriorityClass, ResourceClaim,
+    ResourceClaimTemplate, ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
 };
 
 /// A captured cluster, as [`crate::read()`] gives it.

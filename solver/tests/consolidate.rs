@@ -11,8 +11,9 @@ use common::random::{Draft, draft};
 use common::{World, amounts, away_from, labels, node_selector, one_of, plan_with, spec, zone_spread};
 use proptest::prelude::*;
 use stowage_solver::{
-    Aims, Consolidation, Destination, Effort, Fleet, Held, Kept, NewNode, Node, NodeId, Options, Placement, Pod, PodId,
-    PodSpec, Price, Problem, ResourceId, Resources, RunningPod, Sold, Solution, TopologyKey, consolidate, verify,
+    Aims, Consolidation, Destination, Effort, Fleet, Held, Kept, NewNode, Node, NodeId, Options, Placement,
+    Pod, PodId, PodSpec, Price, Problem, ResourceId, Resources, RunningPod, Sold, Solution, TopologyKey,
+    consolidate, verify,
 };
 
 const TYPE: &str = "node.kubernetes.io/instance-type";
@@ -34,7 +35,14 @@ impl Town {
         self.bought(name, of_type, zone, "on-demand", None)
     }
 
-    fn bought(&mut self, name: &str, of_type: &str, zone: &str, capacity_type: &str, dollars: Option<f64>) -> &mut Self {
+    fn bought(
+        &mut self,
+        name: &str,
+        of_type: &str,
+        zone: &str,
+        capacity_type: &str,
+        dollars: Option<f64>,
+    ) -> &mut Self {
         let problem = &self.world.0;
         let found = problem.types.iter().find(|t| t.name == of_type).unwrap();
         let offering = found.offerings.iter().find(|o| o.zone == zone && o.capacity_type == capacity_type);
@@ -86,7 +94,8 @@ impl Town {
 /// Consolidates, and checks what holds of every outcome.
 fn consolidated(problem: &Problem, fleet: &Fleet, aims: &Aims) -> Consolidation {
     let never = AtomicBool::new(false);
-    let out = consolidate(problem, fleet, aims, &never, &mut |_, _, _| {}).unwrap_or_else(|v| panic!("{v:?}"));
+    let out =
+        consolidate(problem, fleet, aims, &never, &mut |_, _, _| {}).unwrap_or_else(|v| panic!("{v:?}"));
     assert!(out.after <= out.before, "dearer after than before: {out:#?}");
     assert!(out.bound <= out.after, "the bound is above what was found: {out:#?}");
     for step in &out.steps {
@@ -126,7 +135,9 @@ fn whole(problem: &Problem, out: &Consolidation) -> (Problem, Solution) {
     let mut on_kept = BTreeMap::<usize, Vec<PodId>>::new();
     for step in &out.steps {
         let first = solution.new_nodes.len();
-        solution.new_nodes.extend(step.launches.iter().cloned().map(|new| NewNode { alternatives: [].into(), ..new }));
+        solution
+            .new_nodes
+            .extend(step.launches.iter().cloned().map(|new| NewNode { alternatives: [].into(), ..new }));
         for pod in &step.moves {
             let running = problem.nodes[pod.from.index()].pods.iter().find(|p| p.name == pod.pod).unwrap();
             let id = PodId::of(all.pods.len());
@@ -152,7 +163,8 @@ fn told(town: &Town, out: &Consolidation) -> Vec<(Vec<String>, Vec<String>)> {
     let problem = &town.world.0;
     let step = |step: &stowage_solver::Step| {
         let removes = step.removes.iter().map(|node| problem.nodes[node.index()].name.clone()).collect();
-        let launches = step.launches.iter().map(|new| problem.types[new.instance_type.index()].name.clone()).collect();
+        let launches =
+            step.launches.iter().map(|new| problem.types[new.instance_type.index()].name.clone()).collect();
         (removes, launches)
     };
     out.steps.iter().map(step).collect()
@@ -165,7 +177,11 @@ fn names(all: &[&str]) -> Vec<String> {
 /// Types `small` of 2 CPU, `big` of 8; a CPU costs a dime, on the big one a little less.
 fn market() -> World {
     let mut world = World::new();
-    world.instance("small", amounts(2000, 8192, 0, 20), 0.2).instance("big", amounts(8000, 32768, 0, 80), 0.7);
+    world.instance("small", amounts(2000, 8192, 0, 20), 0.2).instance(
+        "big",
+        amounts(8000, 32768, 0, 80),
+        0.7,
+    );
     world
 }
 
@@ -180,7 +196,10 @@ fn a_node_whose_pods_fit_elsewhere_goes() {
     // A node and a pod, at a tenth of a cent each, at 20 cents an hour: 36 seconds.
     assert_eq!((out.steps[0].disruption, out.steps[0].payback), (2000, 36));
     assert!(matches!(out.steps[0].moves[0].to, Destination::Existing(_)));
-    assert_eq!((out.before, out.after), (Price::from_dollars(0.4).unwrap(), Price::from_dollars(0.2).unwrap()));
+    assert_eq!(
+        (out.before, out.after),
+        (Price::from_dollars(0.4).unwrap(), Price::from_dollars(0.2).unwrap())
+    );
 }
 
 #[test]
@@ -196,7 +215,11 @@ fn an_empty_node_goes_whatever_little_it_costs() {
 fn three_become_two() {
     // Each holds 1.3 CPU of its 2; no two fit on one. Two of the middle type hold all three for less.
     let mut world = World::new();
-    world.instance("small", amounts(2000, 8192, 0, 20), 0.2).instance("middle", amounts(2600, 8192, 0, 20), 0.25);
+    world.instance("small", amounts(2000, 8192, 0, 20), 0.2).instance(
+        "middle",
+        amounts(2600, 8192, 0, 20),
+        0.25,
+    );
     let mut town = Town::new(world);
     for name in ["a", "b", "c", "d"] {
         town.node(name, "small", "a").pods("web", 1, &spec(1300, 512));
@@ -305,7 +328,10 @@ fn balanced_pools_weigh_savings_against_disruption() {
     town.fleet.nodes[0].balanced = true;
     let out = town.plan();
     // 0.02 of 0.4 over 4 of 5.
-    assert_eq!((out.steps.len(), &out.kept[0].1), (0, &Kept::Unbalanced { saving: Price::from_dollars(0.02).unwrap(), score: 62 }));
+    assert_eq!(
+        (out.steps.len(), &out.kept[0].1),
+        (0, &Kept::Unbalanced { saving: Price::from_dollars(0.02).unwrap(), score: 62 })
+    );
 }
 
 #[test]
@@ -325,7 +351,10 @@ fn nodes_that_may_not_go_stay_and_hold_what_they_may() {
     town.node("b", "small", "a").pods("web", 1, &spec(500, 512));
     (town.fleet.nodes[0].removable, town.fleet.nodes[0].receives) = (false, false);
     let out = town.plan();
-    assert_eq!((out.steps.len(), &out.kept[1].1), (0, &Kept::LikeForLike { instance_type: "small".to_owned() }));
+    assert_eq!(
+        (out.steps.len(), &out.kept[1].1),
+        (0, &Kept::LikeForLike { instance_type: "small".to_owned() })
+    );
 }
 
 #[test]
@@ -402,6 +431,7 @@ fn pending_pods_come_first() {
     assert_eq!((out.pending.placements.len(), out.pending.new_nodes.len()), (1, 0));
     // The other two no longer fit together with it.
     assert_eq!(out.steps, []);
+    assert_eq!(out.kept.iter().filter(|(_, why)| *why == Kept::Awaited).count(), 1);
 }
 
 /// Nodes that a plan bought, with their pods, of which some have gone since.
@@ -420,7 +450,8 @@ fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
         own.extend(of_type.labels.clone());
         own.extend(offering.labels.clone());
         own.extend(new.chosen_labels.iter().cloned());
-        let daemons = new.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()].requests);
+        let daemons =
+            new.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()].requests);
         let mut node = Node {
             name: format!("node-{number:02}"),
             labels: own,

@@ -107,7 +107,11 @@ pub(crate) fn of(answer: &Answer) -> Document<'_> {
         kept: answer
             .kept
             .iter()
-            .map(|(node, reason)| Stays { node: name(answer, *node), hourly_cost: price(answer, *node), reason })
+            .map(|(node, reason)| Stays {
+                node: name(answer, *node),
+                hourly_cost: price(answer, *node),
+                reason,
+            })
             .collect(),
         notes: &answer.notes,
     }

@@ -68,13 +68,20 @@ fn kept(problem: &Problem, found: &Consolidation, standings: &[Standing<'_>]) ->
             standing.into_iter().flat_map(|s| s.refusals()).map(words::kept::refusal).collect();
         if refusals.is_empty() { words::kept::kept(problem, why) } else { refusals.join("; ") }
     };
-    let mut out: Vec<(NodeId, String)> = found.kept.iter().map(|(node, kept)| (*node, why(*node, kept))).collect();
+    let mut out: Vec<(NodeId, String)> =
+        found.kept.iter().map(|(node, kept)| (*node, why(*node, kept))).collect();
     out.sort_by(|a, b| problem.nodes[a.0.index()].name.cmp(&problem.nodes[b.0.index()].name));
     out
 }
 
 /// What the reader must know.
-fn notes(snapshot: &Snapshot, fleet: &Fleet, found: &Consolidation, moment: &Moment, free: bool) -> Vec<String> {
+fn notes(
+    snapshot: &Snapshot,
+    fleet: &Fleet,
+    found: &Consolidation,
+    moment: &Moment,
+    free: bool,
+) -> Vec<String> {
     let mut notes = Vec::new();
     if found.spent {
         notes.push("the search ended before nothing was left to find: another look may find more".to_owned());
@@ -82,9 +89,13 @@ fn notes(snapshot: &Snapshot, fleet: &Fleet, found: &Consolidation, moment: &Mom
     if snapshot.disruption_budgets.is_empty() {
         notes.push("no PodDisruptionBudget in the snapshot: none is honoured".to_owned());
     }
-    notes.push("budgets of NodePools are not looked at: they say how many nodes may go at the same time".to_owned());
+    notes.push(
+        "budgets of NodePools are not looked at: they say how many nodes may go at the same time".to_owned(),
+    );
     if moment.now.is_none() {
-        notes.push("the snapshot states no moment: what depends on the age of nodes and pods is left out".to_owned());
+        notes.push(
+            "the snapshot states no moment: what depends on the age of nodes and pods is left out".to_owned(),
+        );
     }
     let unpriced = fleet.nodes.iter().filter(|held| held.price.is_none()).count();
     if unpriced > 0 {

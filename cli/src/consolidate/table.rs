@@ -102,14 +102,19 @@ fn cost(answer: &Answer, look: &Look, out: &mut String) {
     let found = &answer.found;
     let mut grid = Grid::new(2);
     grid.column("", Align::Left).column("$/hour", Align::Right).column("$/month", Align::Right);
-    let rows = [("now", found.before), ("once all steps are taken", found.after), ("any arrangement, at least", found.bound)];
+    let rows = [
+        ("now", found.before),
+        ("once all steps are taken", found.after),
+        ("any arrangement, at least", found.bound),
+    ];
     for (what, price) in rows {
         grid.row(vec![what.into(), money::bill(price, found.before).into(), money::monthly(price).into()]);
     }
     grid.render(look, out);
     if found.after > Price::ZERO && found.bound < found.after {
         let left = 1.0 - found.bound.dollars() / found.after.dollars();
-        let line = format!("no arrangement of these pods is more than {} cheaper than that", text::percent(left, 1));
+        let line =
+            format!("no arrangement of these pods is more than {} cheaper than that", text::percent(left, 1));
         text::wrap(out, &line, look.width, "  ", "  ");
     }
 }

@@ -309,14 +309,17 @@ fn of_saving(standing: &Standing<'_>, now: Option<Timestamp>) -> Vec<Refusal> {
                 claim.status.last_pod_event_time.as_ref(),
                 initialized.and_then(|condition| condition.last_transition_time.as_ref()),
             ];
-            let last = moments.into_iter().flatten().filter_map(|moment| moment.parse::<Timestamp>().ok()).max();
+            let last =
+                moments.into_iter().flatten().filter_map(|moment| moment.parse::<Timestamp>().ok()).max();
             let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
             let until = last.map(|last| last.plus_seconds(seconds));
             match (now, until) {
                 (Some(now), Some(until)) if now < until => out.push(Refusal::NotQuiet { until: Some(until) }),
                 (Some(_), Some(_)) => {}
                 // Nothing to reckon with: what the claim says of itself counts.
-                _ if stated.is_some_and(|c| c.status == "False") => out.push(Refusal::NotQuiet { until: None }),
+                _ if stated.is_some_and(|c| c.status == "False") => {
+                    out.push(Refusal::NotQuiet { until: None })
+                }
                 _ => {}
             }
         }

@@ -51,9 +51,17 @@ fn what_is_wrong_with_the_node_itself() {
     let cases = [
         (plain("").clone(), Vec::new()),
         (cluster(r#", "deletionTimestamp": "2026-01-01T00:00:00Z"}"#, "", "", ""), vec![Refusal::Deleting]),
-        (cluster(r#", "annotations": {"karpenter.sh/do-not-disrupt": "true"}}"#, "", "", ""), vec![Refusal::Protected]),
         (
-            cluster(r#"}, "spec": {"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}"#, "", "", ""),
+            cluster(r#", "annotations": {"karpenter.sh/do-not-disrupt": "true"}}"#, "", "", ""),
+            vec![Refusal::Protected],
+        ),
+        (
+            cluster(
+                r#"}, "spec": {"taints": [{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]}"#,
+                "",
+                "",
+                "",
+            ),
             vec![Refusal::Chosen],
         ),
         (
@@ -78,7 +86,8 @@ fn what_is_wrong_with_the_node_itself() {
 #[test]
 fn nodes_that_others_made_are_left_alone() {
     let text = r#"{"kind": "Node", "metadata": {"name": "n"}}"#;
-    let snapshot = read(&[Source { name: "t", bytes: text.as_bytes() }], &ReadOptions::default()).expect("valid");
+    let snapshot =
+        read(&[Source { name: "t", bytes: text.as_bytes() }], &ReadOptions::default()).expect("valid");
     assert_eq!(refusals(&snapshot, &Moment::default()), [Refusal::NotManaged]);
 }
 
@@ -123,7 +132,8 @@ fn pods_are_protected_for_ever_or_for_a_time() {
 
 #[test]
 fn budgets_stand_in_the_way() {
-    let spent = |budget: &str| Refusal::BudgetSpent { pod: "default/web".to_owned(), budget: budget.to_owned() };
+    let spent =
+        |budget: &str| Refusal::BudgetSpent { pod: "default/web".to_owned(), budget: budget.to_owned() };
     let other = POD.replace("\"web\", \"labels\"", "\"web-2\", \"labels\"").replace("\"True\"", "\"False\"");
     let cases = [
         (plain(&format!("{POD}{}", budget("b", r#""maxUnavailable": 1"#))), Vec::new()),
@@ -134,7 +144,11 @@ fn budgets_stand_in_the_way() {
             vec![Refusal::BudgetAlways { pod: "default/web".to_owned(), budget: "default/b".to_owned() }],
         ),
         (
-            plain(&format!("{POD}{}{}", budget("b", r#""maxUnavailable": 1"#), budget("a", r#""maxUnavailable": 1"#))),
+            plain(&format!(
+                "{POD}{}{}",
+                budget("b", r#""maxUnavailable": 1"#),
+                budget("a", r#""maxUnavailable": 1"#)
+            )),
             vec![Refusal::SeveralBudgets {
                 pod: "default/web".to_owned(),
                 budgets: vec!["default/a".to_owned(), "default/b".to_owned()],

@@ -58,7 +58,8 @@ pub fn eviction_cost(pod: &Pod, priority: i32) -> i64 {
 /// was made.
 pub fn lifetime_left(claim: &NodeClaim, now: Timestamp) -> i64 {
     let stated = claim.spec.expire_after.as_deref();
-    let Some(life) = stated.map_or(Some(MONTH), duration).map(|life| life.as_secs()).filter(|life| *life > 0) else {
+    let Some(life) = stated.map_or(Some(MONTH), duration).map(|life| life.as_secs()).filter(|life| *life > 0)
+    else {
         return 1000;
     };
     let made = claim.metadata.creation_timestamp.as_ref().and_then(|made| made.parse::<Timestamp>().ok());
@@ -99,7 +100,8 @@ mod tests {
                {"kind": "Pod", "metadata": {"name": "odd", "annotations": {"controller.kubernetes.io/pod-deletion-cost": "lots"}}}"#,
         );
         let priorities = Priorities::of(&cluster);
-        let costs: Vec<i64> = cluster.pods.iter().map(|pod| eviction_cost(pod, priorities.get(pod))).collect();
+        let costs: Vec<i64> =
+            cluster.pods.iter().map(|pod| eviction_cost(pod, priorities.get(pod))).collect();
         // 2^27 of deletion cost is one more pod; a priority of -2^25 makes a pod cost nothing; ten is the most.
         assert_eq!(costs, [UNIT, 2 * UNIT, 0, 10 * UNIT, UNIT]);
         assert_eq!(node_disruption(costs.iter().copied(), 1000), 15 * UNIT);
@@ -109,7 +111,9 @@ mod tests {
     #[test]
     fn old_nodes_cost_less() {
         let claim = |more: &str| -> NodeClaim {
-            let text = format!(r#"{{"metadata": {{"name": "c", "creationTimestamp": "2026-07-01T00:00:00Z"}}, "spec": {{{more}}}}}"#);
+            let text = format!(
+                r#"{{"metadata": {{"name": "c", "creationTimestamp": "2026-07-01T00:00:00Z"}}, "spec": {{{more}}}}}"#
+            );
             serde_json::from_str(&text).expect("valid")
         };
         let at = |text: &str| text.parse::<Timestamp>().expect("a moment");

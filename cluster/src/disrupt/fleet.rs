@@ -20,7 +20,8 @@ pub fn fleet(problem: &Problem, catalog: &Catalog, standings: &[Standing<'_>]) -
     let mut prices = Prices { problem, catalog, known: HashMap::new() };
     let held = |node: &Node| {
         let sold_as = sold_as(node);
-        let capacity = problem.types.iter().find(|of| of.name == sold_as.instance_type).map(|of| &of.capacity);
+        let capacity =
+            problem.types.iter().find(|of| of.name == sold_as.instance_type).map(|of| &of.capacity);
         let capacity = capacity.unwrap_or(&node.allocatable).clone();
         let Some(standing) = by_name.get(node.name.as_str()) else {
             return Held { sold_as, capacity, ..Held::default() };
@@ -54,7 +55,8 @@ pub fn latest(snapshot: &Snapshot) -> Option<Timestamp> {
     };
     let made = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     let nodes = snapshot.nodes.iter();
-    let nodes = nodes.flat_map(|n| [made(&n.metadata.creation_timestamp), of_conditions(&n.status.conditions)]);
+    let nodes =
+        nodes.flat_map(|n| [made(&n.metadata.creation_timestamp), of_conditions(&n.status.conditions)]);
     let claims = snapshot.node_claims.iter().flat_map(|c| {
         let seen = made(&c.status.last_pod_event_time);
         [made(&c.metadata.creation_timestamp), of_conditions(&c.status.conditions), seen]
@@ -71,7 +73,10 @@ fn thousandths(cost: i64, left: i64) -> i64 {
 /// `consolidateAfter` is not over, and does not rely on those that are not initialized.
 fn receives(standing: &Standing<'_>) -> bool {
     let unsteady = |why: &Refusal| {
-        matches!(why, Refusal::NotInitialized | Refusal::Deleting | Refusal::Chosen | Refusal::NotQuiet { .. })
+        matches!(
+            why,
+            Refusal::NotInitialized | Refusal::Deleting | Refusal::Chosen | Refusal::NotQuiet { .. }
+        )
     };
     let ready = StatusCondition::find(&standing.node.status.conditions, "Ready");
     !standing.refusals().any(unsteady) && ready.is_none_or(|ready| ready.status == "True")

@@ -50,11 +50,12 @@ impl<'s> Shields<'s> {
         for budget in snapshot.disruption_budgets.iter().filter(|b| !b.metadata.is_terminating()) {
             let namespace = namespace_of(&budget.metadata);
             let Some(selector) = &budget.spec.selector else { continue };
-            let own = groups.iter().filter(|((other, _), (labels, ..))| {
-                *other == namespace && selector.selects(labels)
-            });
+            let own = groups
+                .iter()
+                .filter(|((other, _), (labels, ..))| *other == namespace && selector.selects(labels));
             let (all, ready) = own.fold((0, 0), |sum, (_, group)| (sum.0 + group.1, sum.1 + group.2));
-            let shield = Shield { budget, allowed: budget.allowed(all, ready), always: budget.blocks_always(all) };
+            let shield =
+                Shield { budget, allowed: budget.allowed(all, ready), always: budget.blocks_always(all) };
             by_namespace.entry(namespace).or_default().push(shield);
         }
         for shields in by_namespace.values_mut() {
@@ -70,7 +71,10 @@ impl<'s> Shields<'s> {
 
     /// How many pods each budget lets go, by `namespace/name`.
     pub fn allowances(&self) -> BTreeMap<String, i64> {
-        let all = self.by_namespace.iter().flat_map(|(namespace, shields)| shields.iter().map(move |s| (*namespace, s)));
+        let all = self
+            .by_namespace
+            .iter()
+            .flat_map(|(namespace, shields)| shields.iter().map(move |s| (*namespace, s)));
         all.map(|(namespace, s)| (format!("{namespace}/{}", s.budget.metadata.name), s.allowed)).collect()
     }
 

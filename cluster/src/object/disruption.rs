@@ -49,7 +49,8 @@ impl PodDisruptionBudget {
     /// How many pods may be evicted now: what its status says, or else what that would be with so many pods selected, and so
     /// many of them ready.
     pub fn allowed(&self, selected: usize, ready: usize) -> i64 {
-        let (all, ready) = (i64::try_from(selected).unwrap_or(i64::MAX), i64::try_from(ready).unwrap_or(i64::MAX));
+        let (all, ready) =
+            (i64::try_from(selected).unwrap_or(i64::MAX), i64::try_from(ready).unwrap_or(i64::MAX));
         self.status.disruptions_allowed.unwrap_or_else(|| (ready - self.wanted(all)).max(0))
     }
 

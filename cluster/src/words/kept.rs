@@ -15,7 +15,9 @@ pub fn refusal(why: &Refusal) -> String {
         Refusal::Chosen => "it was chosen to go already".to_owned(),
         Refusal::Nominated => "pods are on their way to it".to_owned(),
         Refusal::Protected => "it is marked karpenter.sh/do-not-disrupt".to_owned(),
-        Refusal::PodProtected { pod, until: None } => format!("pod {pod} is marked karpenter.sh/do-not-disrupt"),
+        Refusal::PodProtected { pod, until: None } => {
+            format!("pod {pod} is marked karpenter.sh/do-not-disrupt")
+        }
         Refusal::PodProtected { pod, until: Some(until) } => {
             format!("pod {pod} is marked karpenter.sh/do-not-disrupt until {until}")
         }
@@ -26,7 +28,10 @@ pub fn refusal(why: &Refusal) -> String {
             format!("PodDisruptionBudget {budget} never lets a pod go, and pod {pod} is one of them")
         }
         Refusal::SeveralBudgets { pod, budgets } => {
-            format!("pod {pod} cannot be evicted: several PodDisruptionBudgets are about it ({})", budgets.join(", "))
+            format!(
+                "pod {pod} cannot be evicted: several PodDisruptionBudgets are about it ({})",
+                budgets.join(", ")
+            )
         }
         Refusal::Static => "its NodePool keeps a number of nodes (replicas), whatever the pods".to_owned(),
         Refusal::NoLabel(key) => format!("it has no label {key}, so its price is not known"),
@@ -43,6 +48,7 @@ pub fn refusal(why: &Refusal) -> String {
 pub fn kept(problem: &Problem, why: &Kept) -> String {
     match why {
         Kept::NotRemovable => "it may not be taken away".to_owned(),
+        Kept::Awaited => "pending pods get their places on it".to_owned(),
         Kept::UnknownPrice => "nobody knows what it costs: the catalogue has no such offering".to_owned(),
         Kept::NoPlace { pod, reasons } => {
             let why = reasons.iter().map(|r| reason::sentence(problem, r)).collect::<Vec<_>>().join("; ");

@@ -211,7 +211,8 @@ pub(crate) fn worths(problem: &Problem) -> (Price, Vec<f64>) {
     let dealt = deal(&mut model, &Caps::new());
     let homeless = |class: usize| {
         let spec = model.spec(class);
-        let fits = |node: usize| admits(&problem.nodes[node], spec) && model.fits(class, &model.node_room[node]);
+        let fits =
+            |node: usize| admits(&problem.nodes[node], spec) && model.fits(class, &model.node_room[node]);
         model.feasible(class).is_clear() && !(0..problem.nodes.len()).any(fits)
     };
     let held = |class: usize| if homeless(class) { 0 } else { model.count(class) };

@@ -31,7 +31,9 @@ pub(super) fn carve(
         .map(|draft| (account(fleet, &draft, &search.state), draft))
         .collect();
     drafts.sort_by(|(a, da), (b, db)| {
-        let per = |one: &Account, other: &Account| i128::from(one.saving.micros()) * i128::from(other.disruption.max(1));
+        let per = |one: &Account, other: &Account| {
+            i128::from(one.saving.micros()) * i128::from(other.disruption.max(1))
+        };
         per(b, a).cmp(&per(a, b)).then_with(|| da.removes.cmp(&db.removes))
     });
     let mut left = search.court.aims.limits.clone();
@@ -91,10 +93,16 @@ impl Carver<'_, '_> {
         let numbers: Vec<usize> = draft.launches.iter().copied().collect();
         let mut launches: Vec<NewNode> = Vec::with_capacity(numbers.len());
         for number in &numbers {
-            let planned = end.bought.get(number).ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
+            let planned =
+                end.bought.get(number).ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
             let offering = wide::offering_of(self.problem, &end.problem, planned)
                 .ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
-            launches.push(NewNode { offering, alternatives: std::sync::Arc::from([]), pods: Vec::new(), ..planned.clone() });
+            launches.push(NewNode {
+                offering,
+                alternatives: std::sync::Arc::from([]),
+                pods: Vec::new(),
+                ..planned.clone()
+            });
         }
         let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();
         let positions: BTreeSet<usize> = removed.iter().filter_map(|key| self.state.position(*key)).collect();
@@ -104,14 +112,17 @@ impl Carver<'_, '_> {
         let found = self.state.without(&positions, |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
             for at in 0..launches.len() {
-                let own: Vec<_> = launches[at].pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
+                let own: Vec<_> =
+                    launches[at].pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
                 let most = match spot {
                     // All that is cheaper than what is there: the choice has to be wide, and the cheapest of it are taken.
                     Some((_, price)) => price - Price::from_micros(1),
                     None => wide::most(&launches[at], saving, least, numbers.len()),
                 };
                 let (mut all, types) = wide::alternatives(problem, &launches[at], own, most);
-                if let Some((least, _)) = spot.filter(|_| launches[at].offering(problem).capacity_type == SPOT) {
+                if let Some((least, _)) =
+                    spot.filter(|_| launches[at].offering(problem).capacity_type == SPOT)
+                {
                     if types < least {
                         return Err(Kept::SpotTypes { found: types, least });
                     }
@@ -126,7 +137,10 @@ impl Carver<'_, '_> {
                 ..Solution::default()
             };
             let mut broken = verify(problem, &solution(&launches));
-            if !broken.is_empty() && launches.iter().any(|launch| !launch.alternatives.is_empty()) && spot.is_none() {
+            if !broken.is_empty()
+                && launches.iter().any(|launch| !launch.alternatives.is_empty())
+                && spot.is_none()
+            {
                 // Better without something to fall back on than not at all.
                 launches.iter_mut().for_each(|launch| launch.alternatives = std::sync::Arc::from([]));
                 broken = verify(problem, &solution(&launches));
@@ -138,12 +152,21 @@ impl Carver<'_, '_> {
         });
         let movers = found?;
         let at_end = |movers: &[Mover], key: Key| -> Vec<Mover> {
-            movers.iter().filter(|m| going.get(m.name.as_str()).is_some_and(|(_, to)| *to == key)).cloned().collect()
+            movers
+                .iter()
+                .filter(|m| going.get(m.name.as_str()).is_some_and(|(_, to)| *to == key))
+                .cloned()
+                .collect()
         };
-        let kept: BTreeSet<Key> = going.values().map(|(_, to)| *to).filter(|to| matches!(to, Key::Old(_))).collect();
-        let placed: Vec<(Key, Vec<Mover>)> = kept.into_iter().map(|key| (key, at_end(&movers, key))).collect();
-        let bought: Vec<(&NewNode, Vec<Mover>)> =
-            launches.iter().zip(&numbers).map(|(launch, number)| (launch, at_end(&movers, Key::New(*number)))).collect();
+        let kept: BTreeSet<Key> =
+            going.values().map(|(_, to)| *to).filter(|to| matches!(to, Key::Old(_))).collect();
+        let placed: Vec<(Key, Vec<Mover>)> =
+            kept.into_iter().map(|key| (key, at_end(&movers, key))).collect();
+        let bought: Vec<(&NewNode, Vec<Mover>)> = launches
+            .iter()
+            .zip(&numbers)
+            .map(|(launch, number)| (launch, at_end(&movers, Key::New(*number))))
+            .collect();
         self.state.carry_out(&removed, &placed, &bought);
         let mut moves: Vec<PodMove> = going
             .iter()
@@ -186,7 +209,9 @@ fn plan(
         match going.get(mover.name.as_str()).map(|(_, to)| *to) {
             Some(Key::New(number)) => match numbers.binary_search(&number) {
                 Ok(launch) => launches[launch].pods.push(PodId::of(at)),
-                Err(_) => return Err(Kept::Broken(format!("pod {} goes to a node of another step", mover.name))),
+                Err(_) => {
+                    return Err(Kept::Broken(format!("pod {} goes to a node of another step", mover.name)));
+                }
             },
             Some(key) if keys.contains(&key) => {}
             _ => return Err(Kept::Broken(format!("pod {} has nowhere to go", mover.name))),

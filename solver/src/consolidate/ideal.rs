@@ -17,8 +17,8 @@ use crate::kind::untolerated;
 use crate::model::selects;
 use crate::money::Price;
 use crate::problem::{
-    InstanceType, Labels, NodePool, Node, Offering, Operator, Pod, PodSpec, Problem, Quota, QuotaId, Requirement,
-    Resources, Taint, TopologyKey,
+    InstanceType, Labels, Node, NodePool, Offering, Operator, Pod, PodSpec, Problem, Quota, QuotaId,
+    Requirement, Resources, Taint, TopologyKey,
 };
 
 /// A label that tells nodes that are there from those for sale.
@@ -49,7 +49,8 @@ pub(super) fn ideal(state: &State) -> Ideal {
     for (home, pod) in homes.iter().zip(&worth_of) {
         worth[*home] += pod;
     }
-    let fixed = state.fleet.nodes.iter().filter(|held| held.candidate().is_none()).filter_map(|held| held.price);
+    let fixed =
+        state.fleet.nodes.iter().filter(|held| held.candidate().is_none()).filter_map(|held| held.price);
     Ideal { bound: bound + fixed.sum(), worth }
 }
 
@@ -70,7 +71,10 @@ fn poured(state: &State) -> (Problem, Vec<usize>) {
         for pod in held.moves.iter().filter_map(|(pod, _)| node.pods.get(*pod as usize)) {
             let spec = &from.specs[pod.spec.index()];
             moved = moved.plus(&spec.requests);
-            if spec.blocked.is_none() && selects(spec, &shared) && untolerated(&node.taints, &spec.tolerations).is_none() {
+            if spec.blocked.is_none()
+                && selects(spec, &shared)
+                && untolerated(&node.taints, &spec.tolerations).is_none()
+            {
                 pods.push(Pod { name: pod.name.clone(), spec: pod.spec, labels: pod.labels });
                 homes.push(at);
             }
@@ -78,11 +82,15 @@ fn poured(state: &State) -> (Problem, Vec<usize>) {
         // What goes with the node stays; an overcommitted node holds what it holds.
         let fixed = node.used.minus(&moved);
         let room = node.allocatable.minus(&fixed);
-        let room = Resources::from_amounts(room.iter().map(|(id, have)| (id, have.max(moved.get(id)))).chain(
-            moved.iter().filter(|(id, _)| room.get(*id) == 0),
-        ));
+        let room = Resources::from_amounts(
+            room.iter()
+                .map(|(id, have)| (id, have.max(moved.get(id))))
+                .chain(moved.iter().filter(|(id, _)| room.get(*id) == 0)),
+        );
         let room = room.plus(&daemons).iter().collect();
-        *groups.entry(Alike { labels: shared, taints: node.taints.clone(), room, price: price.micros() }).or_insert(0) += 1;
+        *groups
+            .entry(Alike { labels: shared, taints: node.taints.clone(), room, price: price.micros() })
+            .or_insert(0) += 1;
     }
     let broken = broken(state);
     let mut problem = Problem {
@@ -134,14 +142,19 @@ fn broken(state: &State) -> BTreeSet<usize> {
 
 /// A pool that sells what is for sale, and at any time.
 fn for_sale(pool: &NodePool) -> NodePool {
-    let mut pool = NodePool { weight: 0, limits: Vec::new(), node_limit: None, min_values: Vec::new(), ..pool.clone() };
+    let mut pool =
+        NodePool { weight: 0, limits: Vec::new(), node_limit: None, min_values: Vec::new(), ..pool.clone() };
     pool.requirements.push(Requirement { key: GROUP.to_owned(), op: Operator::DoesNotExist });
     pool
 }
 
 /// The labels of a node, less those that are its name.
 fn anonymous(node: &Node) -> Labels {
-    node.labels.iter().filter(|(_, value)| **value != node.name).map(|(k, v)| (k.clone(), v.clone())).collect()
+    node.labels
+        .iter()
+        .filter(|(_, value)| **value != node.name)
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 /// Puts nodes that are there up for sale, at their price and as many as there are.

@@ -88,6 +88,8 @@ pub struct Step {
 pub enum Kept {
     /// It may not go: whoever made the fleet knows why.
     NotRemovable,
+    /// Pending pods get their places on it.
+    Awaited,
     /// Nobody knows what it costs.
     UnknownPrice,
     /// A pod of it fits nowhere else.
@@ -201,6 +203,7 @@ fn sorted_out(
         let options = Options { effort: Effort::Quick, ..Options::default() };
         solve(problem, &options, cancel, &mut *progress)?
     };
+    let awaited: Vec<NodeId> = pending.placements.iter().map(|placement| placement.node).collect();
     let (whole, fleet) = settled(problem, fleet, &pending);
     let ideal = ideal::ideal(&State::of(&whole, &fleet));
     let start = State::of(&wide::narrowed(&whole, &fleet), &fleet);
@@ -217,6 +220,7 @@ fn sorted_out(
     for (at, held) in fleet.nodes.iter().enumerate().take(problem.nodes.len()) {
         let why = match (held.candidate(), refused.get(&at), search.kept.get(&Key::Old(at))) {
             _ if gone.contains(&NodeId::of(at)) => continue,
+            _ if awaited.contains(&NodeId::of(at)) => Kept::Awaited,
             (None, ..) if held.removable => Kept::UnknownPrice,
             (None, ..) => Kept::NotRemovable,
             (_, Some(why), _) | (_, None, Some(why)) => why.clone(),
@@ -227,7 +231,8 @@ fn sorted_out(
     Ok(out)
 }
 
-/// The cluster once pending pods have their places. What is launched for them takes no other pods: it is not there yet.
+/// The cluster once pending pods have their places. Nodes that get some stay; what is launched for them takes no other pods: it
+/// is not there yet.
 fn settled(problem: &Problem, fleet: &Fleet, pending: &Solution) -> (Problem, Fleet) {
     let mut state = State::of(problem, fleet);
     let mover = |pod: &crate::PodId| {
@@ -240,9 +245,15 @@ fn settled(problem: &Problem, fleet: &Fleet, pending: &Solution) -> (Problem, Fl
         .iter()
         .map(|p| (Key::Old(p.node.index()), p.pods.iter().map(mover).collect::<Vec<_>>()))
         .collect();
-    let launches: Vec<_> =
-        pending.new_nodes.iter().map(|node| (node, node.pods.iter().map(mover).collect::<Vec<_>>())).collect();
+    let launches: Vec<_> = pending
+        .new_nodes
+        .iter()
+        .map(|node| (node, node.pods.iter().map(mover).collect::<Vec<_>>()))
+        .collect();
     state.carry_out(&std::collections::BTreeSet::new(), &placed, &launches);
+    for placement in &pending.placements {
+        state.fleet.nodes[placement.node.index()].removable = false;
+    }
     for held in state.fleet.nodes.iter_mut().skip(problem.nodes.len()) {
         held.removable = false;
         held.receives = false;
@@ -283,7 +294,9 @@ impl Consolidation {
             for mover in movers {
                 let found = step.moves.binary_search_by(|pod| pod.pod.as_str().cmp(mover.name.as_str()));
                 match found.map(|at| step.moves[at].to) {
-                    Ok(Destination::Existing(node)) => placed.entry(Key::Old(node.index())).or_default().push(mover),
+                    Ok(Destination::Existing(node)) => {
+                        placed.entry(Key::Old(node.index())).or_default().push(mover)
+                    }
                     Ok(Destination::New(launch)) if launch < launches.len() => launches[launch].1.push(mover),
                     _ => {}
                 }

@@ -12,8 +12,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::fleet::{Aims, Held, SPOT};
 use super::ideal::ideal;
-use super::fleet::{Aims, SPOT};
 use super::state::{Key, Mover, State, Targets, Trial};
 use super::steps::{Case, Court, Moves};
 use super::{Kept, Stage, wide};
@@ -48,8 +48,8 @@ pub(super) struct Search<'a> {
 /// A set of nodes to go, with all that follows.
 struct Proposal {
     removed: BTreeSet<Key>,
-    state: State,
-    moves: Moves,
+    placed: Vec<(Key, Vec<Mover>)>,
+    launches: Vec<(NewNode, Vec<Mover>)>,
     /// Saving less what disruption is worth, in micro-dollars.
     gain: i128,
 }
@@ -65,7 +65,8 @@ impl Search<'_> {
             if all.is_empty() || self.spent() {
                 return;
             }
-            let found = if all.len() <= EXHAUSTIVE { self.every_set(&all) } else { self.neighbours(&all, progress) };
+            let found =
+                if all.len() <= EXHAUSTIVE { self.every_set(&all) } else { self.neighbours(&all, progress) };
             if !found {
                 return;
             }
@@ -79,7 +80,8 @@ impl Search<'_> {
     /// Nodes that may go, those first that cost most above the worth of their pods for what they disrupt.
     fn candidates(&self) -> Vec<Key> {
         let worth = ideal(&self.state).worth;
-        let nodes = self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);
+        let nodes =
+            self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);
         let mut ranked: Vec<(f64, Price, &str, Key)> = nodes
             .filter_map(|(((node, held), key), worth)| {
                 let price = held.candidate()?;
@@ -109,7 +111,7 @@ impl Search<'_> {
                 best = Some(proposal);
             }
         }
-        best.map(|best| self.accept(best)).is_some()
+        best.map(|best| self.accept(&best)).is_some()
     }
 
     /// Tries neighbours together, and smaller and smaller parts of them.
@@ -118,7 +120,10 @@ impl Search<'_> {
         for key in all {
             let Some(at) = self.state.position(*key) else { continue };
             let zone = self.state.problem.nodes[at].labels.get(&self.state.problem.zone_key).cloned();
-            by_place.entry((self.state.pool(at).to_owned(), zone.unwrap_or_default())).or_default().push(*key);
+            by_place
+                .entry((self.state.pool(at).to_owned(), zone.unwrap_or_default()))
+                .or_default()
+                .push(*key);
         }
         let rank: BTreeMap<Key, usize> = all.iter().enumerate().map(|(at, key)| (*key, at)).collect();
         let mut chunks: Vec<Vec<Key>> =
@@ -131,7 +136,8 @@ impl Search<'_> {
         }
         // Those of different places, once no place has anything left by itself.
         if !found {
-            let left: Vec<Key> = all.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+            let left: Vec<Key> =
+                all.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
             for chunk in left.chunks(TOGETHER) {
                 found |= self.explore_together(chunk);
             }
@@ -154,7 +160,8 @@ impl Search<'_> {
     }
 
     fn explore_together(&mut self, set: &[Key]) -> bool {
-        let set: BTreeSet<Key> = set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+        let set: BTreeSet<Key> =
+            set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
         if set.is_empty() || self.spent() {
             return false;
         }
@@ -168,7 +175,7 @@ impl Search<'_> {
                 best = self.smaller(best);
             }
             let rest: Vec<Key> = set.difference(&best.removed).copied().collect();
-            self.accept(best);
+            self.accept(&best);
             if !rest.is_empty() {
                 self.explore_together(&rest);
             }
@@ -178,9 +185,7 @@ impl Search<'_> {
 
     /// The same without nodes that need not go: those whose going costs more than it saves.
     fn smaller(&mut self, mut best: Proposal) -> Proposal {
-        let bought = |proposal: &Proposal| proposal.state.keys.iter().filter(|key| matches!(key, Key::New(_))).count();
-        let here = self.state.keys.iter().filter(|key| matches!(key, Key::New(_))).count();
-        if bought(&best) <= here {
+        if best.launches.is_empty() {
             return best;
         }
         for key in best.removed.clone() {
@@ -220,62 +225,68 @@ impl Search<'_> {
         out
     }
 
-    /// Carries a group of nodes out on a copy, and judges the steps that there are then.
+    /// Judges a group of nodes: what would go, and what would come.
     fn weigh(&self, group: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Result<Proposal, Kept> {
         let within = |mover: &&usize| group.contains(&trial.movers[**mover].from);
         if let Some(lost) = targets.lost.iter().find(within) {
             let pod = trial.movers[*lost].name.clone();
             let unplaced = trial.solution.unplaced.iter().find(|u| u.pod.index() == *lost);
-            return Err(Kept::NoPlace { pod, reasons: unplaced.map(|u| u.reasons.clone()).unwrap_or_default() });
+            return Err(Kept::NoPlace {
+                pod,
+                reasons: unplaced.map(|u| u.reasons.clone()).unwrap_or_default(),
+            });
         }
         let own = |movers: &[usize]| -> Vec<Mover> {
             movers.iter().filter(within).map(|mover| trial.movers[*mover].clone()).collect()
         };
-        let placed: Vec<(Key, Vec<Mover>)> =
-            targets.placed.iter().map(|(key, movers)| (*key, own(movers))).filter(|(_, own)| !own.is_empty()).collect();
-        let launches = trial.solution.new_nodes.iter().zip(&targets.launched).map(|(node, movers)| (node, own(movers)));
-        let launches: Vec<_> = launches.filter(|(_, own)| !own.is_empty()).collect();
-        let mut state = self.state.clone();
-        let mut moves = self.moves.clone();
-        let new = state.carry_out(group, &placed, &launches);
-        let account = self.court.judge(&self.case(group, &new, &state, placed.len()))?;
+        let placed: Vec<(Key, Vec<Mover>)> = targets
+            .placed
+            .iter()
+            .map(|(key, movers)| (*key, own(movers)))
+            .filter(|(_, own)| !own.is_empty())
+            .collect();
+        let launches = trial.solution.new_nodes.iter().zip(&targets.launched);
+        let launches = launches.map(|(node, movers)| (node, own(movers))).filter(|(_, own)| !own.is_empty());
+        let launches: Vec<(NewNode, Vec<Mover>)> = launches.map(|(node, own)| (node.clone(), own)).collect();
+        let bought: Vec<(&str, Held)> = launches.iter().map(|(new, _)| self.state.as_held(new)).collect();
+        let pods = placed.iter().map(|(_, movers)| movers.len()).sum::<usize>();
+        let account = self.court.judge(&self.case(group, &bought, pods))?;
         if let Some((least, price)) = spot_rule(self.court.aims, &self.state, group, &launches) {
             let pods = launches[0].1.iter().map(Mover::pending).collect();
-            let found = wide::types_below(self.whole, &self.state.problem, launches[0].0, pods, price);
+            let found = wide::types_below(self.whole, &self.state.problem, &launches[0].0, pods, price);
             if found < least {
                 return Err(Kept::SpotTypes { found, least });
             }
         }
-        let went = placed.iter().map(|(key, movers)| (*key, movers));
-        for (to, movers) in went.chain(new.iter().copied().zip(launches.iter().map(|(_, movers)| movers))) {
-            for mover in movers {
-                let from = match (moves.get(&mover.name), mover.from) {
-                    (Some((from, _)), _) => *from,
-                    (None, Key::Old(from)) => from,
-                    (None, Key::New(_)) => continue,
-                };
-                moves.insert(mover.name.clone(), (from, to));
-            }
-        }
-        Ok(Proposal { removed: group.clone(), state, moves, gain: self.court.gain(&account) })
+        Ok(Proposal { removed: group.clone(), placed, launches, gain: self.court.gain(&account) })
     }
 
     /// The nodes that go, as they are, and those that come, as they would be.
-    fn case<'s>(&'s self, group: &BTreeSet<Key>, new: &[Key], after: &'s State, pods: usize) -> Case<'s> {
-        let of = |state: &'s State, key: &Key| {
-            let at = state.position(*key)?;
-            Some((state.pool(at), &state.fleet.nodes[at]))
-        };
+    fn case<'s>(&'s self, group: &BTreeSet<Key>, bought: &'s [(&'s str, Held)], pods: usize) -> Case<'s> {
+        let removed = group.iter().filter_map(|key| self.state.position(*key));
         Case {
-            removed: group.iter().filter_map(|key| of(&self.state, key)).collect(),
-            bought: new.iter().filter_map(|key| of(after, key)).collect(),
+            removed: removed.map(|at| (self.state.pool(at), &self.state.fleet.nodes[at])).collect(),
+            bought: bought.iter().map(|(pool, held)| (*pool, held)).collect(),
             pods,
         }
     }
 
-    fn accept(&mut self, proposal: Proposal) {
-        self.state = proposal.state;
-        self.moves = proposal.moves;
+    fn accept(&mut self, proposal: &Proposal) {
+        let launches: Vec<(&NewNode, Vec<Mover>)> =
+            proposal.launches.iter().map(|(new, movers)| (new, movers.clone())).collect();
+        let new = self.state.carry_out(&proposal.removed, &proposal.placed, &launches);
+        let went = proposal.placed.iter().map(|(key, movers)| (*key, movers));
+        let went = went.chain(new.into_iter().zip(proposal.launches.iter().map(|(_, movers)| movers)));
+        for (to, movers) in went {
+            for mover in movers {
+                let from = match (self.moves.get(&mover.name), mover.from) {
+                    (Some((from, _)), _) => *from,
+                    (None, Key::Old(from)) => from,
+                    (None, Key::New(_)) => continue,
+                };
+                self.moves.insert(mover.name.clone(), (from, to));
+            }
+        }
     }
 }
 
@@ -297,7 +308,7 @@ fn spot_rule(
     aims: &Aims,
     state: &State,
     removed: &BTreeSet<Key>,
-    launches: &[(&NewNode, Vec<Mover>)],
+    launches: &[(NewNode, Vec<Mover>)],
 ) -> Option<(usize, Price)> {
     let mut own = removed.iter().filter_map(|key| state.position(*key)).map(|at| &state.fleet.nodes[at]);
     let (one, None, [(launch, _)]) = (own.next()?, own.next(), launches) else { return None };

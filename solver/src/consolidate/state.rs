@@ -90,7 +90,11 @@ impl State {
 
     /// Does something with the problem without some nodes, whose pods wait instead. Those nodes still count against limits:
     /// what takes their place is launched before they go.
-    pub(super) fn without<T>(&mut self, removed: &BTreeSet<usize>, f: impl FnOnce(&Problem, &[Mover], &[Key]) -> T) -> T {
+    pub(super) fn without<T>(
+        &mut self,
+        removed: &BTreeSet<usize>,
+        f: impl FnOnce(&Problem, &[Mover], &[Key]) -> T,
+    ) -> T {
         let movers: Vec<Mover> = removed.iter().flat_map(|at| self.movers(*at)).collect();
         let all = std::mem::take(&mut self.problem.nodes);
         let (mut kept, mut gone, mut keys) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
@@ -107,13 +111,19 @@ impl State {
         let out = f(&self.problem, &movers, &keys);
         self.problem.pods.clear();
         let (mut kept, mut gone) = (std::mem::take(&mut self.problem.nodes).into_iter(), gone.into_iter());
-        let back = (0..self.keys.len()).filter_map(|at| if removed.contains(&at) { gone.next() } else { kept.next() });
+        let back = (0..self.keys.len())
+            .filter_map(|at| if removed.contains(&at) { gone.next() } else { kept.next() });
         self.problem.nodes = back.collect();
         out
     }
 
     /// Plans the pods of some nodes anew, onto the others and new ones. Not verified.
-    pub(super) fn try_without(&mut self, removed: &BTreeSet<usize>, steps: u64, cancel: &AtomicBool) -> Trial {
+    pub(super) fn try_without(
+        &mut self,
+        removed: &BTreeSet<usize>,
+        steps: u64,
+        cancel: &AtomicBool,
+    ) -> Trial {
         let options = Options { effort: Effort::Quick, max_steps: steps, ..Options::default() };
         self.without(removed, |problem, movers, keys| {
             let solution =
@@ -147,14 +157,22 @@ impl State {
             self.seat(self.keys.len() - 1, movers);
             new.push(key);
         }
-        let gone: Vec<usize> = removed.iter().filter_map(|key| self.position(*key)).collect::<BTreeSet<_>>().into_iter().rev().collect();
+        let gone: Vec<usize> = removed
+            .iter()
+            .filter_map(|key| self.position(*key))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .rev()
+            .collect();
         for at in gone {
             let node = self.problem.nodes.remove(at);
             let held = self.fleet.nodes.remove(at);
             if let Key::New(number) = self.keys.remove(at) {
                 self.bought.remove(&number);
             }
-            if let Some(pool) = self.problem.pools.iter_mut().find(|pool| Some(&pool.name) == node.pool.as_ref()) {
+            if let Some(pool) =
+                self.problem.pools.iter_mut().find(|pool| Some(&pool.name) == node.pool.as_ref())
+            {
                 pool.used = pool.used.minus(&held.capacity);
                 pool.node_count = pool.node_count.saturating_sub(1);
             }
@@ -177,15 +195,44 @@ impl State {
         node.host_ports.dedup();
     }
 
+    /// What a launch would be to the fleet, and its pool.
+    pub(super) fn as_held(&self, new: &NewNode) -> (&str, Held) {
+        let (pool, of_type) =
+            (&self.problem.pools[new.pool.index()], &self.problem.types[new.instance_type.index()]);
+        let offering = &of_type.offerings[new.offering];
+        let sold_as = Sold {
+            instance_type: of_type.name.clone(),
+            zone: offering.zone.clone(),
+            capacity_type: offering.capacity_type.clone(),
+        };
+        let fixed = self.fleet.nodes.iter().find(|held| held.removable).map_or(1000, |held| held.fixed);
+        let of_pool = self.problem.nodes.iter().zip(&self.fleet.nodes);
+        let mut of_pool = of_pool.filter(|(node, _)| node.pool.as_ref() == Some(&pool.name));
+        let held = Held {
+            price: Some(weighed(new)),
+            sold_as,
+            removable: true,
+            receives: true,
+            moves: Vec::new(),
+            fixed,
+            capacity: of_type.capacity.clone(),
+            balanced: of_pool.any(|(_, held)| held.balanced),
+        };
+        (&pool.name, held)
+    }
+
     /// The node that a launch becomes, without its pods.
     fn launch(&mut self, new: &NewNode, number: usize) -> (Node, Held) {
-        let (pool, of_type) = (&self.problem.pools[new.pool.index()], &self.problem.types[new.instance_type.index()]);
+        let (_, held) = self.as_held(new);
+        let (pool, of_type) =
+            (&self.problem.pools[new.pool.index()], &self.problem.types[new.instance_type.index()]);
         let offering = &of_type.offerings[new.offering];
         let mut labels = pool.labels.clone();
         labels.extend(of_type.labels.clone());
         labels.extend(offering.labels.clone());
         labels.extend(new.chosen_labels.iter().cloned());
-        let daemons = new.daemons.iter().map(|d| &self.problem.specs[self.problem.daemons[d.index()].spec.index()]);
+        let daemons =
+            new.daemons.iter().map(|d| &self.problem.specs[self.problem.daemons[d.index()].spec.index()]);
         let (mut used, mut host_ports) = (Resources::default(), Vec::new());
         for daemon in daemons {
             used = used.plus(&daemon.requests);
@@ -201,25 +248,6 @@ impl State {
             pods: Vec::new(),
             pool: Some(pool.name.clone()),
             open: true,
-        };
-        let sold_as = Sold {
-            instance_type: of_type.name.clone(),
-            zone: offering.zone.clone(),
-            capacity_type: offering.capacity_type.clone(),
-        };
-        let alike = |held: &&Held| held.removable;
-        let fixed = self.fleet.nodes.iter().find(alike).map_or(1000, |held| held.fixed);
-        let balanced = self.problem.nodes.iter().zip(&self.fleet.nodes);
-        let balanced = balanced.filter(|(node, _)| node.pool.as_ref() == Some(&pool.name)).any(|(_, held)| held.balanced);
-        let held = Held {
-            price: Some(weighed(new)),
-            sold_as,
-            removable: true,
-            receives: true,
-            moves: Vec::new(),
-            fixed,
-            capacity: of_type.capacity.clone(),
-            balanced,
         };
         let pool = &mut self.problem.pools[new.pool.index()];
         pool.used = pool.used.plus(&held.capacity);
@@ -278,7 +306,8 @@ pub(super) struct Targets {
 impl Trial {
     pub(super) fn targets(&self) -> Targets {
         let index = |pods: &[PodId]| pods.iter().map(|pod| pod.index()).collect::<Vec<usize>>();
-        let placed = self.solution.placements.iter().map(|p| (self.keys[p.node.index()], index(&p.pods))).collect();
+        let placed =
+            self.solution.placements.iter().map(|p| (self.keys[p.node.index()], index(&p.pods))).collect();
         let launched = self.solution.new_nodes.iter().map(|node| index(&node.pods)).collect();
         let routed = self.solution.routed.iter().map(|routed| routed.pod.index());
         let lost = self.solution.unplaced.iter().map(|u| u.pod.index()).chain(routed).collect();

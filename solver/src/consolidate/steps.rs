@@ -7,9 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Kept;
 use super::fleet::{Aims, Held, SPOT};
 use super::state::{Key, State};
-use super::Kept;
 use crate::money::Price;
 
 /// A step, by nodes only.
@@ -106,9 +106,9 @@ impl<'a> Court<'a> {
 
     /// What it comes to, or why it does not pay.
     pub(super) fn judge(&self, case: &Case<'_>) -> Result<Account, Kept> {
-        let held = |all: &[(&str, &'_ Held)]| all.iter().map(|(_, held)| (*held).clone()).collect::<Vec<Held>>();
-        let (removed, bought) = (held(&case.removed), held(&case.bought));
-        let account = Account::of(&removed.iter().collect::<Vec<_>>(), &bought.iter().collect::<Vec<_>>());
+        let removed: Vec<&Held> = case.removed.iter().map(|(_, held)| *held).collect();
+        let bought: Vec<&Held> = case.bought.iter().map(|(_, held)| *held).collect();
+        let account = Account::of(&removed, &bought);
         let Account { saving, disruption, .. } = account;
         // Nothing moves, and nothing is bought: there is nothing to pay for.
         if case.pods == 0 && bought.is_empty() {
@@ -129,7 +129,10 @@ impl<'a> Court<'a> {
             return Err(Kept::Payback { saving, disruption, seconds });
         }
         let spot = |held: &Held| held.sold_as.capacity_type == SPOT;
-        if self.aims.spot_types.is_none() && removed.iter().all(spot) && bought.iter().any(spot) {
+        if self.aims.spot_types.is_none()
+            && removed.iter().all(|held| spot(held))
+            && bought.iter().any(|held| spot(held))
+        {
             return Err(Kept::SpotTypes { found: 0, least: 0 });
         }
         match self.score(case, saving, disruption).filter(|score| *score < i64::from(self.aims.balance)) {

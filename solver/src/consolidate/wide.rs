@@ -26,7 +26,8 @@ pub(super) fn narrowed(problem: &Problem, fleet: &Fleet) -> Problem {
         return problem.clone();
     }
     let mut pods: Vec<Pod> = Vec::new();
-    for (node, held) in problem.nodes.iter().zip(&fleet.nodes).filter(|(_, held)| held.candidate().is_some()) {
+    for (node, held) in problem.nodes.iter().zip(&fleet.nodes).filter(|(_, held)| held.candidate().is_some())
+    {
         let movers = held.moves.iter().filter_map(|(pod, _)| node.pods.get(*pod as usize));
         pods.extend(movers.map(|pod| Pod { name: pod.name.clone(), spec: pod.spec, labels: pod.labels }));
     }
@@ -101,7 +102,8 @@ pub(super) fn alternatives(
     }
     // Rules of others may tie these pods to a zone: one of each stands for all.
     let mut seen = BTreeSet::new();
-    let running = problem.nodes.iter().flat_map(|node| &node.pods).filter(|pod| seen.insert((pod.spec, pod.labels)));
+    let running =
+        problem.nodes.iter().flat_map(|node| &node.pods).filter(|pod| seen.insert((pod.spec, pod.labels)));
     let witness = Node {
         name: "all that run".to_owned(),
         labels: crate::Labels::new(),
@@ -134,7 +136,8 @@ pub(super) fn alternatives(
             && chosen.iter().map(|(k, v)| (k.clone(), v.clone())).eq(new.chosen_labels.iter().cloned())
     });
     let Some(own) = own else { return (Arc::from([]), 1) };
-    let held = (0..model.classes.classes.len() as u32).map(|class| (class, model.count(class as usize))).collect();
+    let held =
+        (0..model.classes.classes.len() as u32).map(|class| (class, model.count(class as usize))).collect();
     let bins = NewNodes { kind: own as u32, pods: held, copies: 1 };
     let found = Alternatives::of(&model).of_nodes(&bins, &Budget::of(&model));
     let back = |a: &Alternative| {
@@ -143,14 +146,21 @@ pub(super) fn alternatives(
     };
     let found: Vec<Alternative> = found.iter().filter_map(back).collect();
     let capacity = &new.offering(problem).capacity_type;
-    let alike = found.iter().filter(|a| &a.offering(problem).capacity_type == capacity).map(|a| a.instance_type);
+    let alike =
+        found.iter().filter(|a| &a.offering(problem).capacity_type == capacity).map(|a| a.instance_type);
     let types: BTreeSet<_> = alike.chain([new.instance_type]).collect();
     let count = types.len();
     (found.into(), count)
 }
 
 /// As how many types a launch could be had for less than a price, with its capacity type.
-pub(super) fn types_below(whole: &Problem, narrow: &Problem, new: &NewNode, pods: Vec<Pod>, price: Price) -> usize {
+pub(super) fn types_below(
+    whole: &Problem,
+    narrow: &Problem,
+    new: &NewNode,
+    pods: Vec<Pod>,
+    price: Price,
+) -> usize {
     let Some(offering) = offering_of(whole, narrow, new) else { return 0 };
     let new = NewNode { offering, ..new.clone() };
     alternatives(whole, &new, pods, price - Price::from_micros(1)).1
@@ -158,7 +168,12 @@ pub(super) fn types_below(whole: &Problem, narrow: &Problem, new: &NewNode, pods
 
 /// Keeps the cheapest of so many types, the planned one among them, all of them spot: with more to choose from, the launch might
 /// take one that would be replaced again.
-pub(super) fn cheapest(problem: &Problem, new: &NewNode, all: &[Alternative], types: usize) -> Arc<[Alternative]> {
+pub(super) fn cheapest(
+    problem: &Problem,
+    new: &NewNode,
+    all: &[Alternative],
+    types: usize,
+) -> Arc<[Alternative]> {
     let mut seen = BTreeSet::from([new.instance_type]);
     let mut out = Vec::new();
     for alternative in all.iter().filter(|a| a.offering(problem).capacity_type == SPOT) {
