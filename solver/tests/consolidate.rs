@@ -123,14 +123,15 @@ fn consolidated(problem: &Problem, fleet: &Fleet, aims: &Aims) -> Consolidation 
     out
 }
 
-/// All steps as one plan: nodes gone, their pods waiting, and where they are to go. Limits hold step by step, and not for all
-/// at once: they are left out.
+/// All steps as one plan: nodes gone, their pods waiting, and where they are to go. Limits and spread hold step by step, and not
+/// for all at once: they are left out.
 fn whole(problem: &Problem, out: &Consolidation) -> (Problem, Solution) {
     let mut all = problem.clone();
     let gone: Vec<NodeId> = out.steps.iter().flat_map(|step| step.removes.iter().copied()).collect();
     let kept: Vec<usize> = (0..problem.nodes.len()).filter(|at| !gone.contains(&NodeId::of(*at))).collect();
     all.nodes = kept.iter().map(|at| problem.nodes[*at].clone()).collect();
     all.pools.iter_mut().for_each(|pool| (pool.limits, pool.node_limit) = (Vec::new(), None));
+    all.specs.iter_mut().for_each(|spec| spec.spread.clear());
     let mut solution = Solution::default();
     let mut on_kept = BTreeMap::<usize, Vec<PodId>>::new();
     for step in &out.steps {

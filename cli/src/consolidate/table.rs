@@ -16,7 +16,12 @@ use crate::text::{self, count};
 /// The whole report.
 pub(crate) fn report(answer: &Answer, look: &Look) -> String {
     let mut out = String::new();
-    text::wrap(&mut out, &look.paint(Style::Bold, &headline(answer)), look.width, "", "  ");
+    let mut wrapped = String::new();
+    text::wrap(&mut wrapped, &headline(answer), look.width, "", "  ");
+    for line in wrapped.lines() {
+        out.push_str(&look.paint(Style::Bold, line));
+        out.push('\n');
+    }
     if !answer.found.steps.is_empty() {
         section("Steps, those first that save most for what they disrupt", Style::Bold, look, &mut out);
         steps(answer, look, &mut out);

@@ -25,8 +25,14 @@ use crate::solution::NewNode;
 /// Nodes that are planned anew together at most: few enough that a plan of their pods is made in no time, and enough for what
 /// several become one by.
 const TOGETHER: usize = 8;
+/// In large clusters more of them: so large a part of all nodes that may go, so that trials stay few, up to
+const PART: usize = 40;
+/// so many.
+const MOST_TOGETHER: usize = 64;
 /// Up to so many nodes that may go, every set of them is tried.
 const EXHAUSTIVE: usize = 5;
+/// Up to so many, each is tried alone.
+const THOROUGH: usize = 64;
 /// What a trial takes beside the packing, in steps: for each node, and for each running pod.
 const STEPS_OF_NODE: u64 = 60;
 const STEPS_OF_POD: u64 = 12;
@@ -42,7 +48,17 @@ pub(super) struct Search<'a> {
     /// By key: why it is still there.
     pub(super) kept: BTreeMap<Key, Kept>,
     pub(super) steps: u64,
+    /// Whether there are so few nodes that each is tried alone, whatever came of trials with others.
+    pub(super) thorough: bool,
     pub(super) cancel: &'a AtomicBool,
+}
+
+/// What came of a trial.
+struct Proposals {
+    /// What pays.
+    pay: Vec<Proposal>,
+    /// Nodes that share nothing with others of the trial, and by themselves do not pay.
+    alone: BTreeSet<Key>,
 }
 
 /// A set of nodes to go, with all that follows.
@@ -65,6 +81,7 @@ impl Search<'_> {
             if all.is_empty() || self.spent() {
                 return;
             }
+            self.thorough = all.len() <= THOROUGH;
             let found =
                 if all.len() <= EXHAUSTIVE { self.every_set(&all) } else { self.neighbours(&all, progress) };
             if !found {
@@ -102,7 +119,7 @@ impl Search<'_> {
             }
             let set: BTreeSet<Key> =
                 all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, key)| *key).collect();
-            let proposals = self.propose(&set);
+            let proposals = self.propose(&set).pay;
             // Parts of the set that pay by themselves are sets of their own.
             let whole = proposals.into_iter().filter(|p| p.removed == set).max_by_key(|p| p.gain);
             if let Some(proposal) = whole
@@ -125,9 +142,10 @@ impl Search<'_> {
                 .or_default()
                 .push(*key);
         }
+        let together = (all.len() / PART).clamp(TOGETHER, MOST_TOGETHER);
         let rank: BTreeMap<Key, usize> = all.iter().enumerate().map(|(at, key)| (*key, at)).collect();
         let mut chunks: Vec<Vec<Key>> =
-            by_place.values().flat_map(|keys| keys.chunks(TOGETHER)).map(<[Key]>::to_vec).collect();
+            by_place.values().flat_map(|keys| keys.chunks(together)).map(<[Key]>::to_vec).collect();
         chunks.sort_by_key(|chunk| rank.get(&chunk[0]).copied());
         let (total, mut found) = (chunks.len() as u64, false);
         for (at, chunk) in chunks.into_iter().enumerate() {
@@ -139,48 +157,48 @@ impl Search<'_> {
             let left: Vec<Key> =
                 all.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
             for chunk in left.chunks(TOGETHER) {
-                found |= self.explore_together(chunk);
+                found |= self.explore_together(chunk).0;
             }
         }
         found
     }
 
-    /// Tries a set of nodes, then the halves of what is left of it.
+    /// Tries a set of nodes, then the halves of those that stay only because they were tried together.
     fn explore(&mut self, set: &[Key]) -> bool {
-        let mut found = self.explore_together(set);
-        let left: Vec<Key> = set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
-        if left.len() > 1 && !self.spent() {
+        if self.spent() {
+            return false;
+        }
+        let (mut found, left) = self.explore_together(set);
+        if left.len() > 1 {
             let (first, second) = left.split_at(left.len().div_ceil(2));
             found |= self.explore(first);
             found |= self.explore(second);
-        } else if left.len() < set.len() && left.len() == 1 && !self.spent() {
+        } else if left.len() < set.len() && !left.is_empty() {
             found |= self.explore(&left);
         }
         found
     }
 
-    fn explore_together(&mut self, set: &[Key]) -> bool {
-        let set: BTreeSet<Key> =
+    /// Tries a set of nodes, and carries out what of it pays: all has room at the same time. Returns whether there was any, and
+    /// which of the others another trial may still find something for, in the order of the set.
+    fn explore_together(&mut self, set: &[Key]) -> (bool, Vec<Key>) {
+        let all: BTreeSet<Key> =
             set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
-        if set.is_empty() || self.spent() {
-            return false;
+        if all.is_empty() || self.spent() {
+            return (false, Vec::new());
         }
-        let mut found = false;
-        // What is carried out changes what there is: the others are proposed anew.
-        let mut proposals = self.propose(&set);
-        proposals.sort_by_key(|p| (Reverse(p.gain), p.removed.iter().next().copied()));
-        if let Some(mut best) = proposals.into_iter().next() {
-            found = true;
-            if best.removed.len() > 1 {
-                best = self.smaller(best);
-            }
-            let rest: Vec<Key> = set.difference(&best.removed).copied().collect();
+        let Proposals { mut pay, alone } = self.propose(&all);
+        pay.sort_by(|a, b| b.gain.cmp(&a.gain).then_with(|| a.removed.cmp(&b.removed)));
+        let found = !pay.is_empty();
+        for proposal in pay {
+            // A smaller set is planned on its own, which holds as long as nothing else was done.
+            let whole = proposal.removed.len() > 1 && proposal.removed == all;
+            let best = if whole { self.smaller(proposal) } else { proposal };
             self.accept(&best);
-            if !rest.is_empty() {
-                self.explore_together(&rest);
-            }
         }
-        found
+        let stays = |key: &&Key| self.state.position(**key).is_some() && (found || !alone.contains(*key));
+        let left = set.iter().filter(stays).copied().collect();
+        (found, left)
     }
 
     /// The same without nodes that need not go: those whose going costs more than it saves.
@@ -194,7 +212,7 @@ impl Search<'_> {
             }
             let mut less = best.removed.clone();
             less.remove(&key);
-            let others = self.propose(&less).into_iter().filter(|p| p.removed.is_subset(&less));
+            let others = self.propose(&less).pay.into_iter().filter(|p| p.removed.is_subset(&less));
             if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
                 best = other;
             }
@@ -203,24 +221,30 @@ impl Search<'_> {
     }
 
     /// What of a set may go and pays, as proposals to be carried out one by one: each starts from how things stand.
-    fn propose(&mut self, set: &BTreeSet<Key>) -> Vec<Proposal> {
+    fn propose(&mut self, set: &BTreeSet<Key>) -> Proposals {
         let removed: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
         let pods: usize = self.state.problem.nodes.iter().map(|node| node.pods.len()).sum();
         self.steps += self.state.keys.len() as u64 * STEPS_OF_NODE + pods as u64 * STEPS_OF_POD;
         let trial = self.state.try_without(&removed, STEPS_OF_TRIAL, self.cancel);
         self.steps += trial.solution.stats.steps;
         let targets = trial.targets();
-        let single = (set.len() == 1).then(|| set.iter().next().copied()).flatten();
-        let mut out = Vec::new();
+        let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
         for group in groups(set, &trial, &targets) {
             match self.weigh(&group, &trial, &targets) {
-                Ok(proposal) => out.push(proposal),
+                Ok(proposal) => out.pay.push(proposal),
                 Err(why) => {
-                    if let Some(key) = single {
-                        self.kept.insert(key, why);
+                    // By itself as it would be alone, but for the room that others took.
+                    if let (Some(key), 1) = (group.first(), group.len()) {
+                        out.alone.insert(*key);
+                        self.kept.insert(*key, why);
                     }
                 }
             }
+        }
+        let singles = out.pay.is_empty() && out.alone.len() == set.len() && set.len() > 1;
+        if self.thorough || singles {
+            // Others took room that one of them alone might have had.
+            out.alone.clear();
         }
         out
     }

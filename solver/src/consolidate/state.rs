@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use super::fleet::{Fleet, Held, Sold};
-use crate::memory::Memory;
+use crate::ladder;
 use crate::money::Price;
 use crate::problem::{LabelSetId, Node, Pod, PodId, Problem, Resources, RunningPod, SpecId};
 use crate::solution::{NewNode, Solution};
-use crate::{Effort, Options, ladder};
 
 /// Which node: one that was there, or one of those that the plan has launched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,10 +123,8 @@ impl State {
         steps: u64,
         cancel: &AtomicBool,
     ) -> Trial {
-        let options = Options { effort: Effort::Quick, max_steps: steps, ..Options::default() };
         self.without(removed, |problem, movers, keys| {
-            let solution =
-                ladder::climb(problem, &options, &mut Memory::default(), cancel, &mut |_, _, _| {});
+            let solution = ladder::pack(problem, steps, cancel);
             Trial { movers: movers.to_vec(), solution, keys: keys.to_vec() }
         })
     }
@@ -167,8 +164,10 @@ impl State {
         for at in gone {
             let node = self.problem.nodes.remove(at);
             let held = self.fleet.nodes.remove(at);
-            if let Key::New(number) = self.keys.remove(at) {
-                self.bought.remove(&number);
+            if let Key::New(number) = self.keys.remove(at)
+                && let Some(new) = self.bought.remove(&number)
+            {
+                self.draw(&new, -1);
             }
             if let Some(pool) =
                 self.problem.pools.iter_mut().find(|pool| Some(&pool.name) == node.pool.as_ref())
@@ -252,7 +251,16 @@ impl State {
         let pool = &mut self.problem.pools[new.pool.index()];
         pool.used = pool.used.plus(&held.capacity);
         pool.node_count += 1;
+        self.draw(new, 1);
         (node, held)
+    }
+
+    /// Takes what a launch draws on quotas so many times; below zero gives it back.
+    fn draw(&mut self, new: &NewNode, times: i64) {
+        for (quota, units) in &self.problem.types[new.instance_type.index()].offerings[new.offering].draws {
+            let quota = &mut self.problem.quotas[quota.index()];
+            quota.units = quota.units.saturating_sub(units.saturating_mul(times)).max(0);
+        }
     }
 
     /// What all nodes whose price is known cost.
