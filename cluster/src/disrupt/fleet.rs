@@ -51,7 +51,8 @@ pub fn fleet(problem: &Problem, catalog: &Catalog, standings: &[Standing<'_>]) -
 /// The newest moment that a snapshot states: about when it was made. `None` where it states none.
 pub fn latest(snapshot: &Snapshot) -> Option<Timestamp> {
     let of_conditions = |all: &[StatusCondition]| {
-        all.iter().filter_map(|c| c.last_transition_time.as_ref()?.parse::<Timestamp>().ok()).max()
+        let moments = all.iter().flat_map(|c| [&c.last_transition_time, &c.last_heartbeat_time]);
+        moments.filter_map(|moment| moment.as_ref()?.parse::<Timestamp>().ok()).max()
     };
     let made = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     let nodes = snapshot.nodes.iter();
