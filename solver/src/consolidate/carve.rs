@@ -82,7 +82,6 @@ struct Carver<'a, 's> {
 
 impl Carver<'_, '_> {
     fn step(&mut self, draft: &Draft, account: Account) -> Result<Step, Kept> {
-        let end = &self.search.state;
         let going: BTreeMap<&str, (usize, Key)> = self
             .search
             .moves
@@ -91,19 +90,7 @@ impl Carver<'_, '_> {
             .map(|(pod, place)| (pod.as_str(), *place))
             .collect();
         let numbers: Vec<usize> = draft.launches.iter().copied().collect();
-        let mut launches: Vec<NewNode> = Vec::with_capacity(numbers.len());
-        for number in &numbers {
-            let planned =
-                end.bought.get(number).ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
-            let offering = wide::offering_of(self.problem, &end.problem, planned)
-                .ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
-            launches.push(NewNode {
-                offering,
-                alternatives: std::sync::Arc::from([]),
-                pods: Vec::new(),
-                ..planned.clone()
-            });
-        }
+        let mut launches = self.launches(&numbers)?;
         let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();
         let positions: BTreeSet<usize> = removed.iter().filter_map(|key| self.state.position(*key)).collect();
         let least = account.least(self.search.court.aims);
@@ -142,7 +129,7 @@ impl Carver<'_, '_> {
                 && spot.is_none()
             {
                 // Better without something to fall back on than not at all.
-                launches.iter_mut().for_each(|launch| launch.alternatives = std::sync::Arc::from([]));
+                launches.iter_mut().for_each(|launch| launch.alternatives = [].into());
                 broken = verify(problem, &solution(&launches));
             }
             match broken.into_iter().next() {
@@ -185,6 +172,19 @@ impl Carver<'_, '_> {
         removes.sort_by(|a, b| self.problem.nodes[a.index()].name.cmp(&self.problem.nodes[b.index()].name));
         let payback = self.search.court.aims.payback(account.disruption, account.saving).unwrap_or(u64::MAX);
         Ok(Step { removes, launches, moves, saving: account.saving, disruption: account.disruption, payback })
+    }
+
+    /// What is launched, as the whole catalogue has it.
+    fn launches(&self, numbers: &[usize]) -> Result<Vec<NewNode>, Kept> {
+        let end = &self.search.state;
+        let launch = |number: &usize| {
+            let planned = end.bought.get(number);
+            let planned = planned.ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
+            let offering = wide::offering_of(self.problem, &end.problem, planned);
+            let offering = offering.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
+            Ok(NewNode { offering, alternatives: [].into(), pods: Vec::new(), ..planned.clone() })
+        };
+        numbers.iter().map(launch).collect()
     }
 
     /// How many types there must be to choose from, below which price: where one spot node takes the place of another.
