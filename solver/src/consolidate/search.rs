@@ -8,7 +8,6 @@
 //! That goes on until nothing more is found, so that a second look at what comes out finds nothing either. A node that was
 //! launched on the way may go again: then the two steps are one, and it was never launched.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
