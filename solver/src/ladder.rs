@@ -60,7 +60,8 @@ fn climbed(
     let (dealt, outcome) = loop {
         progress(stage::DEALING, attempt, ATTEMPTS);
         let dealt = deal(&mut model, &caps);
-        let mut search = Search::new(&model, &dealt, &options.after(spent), memory, cancel);
+        let left = options.after(spent);
+        let mut search = Search::new(&model, &dealt, &left, memory, cancel);
         search.proving = proving;
         let outcome = search.run(progress);
         attempt += 1;
