@@ -14,6 +14,7 @@
 #[cfg(feature = "crd")]
 pub mod crd;
 mod device;
+mod duration;
 mod ec2_node_class;
 mod meta;
 mod node_claim;
@@ -27,6 +28,7 @@ mod taint;
 pub mod well_known;
 
 pub use device::{BasicDevice, Device, DeviceAttribute, DeviceCapacity, DeviceTaint, DeviceTemplate};
+pub use duration::duration;
 pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
     Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, SelectedReservation, Subnet,
@@ -35,7 +37,8 @@ pub use meta::{ObjectMeta, OwnerReference, StatusCondition, null_is_default, sho
 pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
-    NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate, NodePoolTemplateMeta, NodePoolTemplateSpec,
+    ConsolidationPolicy, Disruption, NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate,
+    NodePoolTemplateMeta, NodePoolTemplateSpec,
 };
 pub use node_settings::{Dollars, DollarsError, NodeSettings, SettingError};
 pub use quantity::{Quantity, QuantityError};

@@ -62,6 +62,8 @@ pub struct StatusCondition {
     pub reason: String,
     /// When the status last changed, as RFC 3339.
     pub last_transition_time: Option<String>,
+    /// When somebody last looked, as RFC 3339: kubelet says so of its node.
+    pub last_heartbeat_time: Option<String>,
 }
 
 impl StatusCondition {

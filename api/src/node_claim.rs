@@ -35,6 +35,10 @@ pub struct NodeClaimSpec {
     /// What the node must have room for.
     #[serde(deserialize_with = "null_is_default")]
     pub resources: NodeClaimResources,
+    /// How old the node may get, or `Never`; a month where it is not stated.
+    pub expire_after: Option<String>,
+    /// How long the node may take to let go of its pods, before they are killed; as long as they need where it is not stated.
+    pub termination_grace_period: Option<String>,
 }
 
 /// What a node must have room for.
@@ -68,4 +72,6 @@ pub struct NodeClaimStatus {
     /// What the machine has come to.
     #[serde(deserialize_with = "short_list")]
     pub conditions: Vec<StatusCondition>,
+    /// When a pod last came to the node or went from it, as RFC 3339.
+    pub last_pod_event_time: Option<String>,
 }

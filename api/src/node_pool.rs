@@ -1,10 +1,11 @@
 //! `NodePool`, `karpenter.sh/v1`: what nodes may be launched, and how they then look.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::{ObjectMeta, Requirement, ResourceList, Taint, null_is_default, short_list};
+use crate::{ObjectMeta, Requirement, ResourceList, Taint, duration, null_is_default, short_list};
 
 /// A `NodePool`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -33,6 +34,40 @@ pub struct NodePoolSpec {
     pub weight: i32,
     /// A static `NodePool`: this many nodes, whatever the pods.
     pub replicas: Option<i64>,
+    /// When its nodes may be removed or replaced without need.
+    #[serde(deserialize_with = "null_is_default")]
+    pub disruption: Disruption,
+}
+
+/// When nodes may be removed or replaced without need.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Disruption {
+    /// Which nodes may go to save money.
+    #[serde(deserialize_with = "null_is_default")]
+    pub consolidation_policy: ConsolidationPolicy,
+    /// How long nothing may have come to a node or gone from it before it may go to save money: a length of time, or
+    /// `Never`. Not at all where it is not stated.
+    pub consolidate_after: Option<String>,
+}
+
+impl Disruption {
+    /// How long a node must have been quiet before it may go to save money; `None` where it never may.
+    pub fn quiet_for(&self) -> Option<Duration> {
+        self.consolidate_after.as_deref().map_or(Some(Duration::ZERO), duration)
+    }
+}
+
+/// Which nodes may go to save money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub enum ConsolidationPolicy {
+    /// Those that no pod has to leave.
+    WhenEmpty,
+    /// Also those whose pods fit elsewhere for less.
+    #[default]
+    WhenEmptyOrUnderutilized,
+    /// Of the latter only those that save much for the pods that must move.
+    Balanced,
 }
 
 /// How the `NodeClaims` of a `NodePool` look.
@@ -71,6 +106,8 @@ pub struct NodePoolTemplateSpec {
     pub startup_taints: Vec<Taint>,
     /// The class that says how to launch its nodes.
     pub node_class_ref: Option<NodeClassRef>,
+    /// How old a node may get, or `Never`; a month where it is not stated.
+    pub expire_after: Option<String>,
 }
 
 /// A reference to a node class.

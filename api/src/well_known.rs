@@ -127,6 +127,8 @@ pub const PLACEMENT_GROUP_PARTITION: &str = "karpenter.k8s.aws/placement-group-p
 
 /// Annotation: keeps a pod or node from being moved voluntarily.
 pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+/// Annotation: what it costs to delete a pod, compared with others of its workload.
+pub const POD_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Annotation: hash of the `NodePool` template that a `NodeClaim` was made from.
 pub const NODE_POOL_HASH: &str = "karpenter.sh/nodepool-hash";
 
@@ -223,8 +225,8 @@ pub const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balanc
 /// Annotation of `CSINode`s: the drivers of old, whose work is done by newer ones on the node; commas between.
 pub const MIGRATED_PLUGINS: &str = "storage.alpha.kubernetes.io/migrated-plugins";
 /// Annotations of others that are read.
-pub const READ_ANNOTATIONS: [&str; 4] =
-    [DO_NOT_DISRUPT, LOAD_BALANCER_TARGETS, LOAD_BALANCER_TYPE, MIGRATED_PLUGINS];
+pub const READ_ANNOTATIONS: [&str; 5] =
+    [DO_NOT_DISRUPT, LOAD_BALANCER_TARGETS, LOAD_BALANCER_TYPE, MIGRATED_PLUGINS, POD_DELETION_COST];
 /// Label of Fargate's nodes: [`FARGATE`].
 pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 /// Value of [`COMPUTE_TYPE`].

@@ -11,11 +11,13 @@
 //! # Invariants
 //! - The same number and seed give the same bytes, on any machine.
 
+mod fragmented;
 pub mod measure;
 mod random;
 mod service;
 mod snapshot;
 
+pub use fragmented::Fragmented;
 pub use service::Service;
 pub use snapshot::write;
 

@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use stowage_api::duration;
 use stowage_cluster::object::{SpreadConstraint, Unsatisfiable};
 use stowage_pricing::Share;
+use stowage_solver::Price;
 
 use crate::catalog::{CatalogArgs, Source};
 use crate::fargate_args::FargateArgs;
@@ -53,7 +55,7 @@ pub(crate) enum Command {
 #[command(after_long_help = "\
 Make a snapshot of a cluster with
   kubectl get pods,nodes,pvc,pv,storageclasses,csinodes,daemonsets,namespaces,priorityclasses,runtimeclasses,nodepools,nodeclaims,\
-ec2nodeclasses -A -o json > snapshot.json
+ec2nodeclasses,poddisruptionbudgets -A -o json > snapshot.json
 
 Exit codes: 0 planned, 1 some pods are unschedulable (with --strict), 2 bad usage or input, 130 interrupted.")]
 pub(crate) struct PlanArgs {
@@ -73,11 +75,76 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     pub(crate) strict: bool,
 
+    /// Plan which nodes that are there need not be, once pending pods have their places: steps that pay for themselves
+    #[arg(long)]
+    pub(crate) consolidate: bool,
+
+    /// What steps of --consolidate aim for.
+    #[command(flatten)]
+    pub(crate) aims: ConsolidateArgs,
+
     /// Write the packing problem to a file first, for `stowage replay` and for bug reports
     ///
     /// It holds what decides where pods go: names, labels, requests and rules; no environment, no secrets.
     #[arg(long, value_name = "FILE")]
     pub(crate) dump_problem: Option<PathBuf>,
+}
+
+/// What steps of a consolidation aim for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConsolidateArgs {
+    /// The least that a step saves: dollars an hour, a share of what its nodes cost, or both with a comma between
+    #[arg(long, value_name = "DOLLARS,SHARE", default_value = "0.005,5%", requires = "consolidate")]
+    pub(crate) saving_floor: SavingFloor,
+
+    /// Within what time a step pays for the pods that it moves, each taken to cost a tenth of a cent: 2h, 30m, or Never for any
+    #[arg(long, value_name = "TIME", default_value = "2h", requires = "consolidate")]
+    pub(crate) payback: Payback,
+}
+
+/// The least that a step saves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SavingFloor {
+    /// An hour.
+    pub(crate) price: Price,
+    /// In thousandths of what the nodes that go cost.
+    pub(crate) share: u32,
+}
+
+impl FromStr for SavingFloor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut floor = Self { price: Price::ZERO, share: 0 };
+        for part in text.split(',').map(str::trim) {
+            let wrong = || format!("`{part}` is neither dollars an hour, as 0.01, nor a share, as 5%");
+            if let Some(percent) = part.strip_suffix('%') {
+                let percent =
+                    percent.parse::<f64>().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(wrong)?;
+                floor.share = (percent * 10.0).round() as u32;
+            } else {
+                let dollars = part.trim_start_matches('$').parse().ok().ok_or_else(wrong)?;
+                floor.price = Price::from_dollars(dollars).ok_or_else(wrong)?;
+            }
+        }
+        Ok(floor)
+    }
+}
+
+/// Within how many seconds a step pays; `None` for any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Payback(pub(crate) Option<u64>);
+
+impl FromStr for Payback {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "Never" {
+            return Ok(Self(None));
+        }
+        let time = duration(text).ok_or_else(|| format!("`{text}` is no length of time, as 2h or 30m"))?;
+        Ok(Self(Some(time.as_secs())))
+    }
 }
 
 /// What every command that plans a cluster takes.
@@ -316,6 +383,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_floor_is_dollars_or_a_share_or_both() {
+        let of = |text: &str| text.parse::<super::SavingFloor>().map(|f| (f.price.micros(), f.share));
+        assert_eq!(of("0.005,5%"), Ok((5000, 50)));
+        assert_eq!((of("$0.02"), of("2.5%"), of("0")), (Ok((20_000, 0)), Ok((0, 25)), Ok((0, 0))));
+        for bad in ["", "much", "101%", "-1", "-5%", "1,,2"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        let time = |text: &str| text.parse::<super::Payback>().map(|p| p.0);
+        assert_eq!((time("2h"), time("Never")), (Ok(Some(7200)), Ok(None)));
+        assert!(time("soon").is_err());
     }
 
     #[test]

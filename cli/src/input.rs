@@ -11,7 +11,8 @@ const MOST_BYTES: u64 = 2 << 30;
 
 /// How to make a snapshot, for hints.
 const HOW_TO_CAPTURE: &str = "kubectl get pods,nodes,pvc,pv,storageclasses,csinodes,daemonsets,namespaces,\
-     priorityclasses,runtimeclasses,nodepools,nodeclaims,ec2nodeclasses -A -o json > snapshot.json";
+     priorityclasses,runtimeclasses,nodepools,nodeclaims,ec2nodeclasses,\
+     poddisruptionbudgets -A -o json > snapshot.json";
 
 /// One input: its name for messages, and its bytes.
 pub(crate) struct Input {

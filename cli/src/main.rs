@@ -10,6 +10,7 @@
 mod answer;
 mod args;
 mod catalog;
+mod consolidate;
 mod document;
 mod explain;
 mod failure;

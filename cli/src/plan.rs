@@ -5,13 +5,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use stowage_api::{Quantity, well_known};
-use stowage_cluster::{LowerOptions, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read};
+use stowage_cluster::{
+    LowerOptions, Lowered, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read,
+};
 use stowage_pricing::{Catalog, CatalogSource, Commitments};
-use stowage_solver::{NewNode, Options, Solution, TypeId, solve};
+use stowage_solver::{NewNode, Options, Solution, TypeId, Violation, solve};
 
 use crate::answer::{Answer, Quantities};
 use crate::args::{Effort, Form, MinValuesPolicy, PlanArgs, Planning, PreferencePolicy, Shown};
 use crate::catalog::{Loaded, now};
+use crate::consolidate;
 use crate::document;
 use crate::failure::{Exit, Failure};
 use crate::input::{self, Input};
@@ -40,6 +43,9 @@ pub(crate) struct Planned {
 /// # Errors
 /// Where input cannot be used or output cannot be written.
 pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> {
+    if args.consolidate {
+        return consolidate_nodes(args, color);
+    }
     let Planned { answer, interrupted } = planned(&args.planning, args.dump_problem.as_deref())?;
     print(&answer, args, color)?;
     Ok(match (interrupted, args.strict && !answer.is_complete()) {
@@ -54,6 +60,50 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 /// # Errors
 /// Where input cannot be used.
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
+    let Prepared { snapshot, catalog, mut lowered, remarks, of_fargate, progress } = prepared(args, dump)?;
+    let interrupt = Interrupt::listen();
+    let started = Instant::now();
+    let mut tell = |stage, done, of| progress.tell(stage, done, of);
+    let diversity = args.nodes.diversity();
+    let options = Options { diversity, ..solve_options(args.gap.as_f64(), args.effort) };
+    let solved = solve(&lowered.problem, &options, interrupt.flag(), &mut tell);
+    let solve_seconds = started.elapsed().as_secs_f64();
+    let interrupted = interrupt.finish();
+    drop(progress);
+
+    let mut solution = solved.map_err(|violations| defect(&violations))?;
+    list_nominated(&mut lowered.problem, &mut solution, &lowered.nominated);
+    let mut answer = Answer {
+        allocatable: allocatable(&solution, &lowered.allocatable),
+        problem: lowered.problem,
+        solution,
+        fargate: lowered.fargate,
+        notes: Vec::new(),
+        prices: prices(&catalog),
+        commitments: lowered.commitments,
+        asked_gap: args.gap.as_f64(),
+        wanted_types: usize::from(args.nodes.spot_diversity),
+        solve_seconds,
+    };
+    answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
+    answer.notes.extend(remarks);
+    answer.notes.extend(of_fargate);
+    Ok(Planned { answer, interrupted })
+}
+
+/// A cluster that is read and lowered.
+struct Prepared {
+    snapshot: Snapshot,
+    catalog: Catalog,
+    lowered: Lowered,
+    /// What to know of prices and capacity, and of Fargate.
+    remarks: Vec<String>,
+    of_fargate: Vec<String>,
+    progress: Progress,
+}
+
+/// Reads and lowers a cluster; the problem goes to `dump` first.
+fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
     let more = [&args.source.catalog, &args.commitments, &args.unavailable].into_iter().flatten();
     input::once(args.snapshots.iter().chain(more).chain(args.fargate.files()))?;
     let progress = Progress::start();
@@ -84,46 +134,49 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         learnt: seen::learnt(args.learnt.as_deref(), &snapshot, &catalog)?,
         ..LowerOptions::default()
     };
-    let mut lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
-
+    let lowered = lower(&snapshot, &catalog, &options).map_err(Failure::new)?;
     if let Some(path) = dump {
         replay::write(path, &lowered.problem)?;
     }
+    Ok(Prepared { snapshot, catalog, lowered, remarks, of_fargate, progress })
+}
 
+/// What a plan that breaks a rule is told as.
+fn defect(violations: &[Violation]) -> Failure {
+    let first = violations.first().map_or("", |v| v.what.as_str());
+    Failure::defect(format!("the planner made a plan that breaks a rule, and refuses to print it: {first}"))
+        .hint("this is a defect of Stowage: please report it with the file that --dump-problem FILE writes")
+}
+
+/// Plans which nodes need not be, and prints that.
+fn consolidate_nodes(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> {
+    let Prepared { snapshot, catalog, lowered, remarks, progress, .. } =
+        prepared(&args.planning, args.dump_problem.as_deref())?;
+    let of_lowering: Vec<String> = lowered.notes.iter().map(ToString::to_string).collect();
     let interrupt = Interrupt::listen();
-    let started = Instant::now();
-    let mut tell = |stage, done, of| progress.tell(stage, done, of);
-    let diversity = args.nodes.diversity();
-    let options = Options { diversity, ..solve_options(args.gap.as_f64(), args.effort) };
-    let solved = solve(&lowered.problem, &options, interrupt.flag(), &mut tell);
-    let solve_seconds = started.elapsed().as_secs_f64();
+    let planned = consolidate::plan(&snapshot, &catalog, lowered, &args.aims, &interrupt, &progress);
     let interrupted = interrupt.finish();
     drop(progress);
-
-    let mut solution = solved.map_err(|violations| {
-        let first = violations.first().map_or("", |v| v.what.as_str());
-        Failure::defect(format!(
-            "the planner made a plan that breaks a rule, and refuses to print it: {first}"
-        ))
-        .hint("this is a defect of Stowage: please report it with the file that --dump-problem FILE writes")
-    })?;
-    list_nominated(&mut lowered.problem, &mut solution, &lowered.nominated);
-    let mut answer = Answer {
-        allocatable: allocatable(&solution, &lowered.allocatable),
-        problem: lowered.problem,
-        solution,
-        fargate: lowered.fargate,
-        notes: Vec::new(),
-        prices: prices(&catalog),
-        commitments: lowered.commitments,
-        asked_gap: args.gap.as_f64(),
-        wanted_types: usize::from(args.nodes.spot_diversity),
-        solve_seconds,
-    };
-    answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
+    let mut answer = planned.map_err(|violations| defect(&violations))?;
+    answer.notes.extend(of_lowering);
     answer.notes.extend(remarks);
-    answer.notes.extend(of_fargate);
-    Ok(Planned { answer, interrupted })
+    let mut out = Vec::new();
+    let written = match args.output {
+        Form::Table => {
+            out = consolidate::report(&answer, &terminal::stdout_look(color)).into_bytes();
+            Ok(())
+        }
+        Form::Json => document::write_json(&consolidate::document(&answer), &mut out),
+        Form::Yaml => document::write_yaml(&consolidate::document(&answer), &mut out),
+    };
+    written.map_err(|error| Failure::defect(format!("the plan cannot be written as a document: {error}")))?;
+    terminal::print(&out)?;
+    let left = answer.found.pending.unplaced.len();
+    Ok(match (interrupted, args.strict && left > 0) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Unschedulable,
+        (false, false) => Exit::Done,
+    })
 }
 
 /// The solver's options.

@@ -13,15 +13,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use stowage_api::{Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, NodeSettings, ObjectMeta, well_known};
+use stowage_api::{
+    Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, NodeSettings, ObjectMeta, duration, well_known,
+};
 
 use crate::document::message;
 use crate::error::{ObjectError, Position};
 use crate::kind::Kind;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, Namespace, Node, PersistentVolume,
-    PersistentVolumeClaim, PodObject, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
-    ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
+    PersistentVolumeClaim, PodDisruptionBudget, PodObject, PodSpec, PriorityClass, ResourceClaim,
+    ResourceClaimTemplate, ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
 };
 use crate::requests::pod_requests;
 use crate::snapshot::{Pod, Snapshot, namespace_of};
@@ -55,6 +57,7 @@ pub(crate) enum Object {
     NodeOverlay(Box<NodeOverlay>),
     Service(Box<Service>),
     VolumeAttachment(Box<VolumeAttachment>),
+    PodDisruptionBudget(Box<PodDisruptionBudget>),
 }
 
 impl Object {
@@ -83,6 +86,7 @@ impl Object {
             Self::NodeOverlay(o) => snapshot.node_overlays.push(o.as_ref().clone()),
             Self::Service(o) => snapshot.services.push(o.as_ref().clone()),
             Self::VolumeAttachment(o) => snapshot.attachments.push(o.as_ref().clone()),
+            Self::PodDisruptionBudget(o) => snapshot.disruption_budgets.push(o.as_ref().clone()),
         }
     }
 }
@@ -214,6 +218,9 @@ impl Decoder {
             Kind::NodeOverlay => self.plain(kind, raw, |o| &o.metadata, Object::NodeOverlay)?,
             Kind::Service => self.plain(kind, raw, |o| &o.metadata, Object::Service)?,
             Kind::VolumeAttachment => self.plain(kind, raw, |o| &o.metadata, Object::VolumeAttachment)?,
+            Kind::PodDisruptionBudget => {
+                self.plain(kind, raw, |o| &o.metadata, Object::PodDisruptionBudget)?
+            }
         })
     }
 
@@ -267,8 +274,14 @@ impl Decoder {
         });
         let holds = |kind: &str| status.conditions.iter().any(|c| c.kind == kind && c.status == "True");
         let ready = holds("Ready");
-        let do_not_disrupt =
-            metadata.annotations.get(well_known::DO_NOT_DISRUPT).is_some_and(|v| v == "true");
+        let mark = metadata.annotations.get(well_known::DO_NOT_DISRUPT);
+        let do_not_disrupt = mark.is_some_and(|v| v == "true");
+        let protected_for = mark.and_then(|v| duration(v)).map(|d| d.as_secs()).filter(|s| *s > 0);
+        let protected_for = protected_for.map(|s| u32::try_from(s).unwrap_or(u32::MAX));
+        let started = status.start_time.as_ref().or(metadata.creation_timestamp.as_ref());
+        let started = started.and_then(|moment| moment.parse().ok());
+        let deletion_cost = metadata.annotations.get(well_known::POD_DELETION_COST);
+        let deletion_cost = deletion_cost.and_then(|cost| cost.parse().ok()).unwrap_or(0);
         let mirror = owned_by(&["Node"]);
         let replicated = owned_by(&["ReplicaSet", "StatefulSet", "ReplicationController"]);
         let nominated = Some(status.nominated).filter(|n| !n.is_empty());
@@ -302,6 +315,9 @@ impl Decoder {
             owner,
             ready,
             do_not_disrupt,
+            protected_for,
+            started,
+            deletion_cost,
             nominated,
             refused,
             mirror,

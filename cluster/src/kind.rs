@@ -26,10 +26,11 @@ pub enum Kind {
     NodeOverlay,
     Service,
     VolumeAttachment,
+    PodDisruptionBudget,
 }
 
 impl Kind {
-    const TABLE: [(Self, &'static str, &'static str); 22] = [
+    const TABLE: [(Self, &'static str, &'static str); 23] = [
         (Self::Pod, "Pod", ""),
         (Self::Node, "Node", ""),
         (Self::PersistentVolumeClaim, "PersistentVolumeClaim", ""),
@@ -52,6 +53,7 @@ impl Kind {
         (Self::Service, "Service", ""),
         (Self::NodeOverlay, "NodeOverlay", "karpenter.sh"),
         (Self::VolumeAttachment, "VolumeAttachment", "storage.k8s.io"),
+        (Self::PodDisruptionBudget, "PodDisruptionBudget", "policy"),
     ];
 
     /// The kind of this name, where the API version is of its group or not stated. Other projects have a `NodePool` too.
@@ -88,6 +90,7 @@ impl Kind {
                 | Self::FargateProfile
                 | Self::Job
                 | Self::Service
+                | Self::PodDisruptionBudget
         )
     }
 }

@@ -13,6 +13,7 @@
 
 mod cel;
 mod decode;
+pub mod disrupt;
 mod document;
 mod error;
 mod index;

@@ -50,6 +50,7 @@ pub use self::fargate::{FargateOptions, OnFargate};
 pub use self::nominated::{Nominated, list_nominated};
 pub use self::quota::Commitment;
 
+pub(crate) use self::labels::requirement;
 use self::notes::Notes;
 use self::quota::Quotas;
 use self::resource::ResourceIds;
@@ -289,7 +290,7 @@ impl LabelSets {
 }
 
 /// Pods by the node that they are bound or nominated to.
-fn bound_by_node(snapshot: &Snapshot) -> HashMap<&str, Vec<&Pod>> {
+pub(crate) fn bound_by_node(snapshot: &Snapshot) -> HashMap<&str, Vec<&Pod>> {
     let mut by_node = HashMap::<&str, Vec<&Pod>>::new();
     for pod in &snapshot.pods {
         let nominated = pod.nominated.as_deref().filter(|_| pod.pending() == Some(Ok(())));

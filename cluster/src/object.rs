@@ -10,6 +10,7 @@
 
 mod cluster_wide;
 mod device;
+mod disruption;
 mod fargate;
 mod node;
 mod pod;
@@ -26,6 +27,7 @@ pub use device::{
     ExactRequest, ResourceClaim, ResourceClaimSpec, ResourceClaimStatus, ResourceClaimTemplate,
     ResourceClaimTemplateSpec, ResourcePool, ResourceSlice, ResourceSliceSpec,
 };
+pub use disruption::{DisruptionBudgetSpec, DisruptionBudgetStatus, PodDisruptionBudget};
 pub use fargate::{FargateProfile, FargateProfileSpec, FargateProfileStatus};
 pub use node::{CsiDriver, CsiNode, CsiNodeSpec, DriverAllocatable, Node, NodeSpec, NodeStatus};
 pub(crate) use pod::PodObject;

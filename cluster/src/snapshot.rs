@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use stowage_api::{Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, ObjectMeta};
 
+use stowage_pricing::Timestamp;
+
 use crate::error::ObjectError;
 use crate::object::{
     CsiNode, DaemonSet, DeviceClass, FargateProfile, Job, MadeClaim, Namespace, Node, PersistentVolume,
-    PersistentVolumeClaim, Phase, PodSpec, PriorityClass, ResourceClaim, ResourceClaimTemplate,
-    ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
+    PersistentVolumeClaim, Phase, PodDisruptionBudget, PodSpec, PriorityClass, ResourceClaim,
+    ResourceClaimTemplate, ResourceSlice, RuntimeClass, Service, StorageClass, VolumeAttachment,
 };
 
 /// A captured cluster, as [`crate::read()`] gives it.
@@ -65,6 +67,8 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// Which volumes are attached to which nodes.
     pub attachments: Vec<VolumeAttachment>,
+    /// How many pods of a workload must stay up.
+    pub disruption_budgets: Vec<PodDisruptionBudget>,
     /// How many objects of other kinds there were, by kind.
     pub ignored: BTreeMap<String, usize>,
     /// Malformed objects that were left out, where [`crate::ReadOptions::skip_invalid`] asks for that.
@@ -119,6 +123,12 @@ pub struct Pod {
     pub ready: bool,
     /// Whether it is marked not to be disrupted.
     pub do_not_disrupt: bool,
+    /// For how many seconds from its start it is marked not to be disrupted.
+    pub protected_for: Option<u32>,
+    /// When kubelet started it, or else when it was made.
+    pub started: Option<Timestamp>,
+    /// What it costs to delete it, compared with others of its workload: its annotation, or zero.
+    pub deletion_cost: i32,
     /// The node that kube-scheduler holds room on for it.
     pub nominated: Option<Arc<str>>,
     /// Whether kube-scheduler has found no node for it, preemption tried.

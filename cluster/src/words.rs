@@ -1,6 +1,7 @@
 //! Words for people: amounts, counts, and why a pod is not placed. Made here for all programs, and nowhere else.
 
 pub mod amount;
+pub mod kept;
 pub mod reason;
 
 use std::fmt::Write as _;

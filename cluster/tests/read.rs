@@ -94,9 +94,10 @@ fn every_kind_is_read_and_others_are_counted() {
         ("v1", "Service"),
         ("storage.k8s.io/v1", "VolumeAttachment"),
         ("karpenter.sh/v1alpha1", "NodeOverlay"),
+        ("policy/v1", "PodDisruptionBudget"),
         ("apps/v1", "ReplicaSet"),
-        ("policy/v1", "PodDisruptionBudget"),
-        ("policy/v1", "PodDisruptionBudget"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "StatefulSet"),
         ("hypershift.openshift.io/v1beta1", "NodePool"),
     ];
     let objects = kinds.iter().enumerate().map(|(at, (version, kind))| {
@@ -126,6 +127,7 @@ fn every_kind_is_read_and_others_are_counted() {
         services,
         attachments,
         node_overlays,
+        disruption_budgets,
         ignored,
         invalid,
     } = read_bytes(text.as_bytes()).expect("valid");
@@ -152,10 +154,11 @@ fn every_kind_is_read_and_others_are_counted() {
         services.len(),
         attachments.len(),
         node_overlays.len(),
+        disruption_budgets.len(),
     ];
-    assert_eq!(counts, [1; 22]);
+    assert_eq!(counts, [1; 23]);
     let ignored: Vec<_> = ignored.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
-    assert_eq!(ignored, [("NodePool", 1), ("PodDisruptionBudget", 2), ("ReplicaSet", 1)]);
+    assert_eq!(ignored, [("NodePool", 1), ("ReplicaSet", 1), ("StatefulSet", 2)]);
     assert_eq!(invalid, []);
 }
 

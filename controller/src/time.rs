@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+pub(crate) use stowage_api::duration;
 
 /// The moment that an object states; `None` where it states none, or none that can be read.
 pub(crate) fn moment(stated: Option<&String>) -> Option<Timestamp> {
@@ -20,41 +21,9 @@ pub(crate) fn until(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
-/// A length of time as Karpenter's API states it (`1h30m`, `720h`); `None` for `Never` and what is none.
-pub(crate) fn duration(stated: &str) -> Option<Duration> {
-    let mut rest = stated;
-    let mut seconds = 0_u64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: u64 = rest[..digits].parse().ok()?;
-        // Units are single letters: the schema admits no others.
-        let unit = match rest.as_bytes()[digits] {
-            b'h' => 3600,
-            b'm' => 60,
-            b's' => 1,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
-        rest = &rest[digits + 1..];
-    }
-    (!stated.is_empty()).then(|| Duration::from_secs(seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_as_the_schema_admits_them() {
-        let seconds = |stated: &str| duration(stated).map(|d| d.as_secs());
-        assert_eq!(
-            (seconds("720h"), seconds("1h30m"), seconds("45s")),
-            (Some(2_592_000), Some(5_400), Some(45))
-        );
-        for none in ["", "Never", "10", "1d", "h", "99999999999999999999h", "é"] {
-            assert_eq!(seconds(none), None, "{none}");
-        }
-    }
 
     #[test]
     fn moments_do_not_overflow() {

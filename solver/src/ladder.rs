@@ -23,7 +23,7 @@ use crate::search::{Outcome, Search};
 use crate::solution::{Solution, Stats, Status};
 use crate::stock::Domain;
 use crate::topology::{Caps, Dealt, deal};
-use crate::{Options, Progress, stage, verify};
+use crate::{Effort, Options, Progress, stage, verify};
 
 /// After this many deals that could not be carried out, the classes concerned stay unplaced.
 const ATTEMPTS: u64 = 12;
@@ -36,6 +36,23 @@ pub(crate) fn climb(
     cancel: &AtomicBool,
     progress: Progress<'_>,
 ) -> Solution {
+    climbed(problem, options, memory, true, cancel, progress)
+}
+
+/// The same with quick effort and nothing proven: for plans of which only the packing counts.
+pub(crate) fn pack(problem: &Problem, max_steps: u64, cancel: &AtomicBool) -> Solution {
+    let options = Options { effort: Effort::Quick, max_steps, ..Options::default() };
+    climbed(problem, &options, &mut Memory::default(), false, cancel, &mut |_, _, _| {})
+}
+
+fn climbed(
+    problem: &Problem,
+    options: &Options,
+    memory: &mut Memory,
+    proving: bool,
+    cancel: &AtomicBool,
+    progress: Progress<'_>,
+) -> Solution {
     progress(stage::FOLDING, 0, problem.pods.len() as u64);
     let mut model = Model::build(problem);
     let mut caps = Caps::new();
@@ -43,7 +60,10 @@ pub(crate) fn climb(
     let (dealt, outcome) = loop {
         progress(stage::DEALING, attempt, ATTEMPTS);
         let dealt = deal(&mut model, &caps);
-        let outcome = Search::new(&model, &dealt, &options.after(spent), memory, cancel).run(progress);
+        let left = options.after(spent);
+        let mut search = Search::new(&model, &dealt, &left, memory, cancel);
+        search.proving = proving;
+        let outcome = search.run(progress);
         attempt += 1;
         spent += outcome.steps;
         // Pods dealt to a domain that could not hold them leave their rule unbalanced: deal again, knowing better.

@@ -47,6 +47,7 @@ mod alternatives;
 mod arrangement;
 mod bound;
 mod class;
+mod consolidate;
 mod diversity;
 pub mod explain;
 mod fixed_cost;
@@ -71,6 +72,9 @@ mod twin;
 mod variety;
 mod verify;
 
+pub use consolidate::{
+    Aims, Consolidation, Destination, Fleet, Held, Kept, PodMove, Sold, Step, consolidate,
+};
 pub use diversity::Diversity;
 pub use explain::{explain, explain_pod};
 pub use memory::Memory;

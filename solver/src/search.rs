@@ -85,6 +85,8 @@ pub(crate) struct Search<'a> {
     cancel: &'a AtomicBool,
     stages: Stages,
     budget: Budget,
+    /// Whether a bound is wanted.
+    pub(crate) proving: bool,
     /// Whether pods that find no room on nodes are routed, where they may be.
     settling: bool,
     filler: Filler,
@@ -112,6 +114,7 @@ impl<'a> Search<'a> {
             cancel,
             stages: Stages::of(model, &dealt.stock),
             budget: Budget::of(model),
+            proving: true,
             settling: true,
             filler: Filler::default(),
             placed: Vec::new(),
@@ -129,14 +132,16 @@ impl<'a> Search<'a> {
         progress(stage::FILLING, 0, self.model.problem.nodes.len() as u64);
         let mut left = std::mem::take(&mut self.incumbent.left);
         self.placed = fill_existing(self.model, self.stock, &mut left, &values, &mut self.filler);
-        progress(stage::BOUNDING, 0, 1);
-        let all = hopeless(self.stock, &left, &self.stages);
-        let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
-        let prices = resource_prices(self.model, &relaxed);
-        self.filler.steps += prices.steps;
-        self.bound = relaxed.round_up(self.model, prices.bound);
-        self.relaxed = Some(relaxed);
-        self.budget.value(self.model, &prices.tolls());
+        if self.proving {
+            progress(stage::BOUNDING, 0, 1);
+            let all = hopeless(self.stock, &left, &self.stages);
+            let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, &all, &self.stages);
+            let prices = resource_prices(self.model, &relaxed);
+            self.filler.steps += prices.steps;
+            self.bound = relaxed.round_up(self.model, prices.bound);
+            self.relaxed = Some(relaxed);
+            self.budget.value(self.model, &prices.tolls());
+        }
         self.incumbent.left.clone_from(&left);
         // Limits seldom bind: only when they leave pods over does it matter who goes first.
         let whole = self.budget.clone();
@@ -164,7 +169,7 @@ impl<'a> Search<'a> {
                 (self.incumbent, self.budget) = (incumbent, budget);
             }
         }
-        if misplaced(&self) {
+        if self.proving && misplaced(&self) {
             let left = &self.incumbent.left;
             let relaxed = Relaxation::of(self.model, self.dealt, &self.placed, left, &self.stages);
             self.bound = relaxed.round_up(self.model, resource_bound(self.model, &relaxed));

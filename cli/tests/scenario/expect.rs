@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::consolidate::Expected;
+
 /// `default/web`, `web` (of the namespace `default`), `web-*` or `*`.
 pub(super) type Pattern = String;
 
@@ -55,6 +57,8 @@ pub(super) struct Expect {
     pub(super) labels: BTreeMap<Pattern, BTreeMap<String, String>>,
     /// Pods that go to Fargate.
     pub(super) fargate: BTreeMap<Pattern, Fargate>,
+    /// The nodes are consolidated, in the place of planning pending pods; nothing else is looked at then.
+    pub(super) consolidate: Option<Expected>,
     /// Fields of the summary of spot nodes.
     pub(super) spot: BTreeMap<String, Value>,
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod check;
+mod consolidate;
 mod expect;
 mod objects;
 mod plan;
@@ -211,11 +212,18 @@ impl Scenario {
             let mut args =
                 vec!["plan", "--catalog", &catalog_file, &snapshot_file, "-o", "json", "--effort", effort];
             args.extend(files.iter().map(String::as_str));
+            if self.header.expect.consolidate.is_some() {
+                args.push("--consolidate");
+            }
             args.extend(self.header.args.iter().map(String::as_str));
             let ran = support::run(&args);
             let found = match (&self.header.expect.error, ran.code) {
                 (Some(error), Some(2)) => check::error(error, &ran.stderr),
                 (Some(error), Some(0)) => vec![format!("planned, expected an error that says {error:?}")],
+                (None, Some(0)) if let Some(expected) = &self.header.expect.consolidate => {
+                    let found = serde_json::from_str(&ran.stdout).map_err(|e| e.to_string())?;
+                    consolidate::check(expected, &found)
+                }
                 (None, Some(0)) => {
                     if self.header.unjudged.is_none() {
                         fs::write(file(&format!("{effort}.json")), &ran.stdout).map_err(|e| e.to_string())?;

@@ -10,6 +10,11 @@ pub(super) fn expanded(documents: Vec<Value>) -> Result<Vec<Value>, String> {
     for mut object in documents {
         match object["kind"].as_str() {
             Some("Deployment") => out.extend(pods(&object)?),
+            Some("Bought") => {
+                let [mut node, claim] = bought(&object)?;
+                label(&mut node);
+                out.extend([node, claim]);
+            }
             Some("Node") => {
                 label(&mut object);
                 out.push(object);
@@ -42,6 +47,40 @@ fn pods(deployment: &Value) -> Result<Vec<Value>, String> {
         Value::Object(pod)
     };
     Ok((0..replicas).map(pod).collect())
+}
+
+/// A node that a NodePool has bought, and its NodeClaim: `spec` says type, zone, what pods may use, and where it is another
+/// than usual the capacity type, the NodePool, and more of the claim's status.
+fn bought(from: &Value) -> Result<[Value; 2], String> {
+    let (name, spec) = (&from["metadata"]["name"], &from["spec"]);
+    let text = |key: &str, usual: &str| spec[key].as_str().unwrap_or(usual).to_owned();
+    if name.is_null() || spec["type"].is_null() || spec["zone"].is_null() || spec["allocatable"].is_null() {
+        return Err(format!("Bought {name}: no name, type, zone or allocatable"));
+    }
+    let pool = text("pool", "default");
+    let mut labels = json!({
+        "karpenter.sh/nodepool": pool, "karpenter.sh/initialized": "true",
+        "node.kubernetes.io/instance-type": spec["type"], ZONE: spec["zone"],
+        "karpenter.sh/capacity-type": text("capacityType", "on-demand"),
+    });
+    if let (Some(all), Some(own)) = (labels.as_object_mut(), from["metadata"]["labels"].as_object()) {
+        all.extend(own.clone());
+    }
+    let mut status = spec["status"].as_object().cloned().unwrap_or_default();
+    status.insert("nodeName".to_owned(), name.clone());
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": from["metadata"]["annotations"]},
+        "status": {"allocatable": spec["allocatable"], "capacity": spec["allocatable"],
+                   "conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    let claim = json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
+        "metadata": {"name": format!("claim-of-{}", name.as_str().unwrap_or_default()),
+                     "labels": {"karpenter.sh/nodepool": pool}},
+        "status": status,
+    });
+    Ok([node, claim])
 }
 
 /// The labels that every node has, as far as they can be told from those that the file gives it.

@@ -7,7 +7,7 @@ use stowage_api::{Operator, well_known};
 use stowage_solver::{self as solver, Labels, NodeConstraint, Requirement};
 
 /// A requirement, in the solver's words.
-pub(super) fn requirement(from: &stowage_api::Requirement) -> Requirement {
+pub(crate) fn requirement(from: &stowage_api::Requirement) -> Requirement {
     let op = match (from.operator, from.number()) {
         (Operator::In, _) => solver::Operator::In(from.values.clone()),
         (Operator::NotIn, _) => solver::Operator::NotIn(from.values.clone()),

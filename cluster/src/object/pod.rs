@@ -28,6 +28,8 @@ pub(crate) struct PodStatus {
     pub(crate) phase: Phase,
     #[serde(rename = "nominatedNodeName", deserialize_with = "null_is_default")]
     pub(crate) nominated: String,
+    #[serde(rename = "startTime")]
+    pub(crate) start_time: Option<String>,
     #[serde(deserialize_with = "short_list")]
     pub(crate) conditions: Vec<PodCondition>,
     #[serde(rename = "resourceClaimStatuses", deserialize_with = "short_list")]

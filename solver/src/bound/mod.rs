@@ -204,6 +204,39 @@ pub(crate) fn floor(problem: &Problem, left: &BTreeSet<PodId>) -> Price {
     Price::from_micros(relaxed.round_up(&model, resource_bound(&model, &relaxed)))
 }
 
+/// A lower bound on what any plan costs that holds all pods for which something has room, in `NodePool`s of any weight; and by
+/// pod, what it is worth at the prices that prove it, in micro-dollars an hour.
+pub(crate) fn worths(problem: &Problem) -> (Price, Vec<f64>) {
+    let mut model = Model::build(problem);
+    let dealt = deal(&mut model, &Caps::new());
+    let homeless = |class: usize| {
+        let spec = model.spec(class);
+        let fits =
+            |node: usize| admits(&problem.nodes[node], spec) && model.fits(class, &model.node_room[node]);
+        model.feasible(class).is_clear() && !(0..problem.nodes.len()).any(fits)
+    };
+    let held = |class: usize| if homeless(class) { 0 } else { model.count(class) };
+    let held: Vec<u32> = (0..model.classes.classes.len()).map(held).collect();
+    let relaxed = Relaxation::of_any(&model, &dealt, &held);
+    let prices = resource_prices(&model, &relaxed);
+    let mut of_pods = vec![0.0; problem.pods.len()];
+    for (at, part) in relaxed.parts.iter().enumerate() {
+        let each = match prices.of_parts.get(at) {
+            Some(of_part) if !of_part.is_empty() => worth_of(&part.need, of_part),
+            _ => 0.0,
+        };
+        for pod in part.classes.iter().flat_map(|class| &model.classes.classes[*class as usize].pods) {
+            of_pods[pod.index()] = each;
+        }
+    }
+    (Price::from_micros(relaxed.round_up(&model, prices.bound)), of_pods)
+}
+
+/// What a need is worth at prices of 2⁻⁴⁰ micro-dollars.
+fn worth_of(need: &[i64], prices: &[i128]) -> f64 {
+    need.iter().zip(prices).map(|(need, price)| *need as f64 * (*price as f64 / SCALE as f64)).sum()
+}
+
 /// Whole micro-dollars, rounded down.
 pub(crate) fn whole(bound: i128) -> i64 {
     i64::try_from(bound.max(0) / SCALE).unwrap_or(i64::MAX)

@@ -1,0 +1,237 @@
+//! From what a search found to steps that can be taken one after the other.
+//!
+//! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first. Each is checked on the
+//! cluster that those before it leave, with everything that is for sale. One that breaks a rule, or finds too few types to
+//! choose from, is left out; the others do not need it, and are checked without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fleet::{Fleet, Held, SPOT};
+use super::search::Search;
+use super::state::{Key, Mover, State, weighed};
+use super::steps::{Account, Draft, drafts};
+use super::{Consolidation, Destination, Kept, PodMove, Stage, Step, wide};
+use crate::Progress;
+use crate::money::Price;
+use crate::problem::{NodeId, PodId, Problem};
+use crate::solution::{NewNode, Placement, Solution};
+use crate::verify::verify;
+
+/// Adds the steps to `out`. Returns why nodes stay whose step was left out.
+pub(super) fn carve(
+    problem: &Problem,
+    fleet: &Fleet,
+    search: &Search<'_>,
+    out: &mut Consolidation,
+    progress: Progress<'_>,
+) -> BTreeMap<usize, Kept> {
+    let mut refused = BTreeMap::new();
+    let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
+        .into_iter()
+        .map(|draft| (account(fleet, &draft, &search.state), draft))
+        .collect();
+    drafts.sort_by(|(a, da), (b, db)| {
+        let per = |one: &Account, other: &Account| {
+            i128::from(one.saving.micros()) * i128::from(other.disruption.max(1))
+        };
+        per(b, a).cmp(&per(a, b)).then_with(|| da.removes.cmp(&db.removes))
+    });
+    let mut left = search.court.aims.limits.clone();
+    let mut state = State::of(problem, fleet);
+    let total = drafts.len() as u64;
+    for (at, (account, draft)) in drafts.into_iter().enumerate() {
+        progress(Stage::CHECKING, at as u64, total);
+        let mut refuse = |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
+        let mut going = BTreeMap::<&str, u32>::new();
+        for node in &draft.removes {
+            *going.entry(problem.nodes[*node].pool.as_deref().unwrap_or("")).or_insert(0) += 1;
+        }
+        if going.iter().any(|(pool, count)| left.get(*pool).is_some_and(|left| left < count)) {
+            refuse(Kept::Limit);
+            continue;
+        }
+        match (Carver { problem, fleet, search, state: &mut state }).step(&draft, account) {
+            Ok(step) => {
+                for (pool, count) in going {
+                    if let Some(left) = left.get_mut(pool) {
+                        *left -= count;
+                    }
+                }
+                out.steps.push(step);
+            }
+            Err(why) => refuse(why),
+        }
+    }
+    refused
+}
+
+/// What a step saves and disrupts.
+fn account(fleet: &Fleet, draft: &Draft, end: &State) -> Account {
+    let removed: Vec<&Held> = draft.removes.iter().map(|at| &fleet.nodes[*at]).collect();
+    let launched = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
+    Account::of(&removed, &launched.map(|at| &end.fleet.nodes[at]).collect::<Vec<_>>())
+}
+
+struct Carver<'a, 's> {
+    problem: &'a Problem,
+    fleet: &'a Fleet,
+    search: &'a Search<'a>,
+    /// The cluster as the steps so far leave it, with the whole catalogue.
+    state: &'s mut State,
+}
+
+impl Carver<'_, '_> {
+    fn step(&mut self, draft: &Draft, account: Account) -> Result<Step, Kept> {
+        let going: BTreeMap<&str, (usize, Key)> = self
+            .search
+            .moves
+            .iter()
+            .filter(|(_, (from, _))| draft.removes.contains(from))
+            .map(|(pod, place)| (pod.as_str(), *place))
+            .collect();
+        let numbers: Vec<usize> = draft.launches.iter().copied().collect();
+        let mut launches = self.launches(&numbers)?;
+        let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();
+        let positions: BTreeSet<usize> = removed.iter().filter_map(|key| self.state.position(*key)).collect();
+        let least = account.least(self.search.court.aims);
+        let spot = self.spot_rule(draft);
+        let saving = account.saving;
+        let found = self.state.without(&positions, |problem, movers, keys| {
+            plan(problem, movers, keys, &going, &numbers, &mut launches)?;
+            for at in 0..launches.len() {
+                let own: Vec<_> =
+                    launches[at].pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
+                let most = match spot {
+                    // All that is cheaper than what is there: the choice has to be wide, and the cheapest of it are taken.
+                    Some((_, price)) => price - Price::from_micros(1),
+                    None => wide::most(&launches[at], saving, least, numbers.len()),
+                };
+                let (mut all, types) = wide::alternatives(problem, &launches[at], own, most);
+                if let Some((least, _)) =
+                    spot.filter(|_| launches[at].offering(problem).capacity_type == SPOT)
+                {
+                    if types < least {
+                        return Err(Kept::SpotTypes { found: types, least });
+                    }
+                    all = wide::cheapest(problem, &launches[at], &all, least);
+                }
+                launches[at].alternatives = all;
+            }
+            let solution = |launches: &[NewNode]| Solution {
+                new_nodes: launches.to_vec(),
+                placements: placements(movers, keys, &going),
+                cost: launches.iter().map(weighed).sum(),
+                ..Solution::default()
+            };
+            let mut broken = verify(problem, &solution(&launches));
+            if !broken.is_empty()
+                && launches.iter().any(|launch| !launch.alternatives.is_empty())
+                && spot.is_none()
+            {
+                // Better without something to fall back on than not at all.
+                launches.iter_mut().for_each(|launch| launch.alternatives = [].into());
+                broken = verify(problem, &solution(&launches));
+            }
+            match broken.into_iter().next() {
+                Some(violation) => Err(Kept::Broken(violation.what)),
+                None => Ok(movers.to_vec()),
+            }
+        });
+        let movers = found?;
+        let at_end = |movers: &[Mover], key: Key| -> Vec<Mover> {
+            movers
+                .iter()
+                .filter(|m| going.get(m.name.as_str()).is_some_and(|(_, to)| *to == key))
+                .cloned()
+                .collect()
+        };
+        let kept: BTreeSet<Key> =
+            going.values().map(|(_, to)| *to).filter(|to| matches!(to, Key::Old(_))).collect();
+        let placed: Vec<(Key, Vec<Mover>)> =
+            kept.into_iter().map(|key| (key, at_end(&movers, key))).collect();
+        let bought: Vec<(&NewNode, Vec<Mover>)> = launches
+            .iter()
+            .zip(&numbers)
+            .map(|(launch, number)| (launch, at_end(&movers, Key::New(*number))))
+            .collect();
+        self.state.carry_out(&removed, &placed, &bought);
+        let mut moves: Vec<PodMove> = going
+            .iter()
+            .map(|(pod, (from, to))| PodMove {
+                pod: (*pod).to_owned(),
+                from: NodeId::of(*from),
+                to: match to {
+                    Key::Old(at) => Destination::Existing(NodeId::of(*at)),
+                    Key::New(number) => Destination::New(numbers.binary_search(number).unwrap_or(0)),
+                },
+            })
+            .collect();
+        moves.sort_by(|a, b| a.pod.cmp(&b.pod));
+        launches.iter_mut().for_each(|launch| launch.pods = Vec::new());
+        let mut removes: Vec<NodeId> = draft.removes.iter().map(|at| NodeId::of(*at)).collect();
+        removes.sort_by(|a, b| self.problem.nodes[a.index()].name.cmp(&self.problem.nodes[b.index()].name));
+        let payback = self.search.court.aims.payback(account.disruption, account.saving).unwrap_or(u64::MAX);
+        Ok(Step { removes, launches, moves, saving: account.saving, disruption: account.disruption, payback })
+    }
+
+    /// What is launched, as the whole catalogue has it.
+    fn launches(&self, numbers: &[usize]) -> Result<Vec<NewNode>, Kept> {
+        let end = &self.search.state;
+        let launch = |number: &usize| {
+            let planned = end.bought.get(number);
+            let planned = planned.ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
+            let offering = wide::offering_of(self.problem, &end.problem, planned);
+            let offering = offering.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
+            Ok(NewNode { offering, alternatives: [].into(), pods: Vec::new(), ..planned.clone() })
+        };
+        numbers.iter().map(launch).collect()
+    }
+
+    /// How many types there must be to choose from, below which price: where one spot node takes the place of another.
+    fn spot_rule(&self, draft: &Draft) -> Option<(usize, Price)> {
+        let mut own = draft.removes.iter().map(|at| &self.fleet.nodes[*at]);
+        let (one, None) = (own.next()?, own.next()) else { return None };
+        let spot = one.sold_as.capacity_type == SPOT && draft.launches.len() == 1;
+        self.search.court.aims.spot_types.zip(one.price).filter(|_| spot)
+    }
+}
+
+/// Hands the pods of a step to its launches.
+fn plan(
+    problem: &Problem,
+    movers: &[Mover],
+    keys: &[Key],
+    going: &BTreeMap<&str, (usize, Key)>,
+    numbers: &[usize],
+    launches: &mut [NewNode],
+) -> Result<(), Kept> {
+    for (at, mover) in movers.iter().enumerate() {
+        match going.get(mover.name.as_str()).map(|(_, to)| *to) {
+            Some(Key::New(number)) => match numbers.binary_search(&number) {
+                Ok(launch) => launches[launch].pods.push(PodId::of(at)),
+                Err(_) => {
+                    return Err(Kept::Broken(format!("pod {} goes to a node of another step", mover.name)));
+                }
+            },
+            Some(key) if keys.contains(&key) => {}
+            _ => return Err(Kept::Broken(format!("pod {} has nowhere to go", mover.name))),
+        }
+    }
+    for launch in launches {
+        launch.pods.sort_by(|a, b| problem.pods[a.index()].name.cmp(&problem.pods[b.index()].name));
+    }
+    Ok(())
+}
+
+/// What goes to nodes that stay.
+fn placements(movers: &[Mover], keys: &[Key], going: &BTreeMap<&str, (usize, Key)>) -> Vec<Placement> {
+    let positions: BTreeMap<Key, usize> = keys.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+    let mut by_node = BTreeMap::<usize, Vec<PodId>>::new();
+    for (at, mover) in movers.iter().enumerate() {
+        let to = going.get(mover.name.as_str()).map(|(_, to)| *to).filter(|to| matches!(to, Key::Old(_)));
+        if let Some(node) = to.and_then(|to| positions.get(&to)) {
+            by_node.entry(*node).or_default().push(PodId::of(at));
+        }
+    }
+    by_node.into_iter().map(|(node, pods)| Placement { node: NodeId::of(node), pods }).collect()
+}

@@ -1,0 +1,119 @@
+//! What consolidation knows of the nodes there are, beside the problem: what each costs, what may be done with it, and what
+//! that costs its pods.
+
+use crate::money::Price;
+use crate::problem::Resources;
+
+/// The nodes of a problem, in the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// One for each of [`crate::Problem::nodes`].
+    pub nodes: Vec<Held>,
+}
+
+/// A node that is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// What an hour of it costs, weighed as new nodes are: less rebates, with the fixed cost of a node. `None` where nobody
+    /// knows; such a node stays.
+    pub price: Option<Price>,
+    /// What it is; empty where nobody knows.
+    pub sold_as: Sold,
+    /// Whether it may be taken away.
+    pub removable: bool,
+    /// Whether pods may be moved to it.
+    pub receives: bool,
+    /// The pods that must go elsewhere when it goes, by their position in [`crate::Node::pods`], ascending; and what moving
+    /// each costs, in thousandths of an ordinary pod. All others go with the node.
+    pub moves: Vec<(u32, i64)>,
+    /// What taking it away costs beside its pods, in thousandths of an ordinary pod.
+    pub fixed: i64,
+    /// Its raw capacity: what its `NodePool`'s limits count.
+    pub capacity: Resources,
+    /// Whether its `NodePool` wants savings in proportion to disruption: see [`super::Aims::balance`].
+    pub balanced: bool,
+}
+
+impl Held {
+    /// What taking it away costs, in thousandths of an ordinary pod.
+    pub fn disruption(&self) -> i64 {
+        self.moves.iter().fold(self.fixed, |sum, (_, weight)| sum.saturating_add((*weight).max(0)))
+    }
+
+    /// Whether it may go, and anything is known to be saved by that.
+    pub(super) fn candidate(&self) -> Option<Price> {
+        self.price.filter(|_| self.removable)
+    }
+}
+
+/// What a node was bought as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sold {
+    /// Instance type.
+    pub instance_type: String,
+    /// Zone.
+    pub zone: String,
+    /// Capacity type.
+    pub capacity_type: String,
+}
+
+/// The capacity type that the rule of many types is about: machines that may be taken back, of which more kinds to choose
+/// from means fewer taken back.
+pub(super) const SPOT: &str = "spot";
+
+/// What a consolidation should aim for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aims {
+    /// A step saves at least this much an hour,
+    pub floor: Price,
+    /// and at least so many thousandths of what its nodes cost. Empty nodes go for less.
+    pub floor_share: u32,
+    /// What moving an ordinary pod is worth in money: what its start costs, and the trouble.
+    pub pod_price: Price,
+    /// What a step disrupts pays for itself within so many seconds; `None` for any time.
+    pub payback: Option<u64>,
+    /// A spot node is replaced by another one only where so many types are cheaper, of which the launch may choose. `None`:
+    /// spot is not replaced by spot. (Several nodes at once are, as Karpenter documents.)
+    pub spot_types: Option<usize>,
+    /// Of `NodePools` whose nodes are [`Held::balanced`]: the share that a step saves of what the pool costs, over the share
+    /// that it disrupts of what the pool has, in thousandths, is at least this much.
+    pub balance: u32,
+    /// At most so many nodes of a `NodePool` go, by name; no limit for those that are not named.
+    pub limits: std::collections::BTreeMap<String, u32>,
+    /// How much work to spend at most, in steps of a solve.
+    pub max_steps: u64,
+}
+
+impl Default for Aims {
+    /// A step saves half a cent an hour, and 5 %; a pod moved is worth a tenth of a cent, which is some minutes of a small
+    /// one's machine; it pays for itself within two hours.
+    fn default() -> Self {
+        Self {
+            floor: Price::from_micros(5_000),
+            floor_share: 50,
+            pod_price: Price::from_micros(1_000),
+            payback: Some(7_200),
+            // Karpenter's MinInstanceTypesForSpotToSpotConsolidation.
+            spot_types: Some(15),
+            // Karpenter's policy Balanced accepts scores of a half and more.
+            balance: 500,
+            limits: std::collections::BTreeMap::new(),
+            max_steps: 400_000_000,
+        }
+    }
+}
+
+impl Aims {
+    /// What a disruption is worth in money.
+    pub fn worth(&self, disruption: i64) -> Price {
+        let micros = i128::from(disruption.max(0)) * i128::from(self.pod_price.micros().max(0)) / 1000;
+        Price::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    /// After how many seconds a saving has paid for a disruption; `None` where nothing is saved.
+    pub fn payback(&self, disruption: i64, saving: Price) -> Option<u64> {
+        let saving = u128::try_from(saving.micros()).ok().filter(|saving| *saving > 0)?;
+        let worth = u128::try_from(self.worth(disruption).micros()).unwrap_or(0);
+        Some(u64::try_from((worth * 3600).div_ceil(saving)).unwrap_or(u64::MAX))
+    }
+}

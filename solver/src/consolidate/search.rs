@@ -1,0 +1,340 @@
+//! The search for nodes that may go together.
+//!
+//! ```text
+//! nodes by what they cost above the worth of their pods ─▶ neighbourhoods ─▶ a few at a time: plan their pods anew
+//!    ─▶ what falls apart into steps is judged step by step ─▶ those that pay are carried out, the rest is halved
+//! ```
+//!
+//! That goes on until nothing more is found, so that a second look at what comes out finds nothing either. A node that was
+//! launched on the way may go again: then the two steps are one, and it was never launched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::fleet::{Aims, Held, SPOT};
+use super::ideal::ideal;
+use super::state::{Key, Mover, State, Targets, Trial};
+use super::steps::{Case, Court, Moves};
+use super::{Kept, Stage, wide};
+use crate::Progress;
+use crate::money::Price;
+use crate::problem::Problem;
+use crate::solution::NewNode;
+
+/// Nodes that are planned anew together at most: few enough that a plan of their pods is made in no time, and enough for what
+/// several become one by.
+const TOGETHER: usize = 8;
+/// In large clusters more of them: so large a part of all nodes that may go, so that trials stay few, up to
+const PART: usize = 40;
+/// so many.
+const MOST_TOGETHER: usize = 64;
+/// Up to so many nodes that may go, every set of them is tried.
+const EXHAUSTIVE: usize = 5;
+/// Up to so many, each is tried alone.
+const THOROUGH: usize = 64;
+/// What a trial takes beside the packing, in steps: for each node, and for each running pod.
+const STEPS_OF_NODE: u64 = 60;
+const STEPS_OF_POD: u64 = 12;
+/// The most that one trial may take.
+const STEPS_OF_TRIAL: u64 = 4_000_000;
+
+pub(super) struct Search<'a> {
+    /// With everything that is for sale.
+    pub(super) whole: &'a Problem,
+    pub(super) court: Court<'a>,
+    pub(super) state: State,
+    pub(super) moves: Moves,
+    /// By key: why it is still there.
+    pub(super) kept: BTreeMap<Key, Kept>,
+    pub(super) steps: u64,
+    /// Whether there are so few nodes that each is tried alone, whatever came of trials with others.
+    pub(super) thorough: bool,
+    pub(super) cancel: &'a AtomicBool,
+}
+
+/// What came of a trial.
+struct Proposals {
+    /// What pays.
+    pay: Vec<Proposal>,
+    /// Nodes that share nothing with others of the trial, and by themselves do not pay.
+    alone: BTreeSet<Key>,
+}
+
+/// A set of nodes to go, with all that follows.
+struct Proposal {
+    removed: BTreeSet<Key>,
+    placed: Vec<(Key, Vec<Mover>)>,
+    launches: Vec<(NewNode, Vec<Mover>)>,
+    /// Saving less what disruption is worth, in micro-dollars.
+    gain: i128,
+}
+
+impl Search<'_> {
+    /// Looks until nothing more is found, or the budget is spent.
+    pub(super) fn run(&mut self, progress: Progress<'_>) {
+        loop {
+            self.kept.clear();
+            self.state.name_new_nodes();
+            self.court = Court::of(&self.state, self.court.aims);
+            let all = self.candidates();
+            if all.is_empty() || self.spent() {
+                return;
+            }
+            self.thorough = all.len() <= THOROUGH;
+            let found =
+                if all.len() <= EXHAUSTIVE { self.every_set(&all) } else { self.neighbours(&all, progress) };
+            if !found {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn spent(&self) -> bool {
+        self.steps >= self.court.aims.max_steps || self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Nodes that may go, those first that cost most above the worth of their pods for what they disrupt.
+    fn candidates(&self) -> Vec<Key> {
+        let worth = ideal(&self.state).worth;
+        let nodes =
+            self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);
+        let mut ranked: Vec<(f64, Price, &str, Key)> = nodes
+            .filter_map(|(((node, held), key), worth)| {
+                let price = held.candidate()?;
+                let waste = (price.micros() as f64 - worth).max(0.0);
+                Some((waste / held.disruption().max(1) as f64, price, node.name.as_str(), *key))
+            })
+            .collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)).then(a.2.cmp(b.2)));
+        ranked.into_iter().map(|(.., key)| key).collect()
+    }
+
+    /// Tries every set of a few nodes, and carries out the best, again and again.
+    fn every_set(&mut self, all: &[Key]) -> bool {
+        let mut best: Option<Proposal> = None;
+        for mask in 1_u32..1 << all.len() {
+            if self.spent() {
+                break;
+            }
+            let set: BTreeSet<Key> =
+                all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, key)| *key).collect();
+            let proposals = self.propose(&set).pay;
+            // Parts of the set that pay by themselves are sets of their own.
+            let whole = proposals.into_iter().filter(|p| p.removed == set).max_by_key(|p| p.gain);
+            if let Some(proposal) = whole
+                && best.as_ref().is_none_or(|best| proposal.gain > best.gain)
+            {
+                best = Some(proposal);
+            }
+        }
+        best.map(|best| self.accept(&best)).is_some()
+    }
+
+    /// Tries neighbours together, and smaller and smaller parts of them.
+    fn neighbours(&mut self, all: &[Key], progress: Progress<'_>) -> bool {
+        let mut by_place = BTreeMap::<(String, String), Vec<Key>>::new();
+        for key in all {
+            let Some(at) = self.state.position(*key) else { continue };
+            let zone = self.state.problem.nodes[at].labels.get(&self.state.problem.zone_key).cloned();
+            by_place
+                .entry((self.state.pool(at).to_owned(), zone.unwrap_or_default()))
+                .or_default()
+                .push(*key);
+        }
+        let together = (all.len() / PART).clamp(TOGETHER, MOST_TOGETHER);
+        let rank: BTreeMap<Key, usize> = all.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        let mut chunks: Vec<Vec<Key>> =
+            by_place.values().flat_map(|keys| keys.chunks(together)).map(<[Key]>::to_vec).collect();
+        chunks.sort_by_key(|chunk| rank.get(&chunk[0]).copied());
+        let (total, mut found) = (chunks.len() as u64, false);
+        for (at, chunk) in chunks.into_iter().enumerate() {
+            progress(Stage::SEARCHING, at as u64, total);
+            found |= self.explore(&chunk);
+        }
+        // Those of different places, once no place has anything left by itself.
+        if !found {
+            let left: Vec<Key> =
+                all.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+            for chunk in left.chunks(TOGETHER) {
+                found |= self.explore_together(chunk).0;
+            }
+        }
+        found
+    }
+
+    /// Tries a set of nodes, then the halves of those that stay only because they were tried together.
+    fn explore(&mut self, set: &[Key]) -> bool {
+        if self.spent() {
+            return false;
+        }
+        let (mut found, left) = self.explore_together(set);
+        if left.len() > 1 {
+            let (first, second) = left.split_at(left.len().div_ceil(2));
+            found |= self.explore(first);
+            found |= self.explore(second);
+        } else if left.len() < set.len() && !left.is_empty() {
+            found |= self.explore(&left);
+        }
+        found
+    }
+
+    /// Tries a set of nodes, and carries out what of it pays: all has room at the same time. Returns whether there was any, and
+    /// which of the others another trial may still find something for, in the order of the set.
+    fn explore_together(&mut self, set: &[Key]) -> (bool, Vec<Key>) {
+        let all: BTreeSet<Key> =
+            set.iter().filter(|key| self.state.position(**key).is_some()).copied().collect();
+        if all.is_empty() || self.spent() {
+            return (false, Vec::new());
+        }
+        let Proposals { mut pay, alone } = self.propose(&all);
+        pay.sort_by(|a, b| b.gain.cmp(&a.gain).then_with(|| a.removed.cmp(&b.removed)));
+        let found = !pay.is_empty();
+        for proposal in pay {
+            // A smaller set is planned on its own, which holds as long as nothing else was done.
+            let whole = proposal.removed.len() > 1 && proposal.removed == all;
+            let best = if whole { self.smaller(proposal) } else { proposal };
+            self.accept(&best);
+        }
+        let stays = |key: &&Key| self.state.position(**key).is_some() && (found || !alone.contains(*key));
+        let left = set.iter().filter(stays).copied().collect();
+        (found, left)
+    }
+
+    /// The same without nodes that need not go: those whose going costs more than it saves.
+    fn smaller(&mut self, mut best: Proposal) -> Proposal {
+        if best.launches.is_empty() {
+            return best;
+        }
+        for key in best.removed.clone() {
+            if best.removed.len() < 2 || self.spent() {
+                break;
+            }
+            let mut less = best.removed.clone();
+            less.remove(&key);
+            let others = self.propose(&less).pay.into_iter().filter(|p| p.removed.is_subset(&less));
+            if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
+                best = other;
+            }
+        }
+        best
+    }
+
+    /// What of a set may go and pays, as proposals to be carried out one by one: each starts from how things stand.
+    fn propose(&mut self, set: &BTreeSet<Key>) -> Proposals {
+        let removed: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
+        let pods: usize = self.state.problem.nodes.iter().map(|node| node.pods.len()).sum();
+        self.steps += self.state.keys.len() as u64 * STEPS_OF_NODE + pods as u64 * STEPS_OF_POD;
+        let trial = self.state.try_without(&removed, STEPS_OF_TRIAL, self.cancel);
+        self.steps += trial.solution.stats.steps;
+        let targets = trial.targets();
+        let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
+        for group in groups(set, &trial, &targets) {
+            match self.weigh(&group, &trial, &targets) {
+                Ok(proposal) => out.pay.push(proposal),
+                Err(why) => {
+                    // By itself as it would be alone, but for the room that others took.
+                    if let (Some(key), 1) = (group.first(), group.len()) {
+                        out.alone.insert(*key);
+                        self.kept.insert(*key, why);
+                    }
+                }
+            }
+        }
+        let singles = out.pay.is_empty() && out.alone.len() == set.len() && set.len() > 1;
+        if self.thorough || singles {
+            // Others took room that one of them alone might have had.
+            out.alone.clear();
+        }
+        out
+    }
+
+    /// Judges a group of nodes: what would go, and what would come.
+    fn weigh(&self, group: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Result<Proposal, Kept> {
+        let within = |mover: &&usize| group.contains(&trial.movers[**mover].from);
+        if let Some(lost) = targets.lost.iter().find(within) {
+            let pod = trial.movers[*lost].name.clone();
+            let unplaced = trial.solution.unplaced.iter().find(|u| u.pod.index() == *lost);
+            return Err(Kept::NoPlace {
+                pod,
+                reasons: unplaced.map(|u| u.reasons.clone()).unwrap_or_default(),
+            });
+        }
+        let own = |movers: &[usize]| -> Vec<Mover> {
+            movers.iter().filter(within).map(|mover| trial.movers[*mover].clone()).collect()
+        };
+        let placed: Vec<(Key, Vec<Mover>)> = targets
+            .placed
+            .iter()
+            .map(|(key, movers)| (*key, own(movers)))
+            .filter(|(_, own)| !own.is_empty())
+            .collect();
+        let launches = trial.solution.new_nodes.iter().zip(&targets.launched);
+        let launches = launches.map(|(node, movers)| (node, own(movers))).filter(|(_, own)| !own.is_empty());
+        let launches: Vec<(NewNode, Vec<Mover>)> = launches.map(|(node, own)| (node.clone(), own)).collect();
+        let bought: Vec<(&str, Held)> = launches.iter().map(|(new, _)| self.state.as_held(new)).collect();
+        let pods = placed.iter().map(|(_, movers)| movers.len()).sum::<usize>();
+        let account = self.court.judge(&self.case(group, &bought, pods))?;
+        if let Some((least, price)) = spot_rule(self.court.aims, &self.state, group, &launches) {
+            let pods = launches[0].1.iter().map(Mover::pending).collect();
+            let found = wide::types_below(self.whole, &self.state.problem, &launches[0].0, pods, price);
+            if found < least {
+                return Err(Kept::SpotTypes { found, least });
+            }
+        }
+        Ok(Proposal { removed: group.clone(), placed, launches, gain: self.court.gain(&account) })
+    }
+
+    /// The nodes that go, as they are, and those that come, as they would be.
+    fn case<'s>(&'s self, group: &BTreeSet<Key>, bought: &'s [(&'s str, Held)], pods: usize) -> Case<'s> {
+        let removed = group.iter().filter_map(|key| self.state.position(*key));
+        Case {
+            removed: removed.map(|at| (self.state.pool(at), &self.state.fleet.nodes[at])).collect(),
+            bought: bought.iter().map(|(pool, held)| (*pool, held)).collect(),
+            pods,
+        }
+    }
+
+    fn accept(&mut self, proposal: &Proposal) {
+        let launches: Vec<(&NewNode, Vec<Mover>)> =
+            proposal.launches.iter().map(|(new, movers)| (new, movers.clone())).collect();
+        let new = self.state.carry_out(&proposal.removed, &proposal.placed, &launches);
+        let went = proposal.placed.iter().map(|(key, movers)| (*key, movers));
+        let went = went.chain(new.into_iter().zip(proposal.launches.iter().map(|(_, movers)| movers)));
+        for (to, movers) in went {
+            for mover in movers {
+                let from = match (self.moves.get(&mover.name), mover.from) {
+                    (Some((from, _)), _) => *from,
+                    (None, Key::Old(from)) => from,
+                    (None, Key::New(_)) => continue,
+                };
+                self.moves.insert(mover.name.clone(), (from, to));
+            }
+        }
+    }
+}
+
+/// Nodes of a set that share new nodes, with each other: those go together.
+fn groups(set: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Vec<BTreeSet<Key>> {
+    let mut groups: Vec<BTreeSet<Key>> = set.iter().map(|key| BTreeSet::from([*key])).collect();
+    for movers in &targets.launched {
+        let from: BTreeSet<Key> = movers.iter().map(|mover| trial.movers[*mover].from).collect();
+        let (together, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|g| !g.is_disjoint(&from));
+        groups = apart;
+        groups.push(together.into_iter().flatten().collect());
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+/// How many spot types there must be to choose from, and below which price: where one spot node takes the place of another.
+fn spot_rule(
+    aims: &Aims,
+    state: &State,
+    removed: &BTreeSet<Key>,
+    launches: &[(NewNode, Vec<Mover>)],
+) -> Option<(usize, Price)> {
+    let mut own = removed.iter().filter_map(|key| state.position(*key)).map(|at| &state.fleet.nodes[at]);
+    let (one, None, [(launch, _)]) = (own.next()?, own.next(), launches) else { return None };
+    let spot = one.sold_as.capacity_type == SPOT && launch.offering(&state.problem).capacity_type == SPOT;
+    aims.spot_types.zip(one.price).filter(|_| spot)
+}

@@ -1,0 +1,324 @@
+//! The cluster while it is consolidated: nodes go, their pods move, new nodes come.
+//!
+//! # Invariants
+//! - A [`State`] is a problem without pending pods, and a fleet: carried out, it is what the next look at the cluster would
+//!   find. So whatever a look at it proposes, the next look would propose.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+
+use super::fleet::{Fleet, Held, Sold};
+use crate::ladder;
+use crate::money::Price;
+use crate::problem::{LabelSetId, Node, Pod, PodId, Problem, Resources, RunningPod, SpecId};
+use crate::solution::{NewNode, Solution};
+
+/// Which node: one that was there, or one of those that the plan has launched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// Position in the problem that was handed in.
+    Old(usize),
+    /// Number of the launch.
+    New(usize),
+}
+
+/// A pod that is to go elsewhere.
+#[derive(Clone, Debug)]
+pub(super) struct Mover {
+    pub(super) name: String,
+    pub(super) spec: SpecId,
+    pub(super) labels: LabelSetId,
+    pub(super) weight: i64,
+    /// The node that it leaves.
+    pub(super) from: Key,
+}
+
+/// A cluster in which nothing is pending.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) problem: Problem,
+    pub(super) fleet: Fleet,
+    /// Which node each is.
+    pub(super) keys: Vec<Key>,
+    /// By number: what was launched, and still is.
+    pub(super) bought: BTreeMap<usize, NewNode>,
+    launched: usize,
+    /// New nodes are numbered from here, so that their names are free.
+    first: usize,
+}
+
+/// What became of a trial: which pods were to move, and where to.
+pub(super) struct Trial {
+    pub(super) movers: Vec<Mover>,
+    pub(super) solution: Solution,
+    /// By existing node of the solution: which it is.
+    pub(super) keys: Vec<Key>,
+}
+
+impl State {
+    pub(super) fn of(problem: &Problem, fleet: &Fleet) -> Self {
+        let mut problem = problem.clone();
+        problem.pods.clear();
+        for (node, held) in problem.nodes.iter_mut().zip(&fleet.nodes) {
+            node.open &= held.receives;
+        }
+        // What running pods would like is not looked at: they have a place.
+        for spec in &mut problem.specs {
+            spec.preferences.clear();
+            spec.route = None;
+        }
+        let keys = (0..problem.nodes.len()).map(Key::Old).collect();
+        let number = |node: &Node| node.name.strip_prefix("new node ")?.parse::<usize>().ok();
+        let first = problem.nodes.iter().filter_map(number).max().unwrap_or(0);
+        Self { problem, fleet: fleet.clone(), keys, bought: BTreeMap::new(), launched: 0, first }
+    }
+
+    /// Where a node stands now.
+    pub(super) fn position(&self, key: Key) -> Option<usize> {
+        self.keys.iter().position(|other| *other == key)
+    }
+
+    /// The pods that must go elsewhere when a node goes.
+    fn movers(&self, at: usize) -> impl Iterator<Item = Mover> + '_ {
+        let (node, from) = (&self.problem.nodes[at], self.keys[at]);
+        self.fleet.nodes[at].moves.iter().filter_map(move |(pod, weight)| {
+            let pod = node.pods.get(*pod as usize)?;
+            Some(Mover { name: pod.name.clone(), spec: pod.spec, labels: pod.labels, weight: *weight, from })
+        })
+    }
+
+    /// Does something with the problem without some nodes, whose pods wait instead. Those nodes still count against limits:
+    /// what takes their place is launched before they go.
+    pub(super) fn without<T>(
+        &mut self,
+        removed: &BTreeSet<usize>,
+        f: impl FnOnce(&Problem, &[Mover], &[Key]) -> T,
+    ) -> T {
+        let movers: Vec<Mover> = removed.iter().flat_map(|at| self.movers(*at)).collect();
+        let all = std::mem::take(&mut self.problem.nodes);
+        let (mut kept, mut gone, mut keys) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
+        for (at, node) in all.into_iter().enumerate() {
+            if removed.contains(&at) {
+                gone.push(node);
+            } else {
+                keys.push(self.keys[at]);
+                kept.push(node);
+            }
+        }
+        self.problem.nodes = kept;
+        self.problem.pods = movers.iter().map(Mover::pending).collect();
+        let out = f(&self.problem, &movers, &keys);
+        self.problem.pods.clear();
+        let (mut kept, mut gone) = (std::mem::take(&mut self.problem.nodes).into_iter(), gone.into_iter());
+        let back = (0..self.keys.len())
+            .filter_map(|at| if removed.contains(&at) { gone.next() } else { kept.next() });
+        self.problem.nodes = back.collect();
+        out
+    }
+
+    /// Plans the pods of some nodes anew, onto the others and new ones. Not verified.
+    pub(super) fn try_without(
+        &mut self,
+        removed: &BTreeSet<usize>,
+        steps: u64,
+        cancel: &AtomicBool,
+    ) -> Trial {
+        self.without(removed, |problem, movers, keys| {
+            let solution = ladder::pack(problem, steps, cancel);
+            Trial { movers: movers.to_vec(), solution, keys: keys.to_vec() }
+        })
+    }
+
+    /// Takes nodes away, moves their pods to others, and launches new nodes with the rest of them. Returns the keys of the
+    /// new nodes.
+    pub(super) fn carry_out(
+        &mut self,
+        removed: &BTreeSet<Key>,
+        placed: &[(Key, Vec<Mover>)],
+        launches: &[(&NewNode, Vec<Mover>)],
+    ) -> Vec<Key> {
+        for (key, movers) in placed {
+            if let Some(at) = self.position(*key) {
+                self.seat(at, movers);
+            }
+        }
+        let mut new = Vec::new();
+        for (launch, movers) in launches {
+            let key = Key::New(self.launched);
+            self.bought.insert(self.launched, (*launch).clone());
+            self.launched += 1;
+            let (node, held) = self.launch(launch, self.first.saturating_add(self.launched));
+            self.problem.nodes.push(node);
+            self.fleet.nodes.push(held);
+            self.keys.push(key);
+            self.seat(self.keys.len() - 1, movers);
+            new.push(key);
+        }
+        let gone: Vec<usize> = removed
+            .iter()
+            .filter_map(|key| self.position(*key))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        for at in gone {
+            let node = self.problem.nodes.remove(at);
+            let held = self.fleet.nodes.remove(at);
+            if let Key::New(number) = self.keys.remove(at)
+                && let Some(new) = self.bought.remove(&number)
+            {
+                self.draw(&new, -1);
+            }
+            if let Some(pool) =
+                self.problem.pools.iter_mut().find(|pool| Some(&pool.name) == node.pool.as_ref())
+            {
+                pool.used = pool.used.minus(&held.capacity);
+                pool.node_count = pool.node_count.saturating_sub(1);
+            }
+        }
+        new
+    }
+
+    fn seat(&mut self, at: usize, movers: &[Mover]) {
+        let specs = &self.problem.specs;
+        let (node, held) = (&mut self.problem.nodes[at], &mut self.fleet.nodes[at]);
+        for mover in movers {
+            let spec = &specs[mover.spec.index()];
+            held.moves.push((node.pods.len() as u32, mover.weight));
+            node.used = node.used.plus(&spec.requests);
+            node.host_ports.extend(spec.host_ports.iter().cloned());
+            let (name, spec, labels) = (mover.name.clone(), mover.spec, mover.labels);
+            node.pods.push(RunningPod { name, spec, labels, terminating: false });
+        }
+        node.host_ports.sort_unstable();
+        node.host_ports.dedup();
+    }
+
+    /// What a launch would be to the fleet, and its pool.
+    pub(super) fn as_held(&self, new: &NewNode) -> (&str, Held) {
+        let (pool, of_type) =
+            (&self.problem.pools[new.pool.index()], &self.problem.types[new.instance_type.index()]);
+        let offering = &of_type.offerings[new.offering];
+        let sold_as = Sold {
+            instance_type: of_type.name.clone(),
+            zone: offering.zone.clone(),
+            capacity_type: offering.capacity_type.clone(),
+        };
+        let fixed = self.fleet.nodes.iter().find(|held| held.removable).map_or(1000, |held| held.fixed);
+        let of_pool = self.problem.nodes.iter().zip(&self.fleet.nodes);
+        let mut of_pool = of_pool.filter(|(node, _)| node.pool.as_ref() == Some(&pool.name));
+        let held = Held {
+            price: Some(weighed(new)),
+            sold_as,
+            removable: true,
+            receives: true,
+            moves: Vec::new(),
+            fixed,
+            capacity: of_type.capacity.clone(),
+            balanced: of_pool.any(|(_, held)| held.balanced),
+        };
+        (&pool.name, held)
+    }
+
+    /// The node that a launch becomes, without its pods.
+    fn launch(&mut self, new: &NewNode, number: usize) -> (Node, Held) {
+        let (_, held) = self.as_held(new);
+        let (pool, of_type) =
+            (&self.problem.pools[new.pool.index()], &self.problem.types[new.instance_type.index()]);
+        let offering = &of_type.offerings[new.offering];
+        let mut labels = pool.labels.clone();
+        labels.extend(of_type.labels.clone());
+        labels.extend(offering.labels.clone());
+        labels.extend(new.chosen_labels.iter().cloned());
+        let daemons =
+            new.daemons.iter().map(|d| &self.problem.specs[self.problem.daemons[d.index()].spec.index()]);
+        let (mut used, mut host_ports) = (Resources::default(), Vec::new());
+        for daemon in daemons {
+            used = used.plus(&daemon.requests);
+            host_ports.extend(daemon.host_ports.iter().cloned());
+        }
+        let node = Node {
+            name: format!("new node {number}"),
+            labels,
+            taints: pool.taints.clone(),
+            allocatable: of_type.allocatable.clone(),
+            used,
+            host_ports,
+            pods: Vec::new(),
+            pool: Some(pool.name.clone()),
+            open: true,
+        };
+        let pool = &mut self.problem.pools[new.pool.index()];
+        pool.used = pool.used.plus(&held.capacity);
+        pool.node_count += 1;
+        self.draw(new, 1);
+        (node, held)
+    }
+
+    /// Takes what a launch draws on quotas so many times; below zero gives it back.
+    fn draw(&mut self, new: &NewNode, times: i64) {
+        for (quota, units) in &self.problem.types[new.instance_type.index()].offerings[new.offering].draws {
+            let quota = &mut self.problem.quotas[quota.index()];
+            quota.units = quota.units.saturating_sub(units.saturating_mul(times)).max(0);
+        }
+    }
+
+    /// What all nodes whose price is known cost.
+    pub(super) fn cost(&self) -> Price {
+        self.fleet.nodes.iter().filter_map(|held| held.price).sum()
+    }
+
+    /// The name of a node's pool.
+    pub(super) fn pool(&self, at: usize) -> &str {
+        self.problem.nodes[at].pool.as_deref().unwrap_or("")
+    }
+}
+
+impl State {
+    /// Names the nodes that were launched by what they are and hold, not by when they were found.
+    pub(super) fn name_new_nodes(&mut self) {
+        let mut order: Vec<usize> =
+            (0..self.keys.len()).filter(|at| matches!(self.keys[*at], Key::New(_))).collect();
+        let what = |at: usize| {
+            let first = self.problem.nodes[at].pods.iter().map(|pod| &pod.name).min();
+            (&self.problem.nodes[at].pool, &self.fleet.nodes[at].sold_as, first)
+        };
+        order.sort_by(|a, b| what(*a).cmp(&what(*b)));
+        for (number, at) in order.into_iter().enumerate() {
+            self.problem.nodes[at].name = format!("new node {}", self.first.saturating_add(number + 1));
+        }
+    }
+}
+
+impl Mover {
+    /// The pod, waiting.
+    pub(super) fn pending(&self) -> Pod {
+        Pod { name: self.name.clone(), spec: self.spec, labels: self.labels }
+    }
+}
+
+/// What a new node costs, as weighed.
+pub(super) fn weighed(new: &NewNode) -> Price {
+    new.price - new.rebate + new.fixed_cost
+}
+
+/// Where the pods of a solution go, by the nodes that they get.
+pub(super) struct Targets {
+    pub(super) placed: BTreeMap<Key, Vec<usize>>,
+    /// By new node of the solution.
+    pub(super) launched: Vec<Vec<usize>>,
+    /// Movers that have no place.
+    pub(super) lost: Vec<usize>,
+}
+
+impl Trial {
+    pub(super) fn targets(&self) -> Targets {
+        let index = |pods: &[PodId]| pods.iter().map(|pod| pod.index()).collect::<Vec<usize>>();
+        let placed =
+            self.solution.placements.iter().map(|p| (self.keys[p.node.index()], index(&p.pods))).collect();
+        let launched = self.solution.new_nodes.iter().map(|node| index(&node.pods)).collect();
+        let routed = self.solution.routed.iter().map(|routed| routed.pod.index());
+        let lost = self.solution.unplaced.iter().map(|u| u.pod.index()).chain(routed).collect();
+        Targets { placed, launched, lost }
+    }
+}

@@ -1,0 +1,165 @@
+//! Steps: what of a plan can be done by itself, and whether it pays.
+//!
+//! ```text
+//! node removed ──its pods── new node ──its pods── node removed      one step: together it pays, or not at all
+//! node removed ──its pods─▶ kept node ◀─its pods── node removed      two: there is room for the one without the other
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Kept;
+use super::fleet::{Aims, Held, SPOT};
+use super::state::{Key, State};
+use crate::money::Price;
+
+/// A step, by nodes only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Draft {
+    /// Positions in the problem that was handed in.
+    pub(super) removes: BTreeSet<usize>,
+    /// Launches, by number.
+    pub(super) launches: BTreeSet<usize>,
+}
+
+/// Where every pod that has moved came from and is now.
+pub(super) type Moves = BTreeMap<String, (usize, Key)>;
+
+/// The steps that lead from the nodes there were to a state.
+pub(super) fn drafts(nodes: usize, state: &State, moves: &Moves) -> Vec<Draft> {
+    let here: BTreeSet<Key> = state.keys.iter().copied().collect();
+    let gone: Vec<usize> = (0..nodes).filter(|at| !here.contains(&Key::Old(*at))).collect();
+    let mut parents: BTreeMap<Key, Key> = gone.iter().map(|at| (Key::Old(*at), Key::Old(*at))).collect();
+    parents.extend(here.iter().filter(|key| matches!(key, Key::New(_))).map(|key| (*key, *key)));
+    for (from, to) in moves.values() {
+        let (from, to) = (Key::Old(*from), *to);
+        if matches!(to, Key::New(_)) && parents.contains_key(&from) && parents.contains_key(&to) {
+            let (a, b) = (root(&parents, from), root(&parents, to));
+            // The smaller is the root, so that the outcome depends on no order.
+            parents.insert(a.max(b), a.min(b));
+        }
+    }
+    let mut out = BTreeMap::<Key, Draft>::new();
+    for key in parents.keys() {
+        let draft = out.entry(root(&parents, *key)).or_default();
+        match key {
+            Key::Old(at) => draft.removes.insert(*at),
+            Key::New(number) => draft.launches.insert(*number),
+        };
+    }
+    out.into_values().collect()
+}
+
+fn root(parents: &BTreeMap<Key, Key>, mut key: Key) -> Key {
+    while let Some(parent) = parents.get(&key).filter(|parent| **parent != key) {
+        key = *parent;
+    }
+    key
+}
+
+/// What it comes to when nodes go and others come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) removed: Price,
+    pub(super) saving: Price,
+    pub(super) disruption: i64,
+}
+
+impl Account {
+    pub(super) fn of(removed: &[&Held], bought: &[&Held]) -> Self {
+        let sum = |all: &[&Held]| all.iter().filter_map(|held| held.price).sum::<Price>();
+        let disruption = removed.iter().fold(0_i64, |sum, held| sum.saturating_add(held.disruption()));
+        Self { removed: sum(removed), saving: sum(removed) - sum(bought), disruption }
+    }
+
+    /// What must be saved at least.
+    pub(super) fn least(&self, aims: &Aims) -> Price {
+        let share = i128::from(self.removed.micros()) * i128::from(aims.floor_share) / 1000;
+        aims.floor.max(Price::from_micros(i64::try_from(share).unwrap_or(i64::MAX)))
+    }
+}
+
+/// Nodes that would go and nodes that would come, each with its pool.
+pub(super) struct Case<'s> {
+    pub(super) removed: Vec<(&'s str, &'s Held)>,
+    pub(super) bought: Vec<(&'s str, &'s Held)>,
+    /// How many pods move.
+    pub(super) pods: usize,
+}
+
+/// The sums that savings and disruptions of a `NodePool` are held against, and what is aimed for.
+pub(super) struct Court<'a> {
+    pub(super) aims: &'a Aims,
+    /// By pool: what its nodes cost, and what taking all of them away would disrupt.
+    pub(super) sums: BTreeMap<String, (Price, i64)>,
+}
+
+impl<'a> Court<'a> {
+    pub(super) fn of(state: &State, aims: &'a Aims) -> Self {
+        let mut sums = BTreeMap::<String, (Price, i64)>::new();
+        for (at, held) in state.fleet.nodes.iter().enumerate() {
+            let sum = sums.entry(state.pool(at).to_owned()).or_default();
+            sum.0 += held.price.unwrap_or(Price::ZERO);
+            sum.1 = sum.1.saturating_add(held.disruption());
+        }
+        Self { aims, sums }
+    }
+
+    /// What it comes to, or why it does not pay.
+    pub(super) fn judge(&self, case: &Case<'_>) -> Result<Account, Kept> {
+        let removed: Vec<&Held> = case.removed.iter().map(|(_, held)| *held).collect();
+        let bought: Vec<&Held> = case.bought.iter().map(|(_, held)| *held).collect();
+        let account = Account::of(&removed, &bought);
+        let Account { saving, disruption, .. } = account;
+        // Nothing moves, and nothing is bought: there is nothing to pay for.
+        if case.pods == 0 && bought.is_empty() {
+            let least = self.aims.floor;
+            return if saving > Price::ZERO { Ok(account) } else { Err(Kept::TooLittle { saving, least }) };
+        }
+        let own: BTreeSet<_> = case.removed.iter().map(|(pool, held)| (*pool, &held.sold_as)).collect();
+        let like = case.bought.iter().find(|(pool, held)| own.contains(&(*pool, &held.sold_as)));
+        if let Some((_, like)) = like {
+            return Err(Kept::LikeForLike { instance_type: like.sold_as.instance_type.clone() });
+        }
+        let least = account.least(self.aims);
+        if saving <= Price::ZERO || saving < least {
+            return Err(Kept::TooLittle { saving, least });
+        }
+        let seconds = self.aims.payback(disruption, saving).unwrap_or(u64::MAX);
+        if self.aims.payback.is_some_and(|most| seconds > most) {
+            return Err(Kept::Payback { saving, disruption, seconds });
+        }
+        let spot = |held: &Held| held.sold_as.capacity_type == SPOT;
+        if self.aims.spot_types.is_none()
+            && removed.iter().all(|held| spot(held))
+            && bought.iter().any(|held| spot(held))
+        {
+            return Err(Kept::SpotTypes { found: 0, least: 0 });
+        }
+        match self.score(case, saving, disruption).filter(|score| *score < i64::from(self.aims.balance)) {
+            Some(score) => Err(Kept::Unbalanced { saving, score: u32::try_from(score).unwrap_or(0) }),
+            None => Ok(account),
+        }
+    }
+
+    /// The share saved over the share disrupted, in thousandths, where a pool wants that weighed.
+    fn score(&self, case: &Case<'_>, saving: Price, disruption: i64) -> Option<i64> {
+        if !case.removed.iter().any(|(_, held)| held.balanced) {
+            return None;
+        }
+        let pools: BTreeSet<&str> = case.removed.iter().map(|(pool, _)| *pool).collect();
+        let sums = pools.into_iter().filter_map(|pool| self.sums.get(pool));
+        let (cost, whole) = sums.fold((0_i128, 0_i128), |sum, (cost, disruption)| {
+            (sum.0 + i128::from(cost.micros()), sum.1 + i128::from(*disruption))
+        });
+        let above = i128::from(saving.micros()) * whole * 1000;
+        let below = (cost * i128::from(disruption.max(1))).max(1);
+        Some(i64::try_from(above / below).unwrap_or(i64::MAX))
+    }
+
+    /// Saving less what disruption is worth, in micro-dollars over the time that it may take to pay.
+    pub(super) fn gain(&self, account: &Account) -> i128 {
+        let seconds = self.aims.payback.map_or(24 * 3600, |seconds| seconds.max(1));
+        i128::from(account.saving.micros()) * i128::from(seconds) / 3600
+            - i128::from(self.aims.worth(account.disruption).micros())
+    }
+}
