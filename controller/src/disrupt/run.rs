@@ -217,6 +217,8 @@ impl Disruptor {
             let round = look(&facts, &queue, &mut methods);
             (round, methods, queue)
         });
+        // One that panicked takes with it what is under way: its marks are found as those of nobody, and taken off.
+        state.methods = methods::all();
         let (round, methods, queue) = looked.await.context("looking for nodes ended without an answer")?;
         (state.methods, state.queue) = (methods, queue);
         let round = round?;
