@@ -188,12 +188,24 @@ pub struct Ec2NodeClassStatus {
     /// The subnets that nodes are launched into.
     #[serde(deserialize_with = "null_is_default")]
     pub subnets: Vec<Subnet>,
+    /// The security groups that nodes are launched with.
+    #[serde(deserialize_with = "null_is_default")]
+    pub security_groups: Vec<SelectedGroup>,
     /// The images that were found.
     #[serde(deserialize_with = "null_is_default")]
     pub amis: Vec<Ami>,
     /// The capacity reservations that were found. How many machines of them are free is not said.
     #[serde(deserialize_with = "null_is_default")]
     pub capacity_reservations: Vec<SelectedReservation>,
+}
+
+/// A resolved security group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct SelectedGroup {
+    /// `sg-0123456789abcdef0`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub id: String,
 }
 
 /// A resolved capacity reservation.

@@ -31,13 +31,13 @@ pub use device::{BasicDevice, Device, DeviceAttribute, DeviceCapacity, DeviceTai
 pub use duration::duration;
 pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
-    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, SelectedReservation, Subnet,
+    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, SelectedGroup, SelectedReservation, Subnet,
 };
 pub use meta::{ObjectMeta, OwnerReference, StatusCondition, null_is_default, short_list};
 pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
-    ConsolidationPolicy, Disruption, NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate,
+    Budget, ConsolidationPolicy, Disruption, NodeClassRef, NodePool, NodePoolSpec, NodePoolTemplate,
     NodePoolTemplateMeta, NodePoolTemplateSpec,
 };
 pub use node_settings::{Dollars, DollarsError, NodeSettings, SettingError};

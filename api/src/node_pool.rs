@@ -49,6 +49,24 @@ pub struct Disruption {
     /// How long nothing may have come to a node or gone from it before it may go to save money: a length of time, or
     /// `Never`. Not at all where it is not stated.
     pub consolidate_after: Option<String>,
+    /// How many of its nodes may go at the same time. A tenth of them where it is not stated; an empty list limits nothing.
+    pub budgets: Option<Vec<Budget>>,
+}
+
+/// How many nodes may go at the same time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Budget {
+    /// A number of nodes, or a part of all as `10%`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub nodes: String,
+    /// For which reasons; without any, for all.
+    #[serde(deserialize_with = "short_list")]
+    pub reasons: Vec<String>,
+    /// When it comes into force, as cron writes it, in UTC; without one, always.
+    pub schedule: Option<String>,
+    /// For how long it is in force from then on.
+    pub duration: Option<String>,
 }
 
 impl Disruption {

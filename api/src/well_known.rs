@@ -131,6 +131,12 @@ pub const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 pub const POD_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Annotation: hash of the `NodePool` template that a `NodeClaim` was made from.
 pub const NODE_POOL_HASH: &str = "karpenter.sh/nodepool-hash";
+/// Annotation: version of that hash.
+pub const NODE_POOL_HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
+/// Annotation: hash of the `EC2NodeClass` that a machine was launched by.
+pub const NODE_CLASS_HASH: &str = "karpenter.k8s.aws/ec2nodeclass-hash";
+/// Annotation: version of that hash.
+pub const NODE_CLASS_HASH_VERSION: &str = "karpenter.k8s.aws/ec2nodeclass-hash-version";
 
 /// Domain of annotations of our own, on `NodePools`.
 pub const OWN_DOMAIN: &str = "stowage.dev/";
@@ -225,8 +231,17 @@ pub const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balanc
 /// Annotation of `CSINode`s: the drivers of old, whose work is done by newer ones on the node; commas between.
 pub const MIGRATED_PLUGINS: &str = "storage.alpha.kubernetes.io/migrated-plugins";
 /// Annotations of others that are read.
-pub const READ_ANNOTATIONS: [&str; 5] =
-    [DO_NOT_DISRUPT, LOAD_BALANCER_TARGETS, LOAD_BALANCER_TYPE, MIGRATED_PLUGINS, POD_DELETION_COST];
+pub const READ_ANNOTATIONS: [&str; 9] = [
+    DO_NOT_DISRUPT,
+    LOAD_BALANCER_TARGETS,
+    LOAD_BALANCER_TYPE,
+    MIGRATED_PLUGINS,
+    NODE_CLASS_HASH,
+    NODE_CLASS_HASH_VERSION,
+    NODE_POOL_HASH,
+    NODE_POOL_HASH_VERSION,
+    POD_DELETION_COST,
+];
 /// Label of Fargate's nodes: [`FARGATE`].
 pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 /// Value of [`COMPUTE_TYPE`].

@@ -179,6 +179,10 @@ pub struct Machine {
     pub spot: bool,
     /// Id of the capacity reservation that it runs in.
     pub reservation: Option<String>,
+    /// Id of its subnet.
+    pub subnet: String,
+    /// Ids of its security groups.
+    pub groups: Vec<String>,
     /// `pending`, `running`, `shutting-down`, `stopping`, `stopped`, `terminated`.
     pub state: String,
     /// When it was launched, seconds since 1970.
@@ -385,6 +389,8 @@ fn machine(of: &Instance) -> Machine {
         image: text(of.image_id()),
         spot: of.instance_lifecycle().is_some_and(|l| l.as_str() == "spot"),
         reservation: of.capacity_reservation_id().map(str::to_owned),
+        subnet: text(of.subnet_id()),
+        groups: of.security_groups().iter().map(|group| text(group.group_id())).collect(),
         state: text(of.state().and_then(|s| s.name()).map(InstanceStateName::as_str)),
         launched: of.launch_time().map_or(0, DateTime::secs),
         tags: tags.collect(),

@@ -36,7 +36,7 @@ mod view;
 mod volume;
 mod world;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use stowage_api::{NodeSettings, Quantity, well_known};
@@ -112,6 +112,8 @@ pub struct LowerOptions {
     pub learnt: LearntCapacity,
     /// `NodePools` that nothing is launched from for now, by name, and why.
     pub not_ready: BTreeMap<String, String>,
+    /// Nodes that take no more pods, by name, whatever their taints: those that are about to go. They count against limits.
+    pub closed: BTreeSet<String>,
     /// Where there is no `NodePool`, launch nothing, in the place of planning with a default one.
     pub no_default_pool: bool,
 }

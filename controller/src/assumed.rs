@@ -39,6 +39,8 @@ struct Machine {
     pods: Vec<String>,
     /// When its node was opened to its pods.
     opened: Option<Instant>,
+    /// Whether its room is for pods that still run elsewhere.
+    held: bool,
 }
 
 /// What is expected, shared with whoever brings it about.
@@ -71,6 +73,8 @@ pub struct Amended {
     pub unknown: Vec<String>,
     /// Claims that stand in the snapshot as the nodes that they will be.
     pub coming: BTreeSet<String>,
+    /// Of these, those whose room is for pods that still run elsewhere.
+    pub held: BTreeSet<String>,
 }
 
 impl Assumed {
@@ -80,8 +84,14 @@ impl Assumed {
     /// Where `wanted.node` is no Node, which would be a defect.
     pub fn add(&mut self, claim: &str, wanted: &Wanted) -> Result<(), serde_json::Error> {
         let node = Some(named(claim, &wanted.node)?);
-        self.machines.insert(claim.to_owned(), Machine { node, pods: wanted.pods.clone(), opened: None });
+        self.machines
+            .insert(claim.to_owned(), Machine { node, pods: wanted.pods.clone(), ..Machine::default() });
         Ok(())
+    }
+
+    /// The machine of a claim is for pods that still run on nodes which are to go: until it is there, no other is planned on it.
+    pub fn hold(&mut self, claim: &str) {
+        self.machines.entry(claim.to_owned()).or_default().held = true;
     }
 
     /// A pod is to run on the machine of a claim besides those that it was made for.
@@ -150,7 +160,7 @@ impl Assumed {
     pub fn amend(&self, snapshot: &Snapshot) -> Amended {
         let mut out = snapshot.clone();
         let mut unknown = Vec::new();
-        let mut coming = BTreeSet::new();
+        let (mut coming, mut held) = (BTreeSet::new(), BTreeSet::new());
         let by_machine: HashMap<&str, &str> = snapshot
             .nodes()
             .filter(|node| !node.spec.provider_id.is_empty())
@@ -173,6 +183,9 @@ impl Assumed {
                 launched(claim).or_else(|| self.machines.get(name).and_then(|m| m.node.clone()))
             {
                 coming.insert(name.to_owned());
+                if self.machines.get(name).is_some_and(|machine| machine.held) {
+                    held.insert(name.to_owned());
+                }
                 nodes.insert(name, name.into());
                 out.nodes.push(Arc::new(node));
             } else {
@@ -210,7 +223,7 @@ impl Assumed {
             }
             true
         });
-        Amended { snapshot: out, waiting, unknown, coming }
+        Amended { snapshot: out, waiting, unknown, coming, held }
     }
 }
 

@@ -51,6 +51,13 @@ pub struct Buffers(Arc<Mutex<BTreeMap<String, Kept>>>);
 #[derive(Clone, Debug, Default)]
 pub struct Virtual(HashMap<String, String>);
 
+impl Virtual {
+    /// Whether the pod of this `namespace/name` is one of them.
+    pub fn contains(&self, pod: &str) -> bool {
+        self.0.contains_key(pod)
+    }
+}
+
 impl Buffers {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {

@@ -20,7 +20,7 @@ pub const API_VERSION: &str = "karpenter.sh/v1";
 pub const MOST_TYPES: usize = 60;
 
 /// Annotation of `NodePools` and `NodeClaims`: the version of their hash.
-pub const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
+pub const HASH_VERSION: &str = stowage_api::well_known::NODE_POOL_HASH_VERSION;
 
 /// What to launch a node as.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,6 +12,9 @@ use stowage_aws::{Clients, region_here};
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
+use stowage_controller::disrupt::hands::Hands;
+use stowage_controller::disrupt::marks::Marker;
+use stowage_controller::disrupt::run::Disruptor;
 use stowage_controller::facts::ClusterFacts;
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::addresses::Addresses;
@@ -83,7 +86,10 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let shortages = Shortages::default();
     let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
     let (learnt, learning) = learning(&source, &cluster);
+    let (standing, buffers) = (Standing::default(), Buffers::default());
     let shared = Shared {
+        standing: standing.clone(),
+        buffers: buffers.clone(),
         client: client.clone(),
         cluster: cluster.clone(),
         market: market.clone(),
@@ -94,7 +100,6 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         learnt: learnt.clone(),
     };
     let launching = launching(&settings, region.as_deref(), &metrics, shared).await?;
-    let standing = Standing::default();
     let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
     metrics.watch(View {
         cluster: cluster.clone(),
@@ -112,7 +117,6 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let overlays =
         overlay::Keeper { client: client.clone(), cluster: cluster.clone(), market: market.clone() };
     let overlays = on(settings.feature_gates.node_overlay, overlays.run());
-    let buffers = Buffers::default();
     let kept = buffer::run::Keeper { client: client.clone(), buffers: buffers.clone() };
     let kept = on(settings.feature_gates.capacity_buffer, kept.run());
     let provisioner = Provisioner {
@@ -184,6 +188,8 @@ fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output =
 
 /// What the loops share.
 struct Shared {
+    standing: Standing,
+    buffers: Buffers,
     client: Client,
     cluster: Cluster,
     market: watch::Receiver<Arc<Market>>,
@@ -194,7 +200,7 @@ struct Shared {
     learnt: Learnt,
 }
 
-/// The loops that launch machines and see to them; one that does nothing where others do that.
+/// The loops that launch machines, see to them, and take them away; one that does nothing where others do that.
 async fn launching(
     settings: &Settings,
     region: Option<&str>,
@@ -210,7 +216,18 @@ async fn launching(
         );
         let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
         let mut config = kube::Config::infer().await.context("cannot find the API server")?;
-        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt } = shared;
+        let Shared {
+            standing,
+            buffers,
+            client,
+            cluster,
+            market,
+            shortages,
+            expected,
+            announcer,
+            lives,
+            learnt,
+        } = shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
         config.default_retry = false;
         let evictor = Client::try_from(config)?;
@@ -219,6 +236,27 @@ async fn launching(
         let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
         let kubernetes = alias::version(&version.major, &version.minor)
             .with_context(|| format!("{} is not a version of Kubernetes", version.git_version))?;
+        let marker = Marker {
+            client: client.clone(),
+            ec2: ec2.clone(),
+            cluster: cluster.clone(),
+            market: market.clone(),
+            announcer: announcer.clone(),
+            lives: lives.clone(),
+            cluster_name: settings.cluster_name.clone(),
+        };
+        let disruptor = Disruptor {
+            hands: Hands { client: client.clone(), cluster: cluster.clone() },
+            market: market.clone(),
+            settings: settings.clone(),
+            shortages: shortages.clone(),
+            learnt: learnt.clone(),
+            standing,
+            buffers,
+            expected: expected.clone(),
+            announcer: announcer.clone(),
+            metrics: Arc::clone(metrics),
+        };
         let caretaker = Caretaker {
             client: client.clone(),
             evictor,
@@ -268,11 +306,13 @@ async fn launching(
             facts,
             learnt,
         };
-        Some((launcher, caretaker, classes))
+        Some((launcher, caretaker, classes, marker, disruptor))
     };
     Ok(async move {
-        let Some((launcher, caretaker, classes)) = machines else { return std::future::pending().await };
-        tokio::join!(classes.run(), launcher.run(), caretaker.run());
+        let Some((launcher, caretaker, classes, marker, disruptor)) = machines else {
+            return std::future::pending().await;
+        };
+        tokio::join!(classes.run(), launcher.run(), caretaker.run(), marker.run(), disruptor.run());
     })
 }
 

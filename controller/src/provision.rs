@@ -12,12 +12,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{DynamicObject, PostParams};
-use serde_json::Value;
 use stowage_api::well_known::NODE_POOL;
 use stowage_cluster::{Kind, Snapshot};
 use stowage_pricing::Catalog;
@@ -29,11 +26,11 @@ use crate::announce::{Announcer, warning};
 use crate::assumed::{Amended, Expected};
 use crate::batch::Window;
 use crate::buffer::Buffers;
-use crate::claim::node_claim;
-use crate::decide::{Decision, Terms, Wanted, decide};
-use crate::follow::{Cluster, api};
+use crate::decide::{Decision, Terms, decide};
+use crate::follow::Cluster;
 use crate::launch::run::Shortages;
 use crate::learnt::Learnt;
+use crate::make::make;
 use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
@@ -56,9 +53,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a window calls all the pods to come: no pod has such a name.
 const BUFFERS: &str = "buffers";
-
-/// Claims that are made side by side.
-const SIDE_BY_SIDE: usize = 10;
 
 /// What the loop works with.
 pub struct Provisioner {
@@ -196,6 +190,7 @@ impl Provisioner {
         let mut lowering = self.settings.lowering();
         lowering.learnt = self.learnt.with(Clone::clone);
         lowering.commitments = market.commitments.clone();
+        lowering.closed.clone_from(&amended.held);
         lowering.not_ready = self.standing.not_ready(&amended.snapshot);
         let solving = self.settings.solving();
         if !self.settings.feature_gates.node_overlay {
@@ -247,7 +242,7 @@ impl Provisioner {
 
     /// Makes the claims of a decision, and tells the pods.
     async fn ask(&self, decision: &Decision, amended: &Amended) {
-        let made = self.make(&decision.wanted).await.unwrap_or_else(|error| {
+        let made = make(&self.client, &decision.wanted).await.unwrap_or_else(|error| {
             error!(error = format!("{error:#}"), "no NodeClaim could be made");
             Vec::new()
         });
@@ -292,43 +287,10 @@ impl Provisioner {
         });
         self.announcer.tell_all(barren).await;
     }
-
-    /// Makes claims for what is wanted, side by side.
-    async fn make<'w>(&self, all: &'w [Wanted]) -> Result<Vec<(&'w Wanted, Result<DynamicObject>)>> {
-        if all.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (pools, claims) =
-            (api(&self.client, Kind::NodePool).await?, api(&self.client, Kind::NodeClaim).await?);
-        let mut templates = HashMap::<&str, Value>::new();
-        for wanted in all {
-            if !templates.contains_key(wanted.pool.as_str()) {
-                // As it is in the cluster, with every field of it: planning knows only some.
-                match pools.get(&wanted.pool).await {
-                    Ok(pool) => drop(templates.insert(&wanted.pool, serde_json::to_value(pool)?)),
-                    Err(error) => warn!(pool = wanted.pool, %error, "a NodePool cannot be read"),
-                }
-            }
-        }
-        let of = |wanted: &'w Wanted| {
-            Some((wanted, node_claim(templates.get(wanted.pool.as_str())?, &wanted.choice)))
-        };
-        let make = |(wanted, claim): (&'w Wanted, Value)| {
-            let claims = &claims;
-            async move {
-                let made = async {
-                    Ok(claims.create(&PostParams::default(), &serde_json::from_value(claim)?).await?)
-                };
-                (wanted, made.await)
-            }
-        };
-        let made = futures::stream::iter(all.iter().filter_map(of)).map(make).buffer_unordered(SIDE_BY_SIDE);
-        Ok(made.collect().await)
-    }
 }
 
 /// What an event on a `NodePool` is about.
-fn node_pool(name: &str) -> ObjectReference {
+pub(crate) fn node_pool(name: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some("karpenter.sh/v1".to_owned()),
         kind: Some("NodePool".to_owned()),

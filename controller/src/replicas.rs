@@ -7,6 +7,8 @@
 //!
 //! # Invariants
 //! - Claims that are being deleted are no replicas any more, but count against `limits.nodes` until they are gone.
+//! - Claims that were chosen to go for another reason are replaced before they do: until then nothing is missing, and what
+//!   replaces them is not too many.
 //! - Where claims go as fast as they are made, the next are made later each time.
 //!
 //! compat: karpenter v1.14, `pkg/controllers/static`.
@@ -19,8 +21,9 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::{Client, ResourceExt as _};
+use stowage_api::crd::condition::DISRUPTION_REASON;
 use stowage_api::well_known::{NODE_POOL, NODES};
-use stowage_api::{NodeClaim, NodePool};
+use stowage_api::{NodeClaim, NodePool, StatusCondition};
 use stowage_cluster::{Kind, Pod, Snapshot};
 use tracing::{info, warn};
 
@@ -70,8 +73,10 @@ pub fn change(pool: &NodePool, claims: &[&NodeClaim], pods: &BTreeMap<&str, Vec<
         let room = limit.saturating_sub(claims.len() as u64);
         return Change { make: (replicas - count).min(room), remove: Vec::new() };
     }
+    // Those that were chosen to go are replaced by others, which must not be taken for too many.
+    running.retain(|claim| !StatusCondition::holds(&claim.status.conditions, DISRUPTION_REASON));
     running.sort_by_cached_key(|claim| (rank(claim, pods), claim.metadata.name.clone()));
-    let surplus = usize::try_from(count - replicas).unwrap_or(usize::MAX);
+    let surplus = usize::try_from((running.len() as u64).saturating_sub(replicas)).unwrap_or(usize::MAX);
     let remove = running.into_iter().take(surplus).map(|claim| claim.metadata.name.clone()).collect();
     Change { make: 0, remove }
 }
@@ -282,6 +287,19 @@ mod tests {
         assert_eq!(of(json!({"replicas": 2})), Change::default());
         assert_eq!(of(json!({})), Change::default());
         assert_eq!(of(json!({"replicas": 0})).remove, ["b", "a"]);
+    }
+
+    #[test]
+    fn what_replaces_a_claim_that_is_to_go_is_not_too_many() {
+        let mut chosen = claim("a", true);
+        chosen.1["status"]["conditions"] = json!([{"type": "DisruptionReason", "status": "True"}]);
+        let both = [chosen.clone(), claim("b", true)];
+        let of = |replicas: u64, claims: &[(Kind, Value)]| {
+            found(&snapshot(&json!({"replicas": replicas}), claims))
+        };
+        assert_eq!(of(1, &both), Change::default());
+        assert_eq!(of(1, &[chosen]), Change::default(), "whoever chose it sees to its replacement");
+        assert_eq!(of(0, &both).remove, ["b"]);
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl Timestamp {
         Self::from_seconds(self.0.saturating_add(seconds))
     }
 
+    /// Its day in UTC: year, month and day of the month.
+    pub const fn date(self) -> (i64, i64, i64) {
+        date(self.0.div_euclid(DAY))
+    }
+
     /// How long after `earlier` this is; zero where it is before.
     pub const fn seconds_since(self, earlier: Self) -> u64 {
         if self.0 > earlier.0 { (self.0 - earlier.0) as u64 } else { 0 }

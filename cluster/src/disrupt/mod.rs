@@ -5,8 +5,8 @@
 //!                                          └─▶ its pods, what moving them costs
 //! ```
 //!
-//! What takes nodes away asks here: consolidation, drift, emptiness, and plans made offline. Budgets of `NodePools` are not
-//! looked at: they are about how many may go at the same time, and not about which.
+//! What takes nodes away asks here: consolidation, drift, emptiness, and plans made offline. A standing does not look at
+//! budgets of `NodePools`: they are about how many may go at the same time, and not about which, and are in [`Room`].
 //!
 //! # Invariants
 //! - No clock: the moment is handed in.
@@ -14,12 +14,16 @@
 //!
 //! compat: karpenter v1.14, `pkg/controllers/disruption` and `pkg/utils/{disruption,pdb,pod}`.
 
+mod budget;
 mod candidates;
 mod cost;
+mod cron;
 mod fleet;
 mod shields;
 
+pub use budget::{Allowance, Left, Reason, Room, Tally, allowance, tallies};
 pub use candidates::{Moment, Refusal, Standing, standings};
 pub use cost::{Priorities, UNIT, balanced_disruption, eviction_cost, lifetime_left, node_disruption};
+pub use cron::{Schedule, ScheduleError};
 pub use fleet::{fleet, latest};
 pub use shields::Shields;

@@ -75,10 +75,11 @@ pub(super) fn lower<'a>(
     let mut full: Option<(usize, &String)> = None;
     for node in &snapshot.nodes {
         let pods = bound.get(node.metadata.name.as_str()).map_or(&[][..], Vec::as_slice);
-        let lowered = context.node(node, pods, specs, label_sets);
+        let mut lowered = context.node(node, pods, specs, label_sets);
         if !lowered.open && !node.metadata.is_terminating() {
             full.get_or_insert((0, &node.metadata.name)).0 += 1;
         }
+        lowered.open &= !options.closed.contains(&node.metadata.name);
         out.push(lowered);
     }
     if let Some((count, example)) = full {

@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use stowage_api::well_known::{DO_NOT_DISRUPT, TAINT_DISRUPTED};
 
-use crate::time::{later, until};
+use crate::time::{duration, later, until};
 
 /// A pod that is still there so long after it should have ended is stuck with its kubelet, and not waited for.
 const STUCK: Duration = Duration::from_mins(1);
@@ -49,7 +49,7 @@ pub fn drain(pods: &[Pod], deadline: Option<Timestamp>, now: Timestamp) -> Drain
     for pod in left.into_iter().filter(|pod| tier(pod) == first) {
         let goes = pod.metadata.deletion_timestamp.is_some()
             || out.delete.iter().any(|(other, _)| std::ptr::eq(*other, pod));
-        match (goes, is_protected(pod)) {
+        match (goes, is_protected(pod, now)) {
             (true, _) => {}
             (false, true) => out.blocked.push(pod),
             (false, false) => out.evict.push(pod),
@@ -79,9 +79,12 @@ fn tolerates_disruption(pod: &Pod) -> bool {
     })
 }
 
-/// Whether somebody has said that the pod must not be disrupted.
-pub fn is_protected(pod: &Pod) -> bool {
-    pod.annotations().get(DO_NOT_DISRUPT).is_some_and(|value| value == "true")
+/// Whether somebody has said that the pod must not be disrupted: for ever, or for a time from its start that is not over.
+pub fn is_protected(pod: &Pod, now: Timestamp) -> bool {
+    let Some(stated) = pod.annotations().get(DO_NOT_DISRUPT) else { return false };
+    let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let started = started.or(pod.metadata.creation_timestamp.as_ref()).map_or(now, |at| at.0);
+    stated == "true" || duration(stated).is_some_and(|period| now < later(started, period))
 }
 
 fn grace(pod: &Pod) -> Duration {
@@ -187,6 +190,20 @@ mod tests {
         assert_eq!(late.blocked.len(), 0);
         let over = drain(&pods, Some(now()), now());
         assert_eq!(over.delete[0].1, 1);
+    }
+
+    #[test]
+    fn a_pod_may_be_protected_for_a_time_from_its_start() {
+        let of = |period: &str| {
+            let mut pod = pod("job", &json!({"metadata": {"annotations": {DO_NOT_DISRUPT: period}}}));
+            pod.status.get_or_insert_default().start_time =
+                serde_json::from_value(json!("2026-07-01T09:00:00Z")).expect("a moment");
+            is_protected(&pod, now())
+        };
+        assert_eq!(
+            ["true", "1h1m", "1h", "0s", "soon", "false"].map(of),
+            [true, true, false, false, false, false]
+        );
     }
 
     #[test]

@@ -17,7 +17,9 @@ use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, 
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::NodeClaim;
-use stowage_api::crd::condition::{DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED};
+use stowage_api::crd::condition::{
+    DISRUPTION_REASON, DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED,
+};
 use stowage_api::well_known::TAINT_DISRUPTED;
 use stowage_aws::Machine;
 use tracing::{debug, info};
@@ -221,6 +223,7 @@ impl Caretaker {
                 Err(error) if is_outdated(&error) => {}
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
+                    self.lives.pod_drained(&why_it_goes(claim));
                     info!(
                         pod = key(pod),
                         node = node.name_any(),
@@ -245,6 +248,7 @@ impl Caretaker {
         for (pod, answer) in evicted {
             match answer? {
                 None => {
+                    self.lives.pod_drained(&why_it_goes(claim));
                     info!(
                         pod = key(&pod),
                         node = node.name_any(),
@@ -306,7 +310,7 @@ impl Caretaker {
     fn attached(&self, node: &str, pods: &[Pod], now: Timestamp) -> usize {
         let Some(snapshot) = self.cluster.snapshot() else { return usize::MAX };
         // Pods that stay keep theirs.
-        let staying = pods.iter().filter(|pod| !is_waited_for(pod, now) || is_protected(pod));
+        let staying = pods.iter().filter(|pod| !is_waited_for(pod, now) || is_protected(pod, now));
         let kept: HashSet<(String, String)> = staying
             .flat_map(|pod| {
                 let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
@@ -391,6 +395,13 @@ impl Caretaker {
         }
         Ok(())
     }
+}
+
+/// Why a claim goes, as metrics call it; `deleted` where somebody has just deleted it.
+fn why_it_goes(claim: &NodeClaim) -> String {
+    let conditions = claim.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
+    let chosen = stowage_api::crd::condition::find(conditions, DISRUPTION_REASON);
+    chosen.map_or_else(|| "deleted".to_owned(), |chosen| chosen.reason.to_ascii_lowercase())
 }
 
 fn is_true(claim: &NodeClaim, kind: &str) -> bool {

@@ -8,9 +8,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 /// Annotation with the hash.
-pub const HASH: &str = "karpenter.k8s.aws/ec2nodeclass-hash";
+pub const HASH: &str = stowage_api::well_known::NODE_CLASS_HASH;
 /// Annotation with the hash's version.
-pub const HASH_VERSION: &str = "karpenter.k8s.aws/ec2nodeclass-hash-version";
+pub const HASH_VERSION: &str = stowage_api::well_known::NODE_CLASS_HASH_VERSION;
 /// Of this program.
 pub const VERSION: &str = "stowage-v1";
 

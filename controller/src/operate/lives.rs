@@ -31,6 +31,7 @@ pub struct Lives {
     lifetime: HistogramVec,
     node_termination: Summaries,
     evictions: IntCounterVec,
+    pods_drained: IntCounterVec,
     failures: IntCounterVec,
     asked: HistogramVec,
     errors: IntCounterVec,
@@ -142,6 +143,11 @@ impl Lives {
                 "Evictions asked for, by the answer",
                 &["code"],
             )?,
+            pods_drained: counter(
+                "pods_drained_total",
+                "Pods that had to leave a node, by why the node goes",
+                &["reason"],
+            )?,
             failures: counter(
                 "cloudprovider_instance_launch_failures_total",
                 "Offerings that a launch could not have",
@@ -211,6 +217,11 @@ impl Lives {
     pub fn disrupted(&self, labels: &Labels, reason: &str) {
         let (pool, capacity) = (of(labels, NODE_POOL), of(labels, CAPACITY_TYPE));
         self.claims_disrupted.with_label_values(&[reason, pool, capacity]).inc();
+    }
+
+    /// A pod was made to leave its node, which goes for this reason.
+    pub fn pod_drained(&self, reason: &str) {
+        self.pods_drained.with_label_values(&[reason]).inc();
     }
 
     /// An eviction was answered so.

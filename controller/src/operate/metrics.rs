@@ -15,6 +15,7 @@ use stowage_cluster::Snapshot;
 use tokio::sync::watch;
 use tracing::error;
 
+use super::disruptions::Disruptions;
 use super::exposition::Exposition;
 use super::lives::Lives;
 use super::state;
@@ -50,6 +51,7 @@ pub struct Metrics {
     aws_calls: IntCounterVec,
     aws_seconds: HistogramVec,
     lives: Lives,
+    disruptions: Disruptions,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
     moments: Arc<Mutex<Moments>>,
@@ -98,6 +100,7 @@ impl Metrics {
         let registry = Registry::new();
         let metrics = Self {
             lives: Lives::new(&registry)?,
+            disruptions: Disruptions::new(&registry)?,
             registry,
             claims_created: counters(
                 "karpenter_nodeclaims_created_total",
@@ -196,6 +199,11 @@ impl Metrics {
         &self.lives
     }
 
+    /// What is measured of nodes that are taken away.
+    pub fn disruptions(&self) -> &Disruptions {
+        &self.disruptions
+    }
+
     /// The API server was called.
     pub(crate) fn called(&self, verb: &str, resource: &str) {
         self.calls.with_label_values(&[verb, resource]).inc();
@@ -235,8 +243,13 @@ impl Metrics {
 
     /// A claim was made.
     pub fn claim_made(&self, pool: &str, relaxed: bool) {
+        self.claim_made_for("provisioned", pool, relaxed);
+    }
+
+    /// A claim was made, for this reason.
+    pub fn claim_made_for(&self, reason: &str, pool: &str, relaxed: bool) {
         let relaxed = if relaxed { "true" } else { "false" };
-        self.claims_created.with_label_values(&["provisioned", pool, relaxed]).inc();
+        self.claims_created.with_label_values(&[reason, pool, relaxed]).inc();
     }
 
     /// A claim was made for what a plan said to cost this much.

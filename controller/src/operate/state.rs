@@ -304,16 +304,18 @@ pub(crate) fn conditions(
 }
 
 /// Prices by instance type, zone and capacity type.
-struct Prices<'c>(HashMap<(&'c str, &'c str, &'c str), f64>);
+#[derive(Debug)]
+pub struct Prices<'c>(HashMap<(&'c str, &'c str, &'c str), f64>);
 
 impl<'c> Prices<'c> {
-    fn of(catalog: &'c Catalog) -> Self {
+    /// Those of a catalogue.
+    pub fn of(catalog: &'c Catalog) -> Self {
         let all = catalog.types.iter().flat_map(|of| of.offerings.iter().map(move |o| (of, o)));
         Self(all.map(|(of, o)| ((of.name.as_str(), o.zone(), o.capacity_type()), o.price)).collect())
     }
 
     /// What a machine with these labels costs, where that is known.
-    fn price(&self, labels: &BTreeMap<String, String>) -> Option<f64> {
+    pub fn price(&self, labels: &BTreeMap<String, String>) -> Option<f64> {
         let of = |key| labels.get(key).map(String::as_str);
         self.0.get(&(of(INSTANCE_TYPE)?, of(ZONE)?, of(CAPACITY_TYPE)?)).copied()
     }

@@ -1,0 +1,282 @@
+//! What nodes go for, one method for each reason, in Karpenter's order: the first that finds something is followed.
+//!
+//! | method | nodes | what comes instead |
+//! |---|---|---|
+//! | [`Emptiness`] | all that budgets allow | nothing |
+//! | [`StaticDrift`] | one in each command, as many as budgets allow | one for each |
+//! | [`Drift`] | one | as many as its pods need |
+//!
+//! What saves money by moving pods is one more [`Method`]: whatever finds nodes to remove, nodes to launch and moves of
+//! pods makes a [`Command`] of it, and the loop does the rest.
+//!
+//! compat: karpenter v1.14, `pkg/controllers/disruption/controller.go`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use stowage_api::crd::condition::DRIFTED;
+use stowage_api::well_known::NODES;
+use stowage_api::{NodePool, StatusCondition};
+use stowage_cluster::Snapshot;
+use stowage_cluster::disrupt::{Reason, Room, Standing};
+
+use super::command::{Candidate, Command, Replacement, may_go};
+use super::simulate::{Outcome, simulate};
+use crate::decide::{DecideError, Terms};
+use crate::operate::state::Prices;
+
+/// What a method looks at.
+pub struct View<'a> {
+    /// The cluster as it will be when all that was asked for is there.
+    pub snapshot: &'a Snapshot,
+    /// Every node of it, and whether it may go.
+    pub standings: &'a [Standing<'a>],
+    /// What budgets leave.
+    pub room: Room,
+    /// Where pods of nodes that go already are to run: by `namespace/name`.
+    pub promised: &'a HashMap<String, String>,
+    /// Nodes that are kept free for pods to come, by name.
+    pub needed: &'a BTreeSet<String>,
+    /// `NodePools` that nodes can be made from.
+    pub ready: &'a dyn Fn(&str) -> bool,
+    /// What is known beside the cluster.
+    pub terms: &'a Terms<'a>,
+    /// What machines cost.
+    pub prices: &'a Prices<'a>,
+}
+
+/// What came of looking.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// To be carried out, one after the other.
+    pub commands: Vec<Command>,
+    /// Nodes that would have gone but for this: (node, why).
+    pub kept: Vec<(String, String)>,
+    /// Nodes that could go, before budgets and places were looked at.
+    pub eligible: usize,
+    /// `NodePools` whose budgets held nodes back.
+    pub blocked: BTreeSet<String>,
+}
+
+/// A way to find nodes to take away.
+pub trait Method: Send {
+    /// Why they go.
+    fn reason(&self) -> Reason;
+
+    /// As metrics call it; empty where its reason says all.
+    fn kind(&self) -> &'static str {
+        ""
+    }
+
+    /// Finds nodes to take away.
+    ///
+    /// # Errors
+    /// Where the snapshot cannot be planned on.
+    fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError>;
+}
+
+/// The methods, in their order.
+pub fn all() -> Vec<Box<dyn Method>> {
+    vec![Box::new(Emptiness), Box::new(StaticDrift), Box::new(Drift)]
+}
+
+/// Nodes that no pod has to leave.
+#[derive(Clone, Copy, Debug)]
+pub struct Emptiness;
+
+impl Method for Emptiness {
+    fn reason(&self) -> Reason {
+        Reason::Empty
+    }
+
+    fn kind(&self) -> &'static str {
+        "empty"
+    }
+
+    fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError> {
+        let mut found = Found::default();
+        let mut candidates = Vec::new();
+        for standing in view.standings.iter().filter(|standing| may_go(Reason::Empty, standing)) {
+            let node = &standing.node.metadata.name;
+            let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
+            found.eligible += 1;
+            if view.needed.contains(node) {
+                found.kept.push((node.clone(), "it is kept free for pods of a CapacityBuffer".to_owned()));
+            } else if view.room.take(&candidate.pool, Reason::Empty) {
+                candidates.push(candidate);
+            } else {
+                found.hold_back(standing, &candidate.pool, Reason::Empty);
+            }
+        }
+        if !candidates.is_empty() {
+            found.commands.push(Command {
+                reason: Reason::Empty,
+                kind: self.kind(),
+                candidates,
+                replacements: Vec::new(),
+                moves: Vec::new(),
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// Nodes of static `NodePools` that are out of date: one comes for each that goes, and comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct StaticDrift;
+
+impl Method for StaticDrift {
+    fn reason(&self) -> Reason {
+        Reason::Drifted
+    }
+
+    fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError> {
+        let mut found = Found::default();
+        let mut counts = BTreeMap::<&str, u64>::new();
+        for claim in &view.snapshot.node_claims {
+            if let Some(pool) = claim.metadata.labels.get(stowage_api::well_known::NODE_POOL) {
+                *counts.entry(pool).or_default() += 1;
+            }
+        }
+        for standing in drifted(view.standings) {
+            let Some(pool) = standing.pool.filter(|pool| pool.spec.replicas.is_some()) else { continue };
+            let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
+            found.eligible += 1;
+            let node = standing.node.metadata.name.clone();
+            let count = counts.entry(pool.metadata.name.as_str()).or_default();
+            if *count >= node_limit(pool) {
+                found
+                    .kept
+                    .push((node, format!("limits.nodes of NodePool {} leaves no room", candidate.pool)));
+            } else if !(view.ready)(&candidate.pool) {
+                found.kept.push((node, format!("NodePool {} is not ready", candidate.pool)));
+            } else if view.room.take(&candidate.pool, Reason::Drifted) {
+                *count += 1;
+                found.commands.push(Command {
+                    reason: Reason::Drifted,
+                    kind: "",
+                    replacements: vec![Replacement::Static(candidate.pool.clone())],
+                    candidates: vec![candidate],
+                    moves: Vec::new(),
+                });
+            } else {
+                found.hold_back(standing, &candidate.pool, Reason::Drifted);
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn node_limit(pool: &NodePool) -> u64 {
+    let limit = pool.spec.limits.get(NODES);
+    limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default())
+}
+
+/// Nodes that are out of date: one after the other, empty ones first, then those that have been so for longest.
+#[derive(Clone, Copy, Debug)]
+pub struct Drift;
+
+impl Method for Drift {
+    fn reason(&self) -> Reason {
+        Reason::Drifted
+    }
+
+    fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError> {
+        let mut found = Found::default();
+        for standing in drifted(view.standings) {
+            if standing.pool.is_none_or(|pool| pool.spec.replicas.is_some()) {
+                continue;
+            }
+            let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
+            found.eligible += 1;
+            if !found.commands.is_empty() {
+                continue;
+            }
+            if view.room.left(&candidate.pool, Reason::Drifted).is_none_or(|left| left.more == 0) {
+                found.hold_back(standing, &candidate.pool, Reason::Drifted);
+                continue;
+            }
+            let outcome = if standing.pods.is_empty() {
+                Outcome::Places(crate::decide::Decision::default())
+            } else {
+                simulate(view.snapshot, &[standing], view.promised, view.terms)?
+            };
+            match outcome {
+                Outcome::Places(plan) => {
+                    view.room.take(&candidate.pool, Reason::Drifted);
+                    found.commands.push(Command {
+                        reason: Reason::Drifted,
+                        kind: "",
+                        candidates: vec![candidate],
+                        replacements: plan
+                            .wanted
+                            .into_iter()
+                            .map(|w| Replacement::Planned(Box::new(w)))
+                            .collect(),
+                        moves: plan.placed,
+                    });
+                }
+                Outcome::Nowhere { pod, why } => {
+                    let why = format!("no other place for pod {pod}: {why}");
+                    found.kept.push((standing.node.metadata.name.clone(), why));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Nodes that are out of date and may go, in the order in which they do.
+fn drifted<'a, 's>(standings: &'a [Standing<'s>]) -> Vec<&'a Standing<'s>> {
+    let mut all: Vec<&Standing<'_>> =
+        standings.iter().filter(|standing| may_go(Reason::Drifted, standing)).collect();
+    all.sort_by_cached_key(|standing| {
+        let conditions = standing.claim.map_or(&[][..], |claim| claim.status.conditions.as_slice());
+        let since = StatusCondition::find(conditions, DRIFTED).and_then(|c| c.last_transition_time.clone());
+        (!standing.pods.is_empty(), since, standing.node.metadata.name.clone())
+    });
+    all
+}
+
+impl Found {
+    /// A node would go, but its `NodePool`'s budgets let no more go.
+    fn hold_back(&mut self, standing: &Standing<'_>, pool: &str, reason: Reason) {
+        let why = format!("the budgets of NodePool {pool} let no more nodes go that are {}", reason.metric());
+        self.kept.push((standing.node.metadata.name.clone(), why));
+        self.blocked.insert(pool.to_owned());
+    }
+}
+
+/// What is left of a command in the cluster as it is now.
+///
+/// # Errors
+/// Why nothing is.
+pub fn validate(mut command: Command, view: &mut View<'_>) -> Result<Command, String> {
+    if command.reason == Reason::Empty {
+        // Each by itself: what is not empty any more keeps no other.
+        command.candidates.retain(|candidate| {
+            let found =
+                view.standings.iter().find(|s| s.claim.is_some_and(|c| c.metadata.uid == candidate.uid));
+            found.is_some_and(|standing| may_go(Reason::Empty, standing))
+                && !view.needed.contains(&candidate.node)
+                && view.room.take(&candidate.pool, Reason::Empty)
+        });
+        return if command.candidates.is_empty() {
+            Err("no node is empty any more".to_owned())
+        } else {
+            Ok(command)
+        };
+    }
+    if let Some(why) = command.obstacle(view.snapshot, view.standings) {
+        return Err(why);
+    }
+    for candidate in &command.candidates {
+        if !view.room.take(&candidate.pool, command.reason) {
+            return Err(format!("the budgets of NodePool {} let it go no more", candidate.pool));
+        }
+    }
+    Ok(command)
+}
+
+#[cfg(test)]
+#[path = "methods_tests.rs"]
+mod tests;

@@ -1,0 +1,295 @@
+//! Small clusters, and what goes of them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stowage_cluster::disrupt::{Moment, standings};
+use stowage_cluster::{Index, Kind, LowerOptions};
+use stowage_pricing::{Catalog, Settings, Timestamp};
+use stowage_solver::Options;
+
+use super::*;
+
+const NOW: &str = "2026-07-01T10:00:00Z";
+
+/// A cluster that is made up, and what is known beside it.
+struct Cluster {
+    index: Index,
+    promised: HashMap<String, String>,
+    needed: BTreeSet<String>,
+    leaving: BTreeSet<String>,
+}
+
+impl Cluster {
+    /// With one pool, of which so many nodes may go at the same time.
+    fn new(budget: &str) -> Self {
+        let mut cluster = Self {
+            index: Index::default(),
+            promised: HashMap::new(),
+            needed: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+        };
+        cluster.pool(&json!({"disruption": {"consolidateAfter": "30s", "budgets": [{"nodes": budget}]}}));
+        cluster
+    }
+
+    fn pool(&mut self, more: &Value) {
+        let mut pool = json!({
+            "metadata": {"name": "default"},
+            "spec": {"template": {"spec": {"requirements": [
+                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m5.large", "m5.xlarge"]},
+                {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+                {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]},
+            ]}}},
+        });
+        for (key, value) in more.as_object().expect("fields") {
+            pool["spec"][key] = value.clone();
+        }
+        self.put(Kind::NodePool, &pool);
+    }
+
+    fn put(&mut self, kind: Kind, object: &Value) {
+        self.index.apply(kind, &object.to_string()).expect("an object");
+    }
+
+    /// A node of two CPUs, quiet for an hour, with its claim; `drifted` since this minute.
+    fn node(&mut self, name: &str, drifted: Option<u32>, more: &Value) {
+        let labels = json!({
+            "karpenter.sh/nodepool": "default", "karpenter.sh/initialized": "true",
+            "karpenter.sh/capacity-type": "on-demand", "node.kubernetes.io/instance-type": "m5.large",
+            "topology.kubernetes.io/zone": "us-east-1a", "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux",
+            "kubernetes.io/hostname": name,
+        });
+        let mut conditions = vec![
+            json!({"type": "Initialized", "status": "True", "lastTransitionTime": "2026-07-01T09:00:00Z"}),
+        ];
+        if let Some(minute) = drifted {
+            let at = format!("2026-07-01T09:{minute:02}:00Z");
+            conditions.push(
+                json!({"type": "Drifted", "status": "True", "reason": "AMIDrift", "lastTransitionTime": at}),
+            );
+        }
+        let mut claim = json!({
+            "metadata": {"name": format!("claim-{name}"), "uid": format!("uid-{name}"), "labels": labels, "annotations": {}},
+            "spec": {}, "status": {"nodeName": name, "providerID": format!("aws:///z/{name}"), "conditions": conditions},
+        });
+        for (path, value) in more.as_object().expect("paths") {
+            let (part, field) = path.split_once('.').expect("a path");
+            claim[part][field] = value.clone();
+        }
+        self.put(Kind::NodeClaim, &claim);
+        let amounts = json!({"cpu": "2", "memory": "8Gi", "pods": "20"});
+        self.put(
+            Kind::Node,
+            &json!({
+                "metadata": {"name": name, "labels": labels}, "spec": {"providerID": format!("aws:///z/{name}")},
+                "status": {"capacity": amounts, "allocatable": amounts, "conditions": [{"type": "Ready", "status": "True"}]},
+            }),
+        );
+    }
+
+    fn pod(&mut self, name: &str, node: Option<&str>, cpu: &str, meta: &Value) {
+        let mut metadata = json!({"name": name, "namespace": "default"});
+        for (key, value) in meta.as_object().expect("fields") {
+            metadata[key] = value.clone();
+        }
+        let phase = if node.is_some() { "Running" } else { "Pending" };
+        self.put(
+            Kind::Pod,
+            &json!({
+                "metadata": metadata,
+                "spec": {"nodeName": node, "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
+                "status": {"phase": phase},
+            }),
+        );
+    }
+
+    fn view<T>(&mut self, f: impl FnOnce(&mut View<'_>) -> T) -> T {
+        let snapshot: Arc<Snapshot> = self.index.snapshot();
+        let now: Timestamp = NOW.parse().expect("a moment");
+        let moment = Moment { now: Some(now), ..Moment::default() };
+        let standings = standings(&snapshot, &moment);
+        let catalog = Catalog::embedded("us-east-1", &Settings::default()).expect("embedded");
+        let lowering = LowerOptions::default();
+        let solving = Options::default();
+        let terms = Terms { catalog: &catalog, lowering: &lowering, solving: &solving };
+        f(&mut View {
+            snapshot: &snapshot,
+            standings: &standings,
+            room: Room::of(&snapshot, &self.leaving, now),
+            promised: &self.promised,
+            needed: &self.needed,
+            ready: &|_| true,
+            terms: &terms,
+            prices: &Prices::of(&catalog),
+        })
+    }
+
+    fn found(&mut self, mut method: impl Method) -> Found {
+        self.view(|view| method.find(view).expect("a cluster to plan on"))
+    }
+}
+
+fn nodes(found: &Found) -> Vec<Vec<&str>> {
+    found.commands.iter().map(|c| c.candidates.iter().map(|of| of.node.as_str()).collect()).collect()
+}
+
+fn kept(found: &Found) -> Vec<&str> {
+    found.kept.iter().map(|(node, _)| node.as_str()).collect()
+}
+
+#[test]
+fn empty_nodes_go_together_as_far_as_budgets_let_them() {
+    let mut cluster = Cluster::new("2");
+    for name in ["a", "b", "c", "d"] {
+        cluster.node(name, None, &json!({}));
+    }
+    cluster.pod("web", Some("b"), "1", &json!({}));
+    let daemon =
+        json!({"ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "agent"}]});
+    cluster.pod("agent", Some("a"), "100m", &daemon);
+    let found = cluster.found(Emptiness);
+    assert_eq!((nodes(&found), kept(&found), found.eligible), (vec![vec!["a", "c"]], vec!["d"], 3));
+    assert!(found.commands[0].saving() > 0.0 && found.commands[0].decision() == "delete");
+    assert_eq!(found.blocked, BTreeSet::from(["default".to_owned()]));
+    // One of them is on its way already.
+    cluster.leaving.insert("claim-b".to_owned());
+    assert_eq!(nodes(&cluster.found(Emptiness)), [["a"]]);
+}
+
+#[test]
+fn a_node_that_is_kept_free_is_not_empty() {
+    let mut cluster = Cluster::new("100%");
+    cluster.node("a", None, &json!({}));
+    cluster.node("b", None, &json!({}));
+    cluster.needed.insert("b".to_owned());
+    let found = cluster.found(Emptiness);
+    assert_eq!((nodes(&found), kept(&found)), (vec![vec!["a"]], vec!["b"]));
+}
+
+#[test]
+fn nodes_that_are_not_quiet_stay() {
+    let mut cluster = Cluster::new("100%");
+    cluster.node("a", None, &json!({"status.lastPodEventTime": "2026-07-01T09:59:31Z"}));
+    cluster.node("b", None, &json!({"status.lastPodEventTime": "2026-07-01T09:59:30Z"}));
+    assert_eq!(nodes(&cluster.found(Emptiness)), [["b"]]);
+}
+
+#[test]
+fn the_oldest_drift_goes_first_and_empty_nodes_before_it() {
+    let mut cluster = Cluster::new("1");
+    cluster.node("late", Some(50), &json!({}));
+    cluster.node("early", Some(10), &json!({}));
+    cluster.node("empty", Some(55), &json!({}));
+    cluster.node("fine", None, &json!({}));
+    cluster.pod("web-late", Some("late"), "1", &json!({}));
+    cluster.pod("web-early", Some("early"), "1", &json!({}));
+    cluster.pod("web-fine", Some("fine"), "1500m", &json!({}));
+    let found = cluster.found(Drift);
+    assert_eq!((nodes(&found), found.eligible), (vec![vec!["empty"]], 3));
+    cluster.index.remove(Kind::Node, "", "empty");
+    cluster.index.remove(Kind::NodeClaim, "", "claim-empty");
+    let found = cluster.found(Drift);
+    assert_eq!(nodes(&found), [["early"]]);
+    // There is room for its pod beside the other one.
+    let command = &found.commands[0];
+    assert_eq!(command.moves, [("default/web-early".to_owned(), "late".to_owned())]);
+    assert_eq!(command.replacements, []);
+}
+
+#[test]
+fn what_has_no_other_place_is_launched_for() {
+    let mut cluster = Cluster::new("1");
+    cluster.node("old", Some(10), &json!({}));
+    cluster.pod("web", Some("old"), "1500m", &json!({}));
+    // One that waits anyhow is nobody's concern here.
+    cluster.pod("huge", None, "500", &json!({}));
+    let found = cluster.found(Drift);
+    assert_eq!(nodes(&found), [["old"]]);
+    let [Replacement::Planned(wanted)] = &found.commands[0].replacements[..] else { panic!("{found:?}") };
+    assert_eq!(wanted.pods, ["default/web"]);
+    assert_eq!(wanted.choice.types.first().map(String::as_str), Some("m5.large"));
+    assert!(found.commands[0].saving().abs() < 1e-9, "the same again");
+}
+
+#[test]
+fn a_node_whose_pods_fit_nowhere_else_stays() {
+    let mut cluster = Cluster::new("1");
+    // What comes must be there before what goes is gone.
+    cluster.pool(&json!({"limits": {"nodes": "1"}}));
+    cluster.node("old", Some(10), &json!({}));
+    cluster.pod("web", Some("old"), "1500m", &json!({}));
+    let found = cluster.found(Drift);
+    assert_eq!((nodes(&found), kept(&found)), (Vec::<Vec<&str>>::new(), vec!["old"]));
+    assert!(found.kept[0].1.contains("default/web"), "{:?}", found.kept);
+}
+
+#[test]
+fn room_that_was_promised_is_not_given_twice() {
+    let mut cluster = Cluster::new("2");
+    cluster.node("old", Some(10), &json!({}));
+    cluster.node(
+        "going",
+        None,
+        &json!({"status.conditions": [{"type": "DisruptionReason", "status": "True"}]}),
+    );
+    cluster.node("free", None, &json!({}));
+    cluster.pod("web", Some("old"), "1500m", &json!({}));
+    cluster.pod("other", Some("going"), "1500m", &json!({}));
+    let taken = |found: &Found| found.commands[0].moves.clone();
+    assert_eq!(taken(&cluster.found(Drift)), [("default/web".to_owned(), "free".to_owned())]);
+    cluster.promised.insert("default/other".to_owned(), "free".to_owned());
+    let found = cluster.found(Drift);
+    assert_eq!((taken(&found), found.commands[0].replacements.len()), (vec![], 1));
+}
+
+#[test]
+fn pods_that_must_stay_keep_their_node_unless_it_has_a_term() {
+    let protected = json!({"annotations": {"karpenter.sh/do-not-disrupt": "true"}});
+    let mut cluster = Cluster::new("1");
+    cluster.node("old", Some(10), &json!({}));
+    cluster.pod("web", Some("old"), "1", &protected);
+    assert_eq!(cluster.found(Drift), Found::default());
+    cluster.node("old", Some(10), &json!({"spec.terminationGracePeriod": "1h"}));
+    assert_eq!(nodes(&cluster.found(Drift)), [["old"]]);
+}
+
+#[test]
+fn static_pools_get_one_for_each_that_goes() {
+    let mut cluster = Cluster::new("2");
+    cluster.pool(&json!({
+        "replicas": 3, "limits": {"nodes": "4"},
+        "disruption": {"consolidateAfter": "0s", "budgets": [{"nodes": "2"}]},
+    }));
+    for name in ["a", "b", "c"] {
+        cluster.node(name, Some(10), &json!({}));
+    }
+    assert_eq!(cluster.found(Emptiness).eligible, 0, "it is meant to be empty");
+    assert_eq!(cluster.found(Drift).eligible, 0);
+    let found = cluster.found(StaticDrift);
+    assert_eq!((nodes(&found), kept(&found)), (vec![vec!["a"]], vec!["b", "c"]));
+    assert_eq!(found.commands[0].replacements, [Replacement::Static("default".to_owned())]);
+}
+
+#[test]
+fn a_decision_is_looked_at_again() {
+    let mut cluster = Cluster::new("2");
+    for name in ["a", "b"] {
+        cluster.node(name, None, &json!({}));
+    }
+    let command = cluster.found(Emptiness).commands.remove(0);
+    cluster.pod("web", Some("a"), "1", &json!({}));
+    let left = cluster.view(|view| validate(command.clone(), view)).expect("one is still empty");
+    assert_eq!(left.candidates.iter().map(|of| of.node.as_str()).collect::<Vec<_>>(), ["b"]);
+    cluster.leaving.extend(["claim-a".to_owned(), "claim-b".to_owned()]);
+    assert!(cluster.view(|view| validate(command, view)).is_err(), "others have used the budget up");
+
+    let mut cluster = Cluster::new("1");
+    cluster.node("old", Some(10), &json!({}));
+    cluster.pod("web", Some("old"), "1", &json!({}));
+    let command = cluster.found(Drift).commands.remove(0);
+    assert!(cluster.view(|view| validate(command.clone(), view)).is_ok());
+    cluster.pod("new", Some("old"), "100m", &json!({}));
+    let why = cluster.view(|view| validate(command, view)).expect_err("nobody has planned for it");
+    assert!(why.contains("default/new"), "{why}");
+}

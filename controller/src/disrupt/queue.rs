@@ -1,0 +1,339 @@
+//! Commands that are under way: what goes is marked, what comes is waited for, then what goes is deleted.
+//!
+//! ```text
+//! chosen (taint, condition) ─▶ replacements asked for ─▶ all of them take pods ─▶ NodeClaims deleted ─▶ gone
+//!       └───────────────────────────┴── one is lost, or it takes too long ─▶ marks taken off again
+//! ```
+//!
+//! What is known here is known nowhere else, and nothing is lost with it: whoever takes over finds the marks of commands
+//! that nobody carries out, and takes them off. Pure; [`super::hands`] does what is decided here.
+//!
+//! # Invariants
+//! - A node that was sent on its way counts as going until its NodeClaim is gone, whatever a watch that lags behind says.
+//!
+//! compat: karpenter v1.14, `pkg/controllers/disruption/queue.go`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use stowage_api::crd::condition::{DISRUPTION_REASON, INITIALIZED};
+use stowage_api::well_known::TAINT_DISRUPTED;
+use stowage_api::{NodeClaim, StatusCondition};
+use stowage_cluster::Snapshot;
+use stowage_cluster::disrupt::{Moment, Standing};
+
+use super::command::{Candidate, Command, Replacement};
+
+/// How long replacements may take: so long for each node of the command, within these bounds.
+const PATIENCE: (Duration, Duration, Duration) =
+    (Duration::from_millis(80), Duration::from_mins(10), Duration::from_hours(1));
+
+/// Commands that are under way, and nodes that were sent on their way.
+#[derive(Debug, Default)]
+pub struct Queue {
+    under_way: Vec<UnderWay>,
+    gone: Vec<Gone>,
+}
+
+/// A command whose replacements are waited for.
+#[derive(Clone, Debug)]
+pub struct UnderWay {
+    /// What was decided.
+    pub command: Command,
+    /// NodeClaims of its replacements, in their order.
+    pub made: Vec<String>,
+    since: Instant,
+}
+
+/// A node that was sent on its way, and where its pods are to run.
+#[derive(Clone, Debug)]
+struct Gone {
+    candidate: Candidate,
+    homes: Vec<(String, Home)>,
+}
+
+/// Where a pod is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Home {
+    Node(String),
+    /// The node of this claim.
+    Claim(String),
+}
+
+/// What comes next for a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// These replacements do not take pods yet.
+    Wait(Vec<String>),
+    /// What goes may go.
+    Go,
+    /// It is to be taken back, because.
+    Fail(String),
+}
+
+impl UnderWay {
+    fn step(&self, claims: &HashMap<&str, &NodeClaim>, now: Instant) -> Step {
+        let mut waiting = Vec::new();
+        for name in &self.made {
+            match claims.get(name.as_str()).filter(|claim| !claim.metadata.is_terminating()) {
+                None => return Step::Fail(format!("the replacement {name} is lost")),
+                Some(claim) if StatusCondition::holds(&claim.status.conditions, INITIALIZED) => {}
+                Some(_) => waiting.push(name.clone()),
+            }
+        }
+        if waiting.is_empty() {
+            return Step::Go;
+        }
+        let nodes = self.command.candidates.len() + self.made.len();
+        let (each, least, most) = PATIENCE;
+        let patience = (each * u32::try_from(nodes).unwrap_or(u32::MAX)).clamp(least, most);
+        if now.duration_since(self.since) >= patience {
+            return Step::Fail(format!("{} takes no pods after {} s", waiting[0], patience.as_secs()));
+        }
+        Step::Wait(waiting)
+    }
+
+    fn homes(&self) -> Vec<(String, Home)> {
+        let there = self.command.moves.iter().map(|(pod, node)| (pod.clone(), Home::Node(node.clone())));
+        let coming = self.command.replacements.iter().zip(&self.made).flat_map(|(replacement, made)| {
+            let pods = match replacement {
+                Replacement::Planned(wanted) => wanted.pods.as_slice(),
+                Replacement::Static(_) => &[],
+            };
+            pods.iter().map(|pod| (pod.clone(), Home::Claim(made.clone())))
+        });
+        there.chain(coming).collect()
+    }
+}
+
+impl Queue {
+    /// A command whose candidates are marked, and whose replacements were asked for.
+    pub fn add(&mut self, command: Command, made: Vec<String>, since: Instant) {
+        self.under_way.push(UnderWay { command, made, since });
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Forgets nodes that are gone.
+    pub fn forget(&mut self, snapshot: &Snapshot) {
+        let uids: BTreeSet<&str> = snapshot.node_claims().map(|c| c.metadata.uid.as_str()).collect();
+        self.gone.retain(|gone| uids.contains(gone.candidate.uid.as_str()));
+    }
+
+    /// Commands that are to go on or to be taken back, and what is still waited for. What is named is under way no more; where
+    /// it goes on, its candidates count as gone.
+    pub fn turn(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<(UnderWay, Step)> {
+        let claims: HashMap<&str, &NodeClaim> =
+            snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), claim)).collect();
+        let mut out = Vec::new();
+        let mut left = Vec::new();
+        for of in std::mem::take(&mut self.under_way) {
+            let step = of.step(&claims, now);
+            match &step {
+                Step::Wait(_) => left.push(of.clone()),
+                Step::Go => {
+                    let homes = of.homes();
+                    self.gone.extend(of.command.candidates.iter().map(|candidate| {
+                        let own = homes.iter().filter(|(pod, _)| candidate.pods.contains(pod)).cloned();
+                        Gone { candidate: candidate.clone(), homes: own.collect() }
+                    }));
+                }
+                Step::Fail(_) => {}
+            }
+            out.push((of, step));
+        }
+        self.under_way = left;
+        out
+    }
+
+    /// A candidate could not be sent on its way after all.
+    pub fn stays(&mut self, candidate: &Candidate) {
+        self.gone.retain(|gone| gone.candidate.uid != candidate.uid);
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let chosen = self.under_way.iter().flat_map(|of| &of.command.candidates);
+        chosen.chain(self.gone.iter().map(|gone| &gone.candidate))
+    }
+
+    /// NodeClaims that go, by name.
+    pub fn leaving(&self) -> BTreeSet<String> {
+        self.candidates().map(|candidate| candidate.claim.clone()).collect()
+    }
+
+    /// Whether a command is about this NodeClaim or Node.
+    pub fn is_about(&self, claim: Option<&str>, node: &str) -> bool {
+        self.candidates().any(|of| Some(of.claim.as_str()) == claim || of.node == node)
+    }
+
+    /// Where pods of nodes that go are to run, as far as that is a node already: by `namespace/name`.
+    pub fn promised(&self, snapshot: &Snapshot) -> HashMap<String, String> {
+        let nodes: HashMap<&str, &str> = snapshot
+            .node_claims()
+            .map(|claim| (claim.metadata.name.as_str(), claim.status.node_name.as_str()))
+            .collect();
+        let homes = self.under_way.iter().flat_map(UnderWay::homes);
+        let all = homes.chain(self.gone.iter().flat_map(|gone| gone.homes.iter().cloned()));
+        all.filter_map(|(pod, home)| match home {
+            Home::Node(node) => Some((pod, node)),
+            Home::Claim(claim) => {
+                let node = nodes.get(claim.as_str()).filter(|node| !node.is_empty())?;
+                Some((pod, (*node).to_owned()))
+            }
+        })
+        .collect()
+    }
+
+    /// What is to be known of nodes when it is asked which of them may go: those that go, and those that their pods go to.
+    pub fn moment(&self, snapshot: &Snapshot, now: stowage_pricing::Timestamp) -> Moment {
+        let promised = self.promised(snapshot);
+        let there = snapshot.pods().filter(|pod| pod.is_bound());
+        let mut nominated: BTreeSet<String> =
+            there.filter_map(|pod| promised.get(&pod.key())).cloned().collect();
+        // What was asked for goes nowhere before it was of use.
+        let made: BTreeSet<&str> =
+            self.under_way.iter().flat_map(|of| &of.made).map(String::as_str).collect();
+        let coming = snapshot.node_claims().filter(|claim| made.contains(claim.metadata.name.as_str()));
+        nominated.extend(coming.map(|claim| claim.status.node_name.clone()));
+        let leaving = self.candidates().map(|candidate| candidate.node.clone()).collect();
+        Moment { now: Some(now), nominated, leaving }
+    }
+
+    /// Nodes with the marks of a command that nobody carries out: who led before has ended in the midst of it, or could not
+    /// take them off. (NodeClaim, Node.)
+    pub fn stray(&self, standings: &[Standing<'_>]) -> Vec<(String, String)> {
+        let of = |standing: &Standing<'_>| {
+            let (claim, node) = (standing.claim?, standing.node);
+            let chosen = StatusCondition::find(&claim.status.conditions, DISRUPTION_REASON).is_some()
+                || node.spec.taints.iter().any(|taint| taint.key == TAINT_DISRUPTED);
+            let goes = claim.metadata.is_terminating() || node.metadata.is_terminating();
+            let ours = self.is_about(Some(&claim.metadata.name), &node.metadata.name);
+            (chosen && !goes && !ours).then(|| (claim.metadata.name.clone(), node.metadata.name.clone()))
+        };
+        standings.iter().filter_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use stowage_cluster::disrupt::{Reason, standings};
+    use stowage_cluster::{Index, Kind};
+
+    use super::*;
+    use crate::claim::Choice;
+    use crate::decide::Wanted;
+
+    fn candidate(name: &str) -> Candidate {
+        Candidate {
+            claim: name.to_owned(),
+            uid: format!("uid-{name}"),
+            node: format!("node-{name}"),
+            pool: "default".to_owned(),
+            price: Some(1.0),
+            pods: vec![format!("default/web-{name}")],
+        }
+    }
+
+    fn command(name: &str) -> Command {
+        let wanted = Wanted {
+            pool: "default".to_owned(),
+            choice: Choice::default(),
+            pods: vec![format!("default/web-{name}")],
+            node: json!({}),
+            price: 0.75,
+        };
+        Command {
+            reason: Reason::Drifted,
+            kind: "",
+            candidates: vec![candidate(name)],
+            replacements: vec![Replacement::Planned(Box::new(wanted))],
+            moves: Vec::new(),
+        }
+    }
+
+    fn claim(name: &str, conditions: &[&str], going: bool) -> (Kind, Value) {
+        let conditions: Vec<Value> =
+            conditions.iter().map(|kind| json!({"type": kind, "status": "True"})).collect();
+        let going = going.then_some("2026-07-01T10:00:00Z");
+        (
+            Kind::NodeClaim,
+            json!({
+                "metadata": {"name": name, "uid": format!("uid-{name}"), "deletionTimestamp": going},
+                "status": {"nodeName": format!("node-{name}"), "conditions": conditions},
+            }),
+        )
+    }
+
+    fn node(name: &str, tainted: bool) -> (Kind, Value) {
+        let taints =
+            if tainted { json!([{"key": TAINT_DISRUPTED, "effect": "NoSchedule"}]) } else { json!([]) };
+        (Kind::Node, json!({"metadata": {"name": format!("node-{name}")}, "spec": {"taints": taints}}))
+    }
+
+    fn snapshot(objects: &[(Kind, Value)]) -> std::sync::Arc<Snapshot> {
+        let mut index = Index::default();
+        for (kind, object) in objects {
+            index.apply(*kind, &object.to_string()).expect("an object");
+        }
+        index.snapshot()
+    }
+
+    fn steps(queue: &mut Queue, objects: &[(Kind, Value)], now: Instant) -> Vec<Step> {
+        queue.turn(&snapshot(objects), now).into_iter().map(|(_, step)| step).collect()
+    }
+
+    #[test]
+    fn what_goes_waits_for_what_comes() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        queue.add(command("a"), vec!["new".to_owned()], start);
+        let launching = [claim("a", &[], false), claim("new", &["Launched"], false)];
+        assert_eq!(steps(&mut queue, &launching, start), [Step::Wait(vec!["new".to_owned()])]);
+        let ready = [claim("a", &[], false), claim("new", &["Launched", "Initialized"], false)];
+        assert_eq!(steps(&mut queue, &ready, start), [Step::Go]);
+        assert!(queue.is_empty() && queue.leaving().contains("a"), "it goes until it is gone");
+        assert_eq!(queue.promised(&snapshot(&ready))["default/web-a"], "node-new");
+        queue.forget(&snapshot(&ready[1..]));
+        assert_eq!(queue.leaving().len(), 0);
+    }
+
+    #[test]
+    fn a_lost_or_late_replacement_ends_a_command() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let late = start + Duration::from_mins(10);
+        for (claims, now) in [
+            (vec![claim("a", &[], false)], start),
+            (vec![claim("a", &[], false), claim("new", &["Launched"], true)], start),
+            (vec![claim("a", &[], false), claim("new", &["Launched"], false)], late),
+        ] {
+            queue.add(command("a"), vec!["new".to_owned()], start);
+            let found = steps(&mut queue, &claims, now);
+            assert!(matches!(&found[..], [Step::Fail(_)]), "{found:?}");
+            assert!(queue.is_empty() && queue.leaving().is_empty());
+        }
+    }
+
+    #[test]
+    fn marks_of_nobody_are_found() {
+        let mut queue = Queue::default();
+        queue.add(command("ours"), vec!["new".to_owned()], Instant::now());
+        let cluster = snapshot(&[
+            claim("ours", &["DisruptionReason"], false),
+            node("ours", true),
+            claim("tainted", &[], false),
+            node("tainted", true),
+            claim("said", &["DisruptionReason"], false),
+            node("said", false),
+            claim("going", &["DisruptionReason"], true),
+            node("going", true),
+            claim("plain", &[], false),
+            node("plain", false),
+        ]);
+        let standings = standings(&cluster, &Moment::default());
+        let stray: Vec<String> = queue.stray(&standings).into_iter().map(|(claim, _)| claim).collect();
+        assert_eq!(stray, ["said", "tainted"]);
+    }
+}

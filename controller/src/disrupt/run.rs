@@ -1,0 +1,467 @@
+//! The loop that takes nodes away: looks, decides, looks again, acts, and sees to what is under way.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::ObjectReference;
+use stowage_api::NodeClaim;
+use stowage_cluster::disrupt::{Reason, Room, standings};
+use stowage_cluster::{LowerOptions, Snapshot};
+use stowage_pricing::Catalog;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::command::{Command, Replacement};
+use super::conditions::is_drifted;
+use super::hands::Hands;
+use super::methods::{self, Found, Method, View};
+use super::queue::{Queue, Step, UnderWay};
+use super::simulate::needed;
+use super::words::refusal;
+use crate::announce::{Announcer, normal};
+use crate::assumed::Expected;
+use crate::buffer::Buffers;
+use crate::decide::Terms;
+use crate::launch::run::Shortages;
+use crate::learnt::Learnt;
+use crate::market::{Market, now};
+use crate::operate::disruptions::Of;
+use crate::operate::metrics::Metrics;
+use crate::operate::state::Prices;
+use crate::pool::Standing;
+use crate::settings::Settings;
+
+/// How often it is looked what could go.
+///
+/// compat: karpenter v1.14, `pollingPeriod`.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// How long after a decision to save money it has to hold still.
+///
+/// compat: karpenter v1.14, `consolidationTTL`.
+const HOLDS: Duration = Duration::from_secs(15);
+
+/// How often it is looked at what is under way, and how soon after a change.
+const TICK: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// What the loop works with.
+pub struct Disruptor {
+    /// What is done.
+    pub hands: Hands,
+    /// What can be bought.
+    pub market: watch::Receiver<Arc<Market>>,
+    /// How.
+    pub settings: Settings,
+    /// What lately could not be had.
+    pub shortages: Shortages,
+    /// What nodes really have.
+    pub learnt: Learnt,
+    /// Which `NodePools` nodes can be made from.
+    pub standing: Standing,
+    /// For which pods to come room is kept.
+    pub buffers: Buffers,
+    /// Which pods are meant for which machines.
+    pub expected: Expected,
+    /// To say what is done.
+    pub announcer: Announcer,
+    /// What it measures.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What it remembers.
+struct State {
+    queue: Queue,
+    methods: Vec<Box<dyn Method>>,
+    /// What was decided to save money, and from when on it may be carried out.
+    holding: Option<(Command, Instant)>,
+    /// When it is looked for nodes again.
+    next: Instant,
+    /// `NodePools` whose budgets held nodes back when it was looked last.
+    blocked: BTreeSet<(String, Reason)>,
+    looked: Instant,
+}
+
+/// What is decided on, gathered from all who know something.
+struct Facts {
+    snapshot: Snapshot,
+    market: Arc<Market>,
+    lowering: LowerOptions,
+    solving: stowage_solver::Options,
+    shortages: Shortages,
+    moment: stowage_cluster::disrupt::Moment,
+    leaving: BTreeSet<String>,
+    promised: HashMap<String, String>,
+    ready: BTreeSet<String>,
+    to_come: crate::buffer::Virtual,
+}
+
+/// What came of a look.
+#[derive(Default)]
+struct Round {
+    stray: Vec<(String, String)>,
+    room: Room,
+    found: Vec<(Reason, &'static str, Found, f64)>,
+    /// Nodes that are out of date and must stay: (NodeClaim, Node, why).
+    refused: Vec<(String, String, String)>,
+}
+
+impl Facts {
+    /// Calls with what methods look at.
+    fn view<T>(&self, f: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {
+        let standings = standings(&self.snapshot, &self.moment);
+        let mut catalog = Catalog::clone(&self.market.catalog);
+        // What could be paid for a machine is asked before what cannot be had is hidden.
+        let whole = Arc::clone(&self.market.catalog);
+        self.shortages.with(|short| {
+            short.sweep(now());
+            short.hide_in(&mut catalog, now())
+        });
+        let terms = Terms { catalog: &catalog, lowering: &self.lowering, solving: &self.solving };
+        let is_to_come = |pod: &str| self.to_come.contains(pod);
+        let needed = needed(&self.snapshot, &standings, &self.promised, is_to_come, &terms)?;
+        let mut view = View {
+            snapshot: &self.snapshot,
+            standings: &standings,
+            room: Room::of(&self.snapshot, &self.leaving, now()),
+            promised: &self.promised,
+            needed: &needed,
+            ready: &|pool| self.ready.contains(pool),
+            terms: &terms,
+            prices: &Prices::of(&whole),
+        };
+        f(&mut view)
+    }
+}
+
+/// Looks for nodes to take away: the first method that finds some is followed.
+fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Round> {
+    facts.view(|view| {
+        let mut round =
+            Round { stray: queue.stray(view.standings), room: view.room.clone(), ..Round::default() };
+        if !round.stray.is_empty() {
+            return Ok(round);
+        }
+        for standing in view.standings {
+            let Some(claim) = standing.claim.filter(|claim| is_drifted(claim) && !standing.may_drift())
+            else {
+                continue;
+            };
+            let mut why = standing.refused.iter().chain(&standing.refused_by_pods);
+            if let Some((_, why)) = why.find_map(refusal) {
+                round.refused.push((claim.metadata.name.clone(), standing.node.metadata.name.clone(), why));
+            }
+        }
+        for method in all {
+            let started = Instant::now();
+            let found = method.find(view)?;
+            let done = !found.commands.is_empty();
+            round.found.push((method.reason(), method.kind(), found, started.elapsed().as_secs_f64()));
+            if done {
+                break;
+            }
+        }
+        Ok(round)
+    })
+}
+
+impl Disruptor {
+    /// Takes nodes away until the task is dropped.
+    pub async fn run(mut self) {
+        let start = Instant::now();
+        let mut state = State {
+            queue: Queue::default(),
+            methods: methods::all(),
+            holding: None,
+            next: start,
+            blocked: BTreeSet::new(),
+            looked: start,
+        };
+        let mut changes = self.hands.cluster.changes();
+        loop {
+            if let Some(snapshot) = self.hands.cluster.snapshot() {
+                state.queue.forget(&snapshot);
+                self.advance(&snapshot, &mut state).await;
+                if let Err(error) = self.decide(&mut state).await {
+                    warn!(error = format!("{error:#}"), "nodes to take away could not be looked for");
+                }
+            }
+            let busy = !state.queue.is_empty();
+            tokio::select! {
+                _ = changes.changed(), if busy => tokio::time::sleep(SETTLE).await,
+                () = tokio::time::sleep(TICK) => {}
+            }
+            changes.borrow_and_update();
+        }
+    }
+
+    /// Decides what is due.
+    async fn decide(&mut self, state: &mut State) -> Result<()> {
+        let now = Instant::now();
+        if state.holding.as_ref().is_some_and(|(_, from)| now >= *from) {
+            if let Some((command, _)) = state.holding.take() {
+                self.carry_out(command, state).await?;
+            }
+            state.next = Instant::now();
+            return Ok(());
+        }
+        if state.holding.is_some() || now < state.next {
+            return Ok(());
+        }
+        state.next = now + EVERY;
+        let Some(facts) = self.facts(&state.queue) else { return Ok(()) };
+        let (mut methods, queue) = (std::mem::take(&mut state.methods), std::mem::take(&mut state.queue));
+        let looked = tokio::task::spawn_blocking(move || {
+            let round = look(&facts, &queue, &mut methods);
+            (round, methods, queue)
+        });
+        // One that panicked takes with it what is under way: its marks are found as those of nobody, and taken off.
+        state.methods = methods::all();
+        let (round, methods, queue) = looked.await.context("looking for nodes ended without an answer")?;
+        (state.methods, state.queue) = (methods, queue);
+        let round = round?;
+        self.measure(&round, state);
+        self.tell(&round).await;
+        if !round.stray.is_empty() {
+            info!(nodes = round.stray.len(), "marks of commands that nobody carries out are taken off");
+            let stray = round.stray.iter().map(|(claim, node)| (claim.as_str(), node.as_str()));
+            state.next = now + TICK;
+            return self.hands.release_all(stray).await;
+        }
+        for command in round.found.into_iter().flat_map(|(_, _, found, _)| found.commands) {
+            if command.reason == Reason::Drifted {
+                self.carry_out(command, state).await?;
+            } else {
+                // What saves money can wait until it is certain.
+                state.holding = Some((command, Instant::now() + HOLDS));
+            }
+        }
+        Ok(())
+    }
+
+    /// All that is known now; `None` while the cluster is not.
+    fn facts(&mut self, queue: &Queue) -> Option<Facts> {
+        let snapshot = self.hands.cluster.snapshot()?;
+        let mut amended = self.expected.with(|all| all.amend(&snapshot));
+        let market = Arc::clone(&self.market.borrow_and_update());
+        let mut lowering = self.settings.lowering();
+        lowering.learnt = self.learnt.with(Clone::clone);
+        lowering.commitments = market.commitments.clone();
+        lowering.not_ready = self.standing.not_ready(&amended.snapshot);
+        if !self.settings.feature_gates.node_overlay {
+            amended.snapshot.node_overlays.clear();
+        }
+        let moment = queue.moment(&snapshot, now());
+        let pools = snapshot.node_pools.iter().map(|pool| &pool.metadata.name);
+        let ready = pools.filter(|pool| self.standing.is_ready(pool)).cloned().collect();
+        Some(Facts {
+            to_come: self.buffers.inject(&mut amended.snapshot),
+            snapshot: amended.snapshot,
+            market,
+            lowering,
+            solving: self.settings.solving(),
+            shortages: self.shortages.clone(),
+            moment,
+            leaving: queue.leaving(),
+            promised: queue.promised(&snapshot),
+            ready,
+        })
+    }
+
+    /// Looks at a command again, on the cluster as it is now, and begins it where it still holds.
+    async fn carry_out(&mut self, command: Command, state: &mut State) -> Result<()> {
+        let Some(facts) = self.facts(&state.queue) else { return Ok(()) };
+        let kind = command.kind;
+        let checked =
+            tokio::task::spawn_blocking(move || facts.view(|view| Ok(methods::validate(command, view))));
+        let command = match checked.await.context("looking again ended without an answer")?? {
+            Ok(command) => command,
+            Err(why) => {
+                info!(why, "what was decided does not hold any more");
+                self.metrics.disruptions().invalid(kind);
+                return Ok(());
+            }
+        };
+        let of = of(&command);
+        let nodes: Vec<&str> = command.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
+        info!(
+            reason = of.reason.name(),
+            decision = of.decision,
+            nodes = nodes.join(","),
+            replacements = command.replacements.len(),
+            saving = command.saving(),
+            "nodes are to go"
+        );
+        let pools = command.candidates.iter().map(|candidate| candidate.pool.as_str());
+        self.metrics.disruptions().decided(of, pools);
+        if let Err(error) = self.hands.choose(&command.candidates, command.reason).await {
+            warn!(error = format!("{error:#}"), "nodes that are to go could not be marked");
+            self.metrics.disruptions().failed(of);
+            return Ok(());
+        }
+        let (expected, metrics, reason) = (&self.expected, &self.metrics, command.reason);
+        let made = self
+            .hands
+            .launch(&command.replacements, |claim, wanted| {
+                expected.with(|all| {
+                    if let Err(error) = all.add(claim, wanted) {
+                        warn!(%error, claim, "a planned node is none: this is a defect");
+                    }
+                    all.hold(claim);
+                });
+                metrics.promised(claim, wanted.price);
+                metrics.claim_made_for(reason.metric(), &wanted.pool, wanted.choice.relaxed);
+                info!(
+                    claim,
+                    pool = wanted.pool,
+                    price = wanted.price,
+                    "asked for a node in the place of one that is to go"
+                );
+            })
+            .await;
+        match made {
+            Ok(made) => {
+                let launching = made.iter().map(|claim| (claim.as_str(), "", launching(&command)));
+                self.announce(launching.collect()).await;
+                state.queue.add(command, made, Instant::now());
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.disruptions().failed(of);
+                warn!(
+                    error = format!("{error:#}"),
+                    "nothing could be made in the place of nodes that are to go: they stay"
+                );
+                self.release(&command).await
+            }
+        }
+    }
+
+    /// Sees to what is under way.
+    async fn advance(&self, snapshot: &Snapshot, state: &mut State) {
+        for (of, step) in state.queue.turn(snapshot, Instant::now()) {
+            match step {
+                Step::Wait(claims) => {
+                    let note = "Waiting on readiness to continue disruption";
+                    let event = || ("DisruptionWaitingReadiness", note.to_owned());
+                    self.announce(claims.iter().map(|claim| (claim.as_str(), "", event())).collect()).await;
+                }
+                Step::Go => self.remove(&of, snapshot, &mut state.queue).await,
+                Step::Fail(why) => {
+                    warn!(why, "nodes that were to go stay");
+                    self.metrics.disruptions().failed(self::of(&of.command));
+                    if let Err(error) = self.release(&of.command).await {
+                        warn!(
+                            error = format!("{error:#}"),
+                            "marks could not be taken off, which is tried again"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends the candidates of a command on their way.
+    async fn remove(&self, of: &UnderWay, snapshot: &Snapshot, queue: &mut Queue) {
+        let claims: BTreeMap<&str, &NodeClaim> =
+            snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), claim)).collect();
+        let reason = of.command.reason;
+        let mut told = Vec::new();
+        for candidate in &of.command.candidates {
+            if let Err(error) = self.hands.remove(candidate).await {
+                let claim = &candidate.claim;
+                warn!(claim, error = format!("{error:#}"), "a NodeClaim that is to go could not be deleted");
+                queue.stays(candidate);
+                continue;
+            }
+            info!(claim = candidate.claim, node = candidate.node, reason = reason.name(), "a node goes");
+            if let Some(claim) = claims.get(candidate.claim.as_str()) {
+                self.metrics.lives().disrupted(&claim.metadata.labels, reason.metric());
+            }
+            let note = format!("Disrupting: {}", reason.name());
+            told.push((candidate.claim.as_str(), candidate.node.as_str(), ("DisruptionTerminating", note)));
+        }
+        let market = Arc::clone(&self.market.borrow());
+        let prices = Prices::of(&market.catalog);
+        let goes: f64 = of.command.candidates.iter().filter_map(|candidate| candidate.price).sum();
+        let comes =
+            of.made.iter().filter_map(|name| prices.price(&claims.get(name.as_str())?.metadata.labels));
+        self.metrics.disruptions().done(of.command.saving(), goes - comes.sum::<f64>());
+        self.announce(told).await;
+    }
+
+    async fn release(&self, command: &Command) -> Result<()> {
+        let all = command.candidates.iter().map(|of| (of.claim.as_str(), of.node.as_str()));
+        self.hands.release_all(all).await
+    }
+
+    fn measure(&self, round: &Round, state: &mut State) {
+        let metrics = self.metrics.disruptions();
+        metrics.room(&round.room);
+        let now = Instant::now();
+        let seconds = now.duration_since(std::mem::replace(&mut state.looked, now)).as_secs_f64();
+        let mut blocked = BTreeSet::new();
+        for (reason, kind, found, took) in &round.found {
+            metrics.looked(*reason, kind, found.eligible, *took);
+            blocked.extend(found.blocked.iter().map(|pool| (pool.clone(), *reason)));
+        }
+        // What was held back then and is now was held back in between.
+        for (pool, reason) in state.blocked.intersection(&blocked) {
+            metrics.blocked(pool, *reason, seconds);
+        }
+        state.blocked = blocked;
+    }
+
+    /// Says why nodes stay that would go but for that.
+    async fn tell(&self, round: &Round) {
+        let kept = round.found.iter().flat_map(|(_, _, found, _)| &found.kept);
+        let kept = kept.map(|(node, why)| ("", node.as_str(), why));
+        let refused = round.refused.iter().map(|(claim, node, why)| (claim.as_str(), node.as_str(), why));
+        let all =
+            kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
+        self.announce(all.collect()).await;
+    }
+
+    /// Tells NodeClaims and Nodes, by name; an empty name is nobody.
+    async fn announce(&self, all: Vec<(&str, &str, Said)>) {
+        let Some(snapshot) = self.hands.cluster.snapshot().filter(|_| !all.is_empty()) else { return };
+        let uids: HashMap<&str, &str> =
+            snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c.metadata.uid.as_str())).collect();
+        let told = all.into_iter().flat_map(|(claim, node, event)| {
+            let claim = uids.get(claim).map(|uid| about("karpenter.sh/v1", "NodeClaim", claim, uid));
+            // Nodes are known by their name where others would state a uid: kubectl looks for that.
+            let node = (!node.is_empty()).then(|| about("v1", "Node", node, node));
+            claim.into_iter().chain(node).map(move |of| (of, normal(event.0, event.1.clone())))
+        });
+        self.announcer.tell_all(told).await;
+    }
+}
+
+/// Reason and words of an event.
+type Said = (&'static str, String);
+
+fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(version.to_owned()),
+        kind: Some(kind.to_owned()),
+        name: Some(name.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+fn of(command: &Command) -> Of<'static> {
+    Of { decision: command.decision(), reason: command.reason, kind: command.kind }
+}
+
+fn launching(command: &Command) -> Said {
+    let nodes: Vec<&str> = command.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
+    let planned = command.replacements.iter().any(|r| matches!(r, Replacement::Planned(_)));
+    let what = if planned { "for the pods" } else { "in the place" };
+    (
+        "DisruptionLaunching",
+        format!("Launching NodeClaim {what} of {}: {}", nodes.join(", "), command.reason.name()),
+    )
+}

@@ -1,0 +1,279 @@
+//! Nodes that go: empty ones, those out of date, those too old. On a whole cluster, with a witness that looks at every event:
+//! never do more go at the same time than budgets allow.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "common/world.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use serde_json::{Value, json};
+use stowage_e2e::{World, holds};
+
+use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, settled};
+
+const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const TAINT: &str = "karpenter.sh/disrupted";
+
+/// A pool of which so many nodes may go at the same time.
+fn pool(budget: &str, template: &Value) -> Value {
+    let mut pool = node_pool("default", template);
+    pool["spec"]["disruption"] = json!({"consolidateAfter": "0s", "budgets": [{"nodes": budget}]});
+    pool
+}
+
+/// Pods that share no node.
+fn one_a_node(replicas: usize) -> Value {
+    let apart = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}},
+    }]}}});
+    deployment("web", replicas, "900m", &apart)
+}
+
+/// Changes the template of the pool, so that all of its nodes are out of date.
+fn change(world: &World, team: &str) {
+    let labels = json!({"spec": {"template": {"metadata": {"labels": {"team": team}}}}});
+    world.client().patch(&format!("{POOLS}/default"), &labels).unwrap();
+}
+
+/// Looks at every event of a collection, and keeps the most and the least of what it counts in all of it.
+struct Witness {
+    most: Arc<AtomicUsize>,
+    least: Arc<AtomicUsize>,
+    /// How many events it has seen.
+    seen: Arc<AtomicUsize>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Witness {
+    /// From now on. `counts` is whether an object counts.
+    fn of(world: &World, collection: &'static str, counts: fn(&Value) -> bool) -> Self {
+        let (most, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (least, ended) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicBool::new(false)));
+        let witness =
+            Self { most: most.clone(), least: least.clone(), seen: seen.clone(), ended: ended.clone() };
+        let client = world.client().clone();
+        let mut objects: BTreeMap<String, Value> = world
+            .list(collection)
+            .unwrap()
+            .into_iter()
+            .map(|object| (name(&object).to_owned(), object))
+            .collect();
+        let (told, opened) = mpsc::channel();
+        thread::spawn(move || {
+            let each = |kind: &str, object: Value| {
+                let of = name(&object).to_owned();
+                if kind == "DELETED" {
+                    objects.remove(&of)
+                } else {
+                    objects.insert(of, object)
+                };
+                let count = objects.values().filter(|object| counts(object)).count();
+                most.fetch_max(count, Ordering::Relaxed);
+                least.fetch_min(count, Ordering::Relaxed);
+                seen.fetch_add(1, Ordering::Relaxed);
+                !ended.load(Ordering::Relaxed)
+            };
+            // The API server ends with the test.
+            drop(client.watch(collection, || drop(told.send(())), each));
+        });
+        opened.recv().unwrap();
+        witness
+    }
+
+    fn most(&self) -> usize {
+        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
+        self.most.load(Ordering::Relaxed)
+    }
+
+    fn least(&self) -> usize {
+        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
+        self.least.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a NodeClaim uses its pool's budgets up: it was chosen to go or goes, and its machine is not being ended yet.
+fn goes(claim: &Value) -> bool {
+    let chosen = holds(claim, "DisruptionReason") || !claim["metadata"]["deletionTimestamp"].is_null();
+    holds(claim, "Initialized") && !holds(claim, "InstanceTerminating") && chosen
+}
+
+/// Whether a pod serves.
+fn serves(pod: &Value) -> bool {
+    holds(pod, "Ready") && pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+fn is_tainted(node: &Value) -> bool {
+    node["spec"]["taints"].as_array().is_some_and(|taints| taints.iter().any(|taint| taint["key"] == TAINT))
+}
+
+#[test]
+fn empty_nodes_go_within_the_budget() {
+    let world = World::start("empty").unwrap();
+    world.client().create(POOLS, &pool("2", &json!({}))).unwrap();
+    world.client().create(DEPLOYMENTS, &one_a_node(5)).unwrap();
+    let controller = world.controller("controller", &[]).unwrap();
+    assert_eq!(settled(&world, 5).len(), 5);
+    let witness = Witness::of(&world, CLAIMS, goes);
+    let scale = json!({"spec": {"replicas": 1}});
+    world.client().patch(&format!("{DEPLOYMENTS}/web"), &scale).unwrap();
+    world
+        .until("empty nodes to be gone", |w| {
+            let claims = w.claims()?;
+            Ok((claims.len() == 1 && w.machines()?.len() == 1).then_some(()))
+        })
+        .unwrap();
+    assert_eq!(witness.most(), 2, "as many as may go at the same time, and no more");
+    assert_eq!(settled(&world, 1).len(), 1);
+    nothing_is_left_over(&world);
+    let metrics = controller.metrics().unwrap();
+    for measured in [
+        r#"karpenter_nodeclaims_disrupted_total{capacity_type="on-demand",nodepool="default",reason="empty"} 4"#,
+        r#"karpenter_voluntary_disruption_decisions_total{consolidation_type="empty",decision="delete",reason="empty"}"#,
+        r#"karpenter_nodepools_allowed_disruptions{nodepool="default",reason="empty"}"#,
+        "stowage_disruption_realised_dollars_per_hour",
+    ] {
+        assert!(metrics.contains(measured), "{measured}");
+    }
+}
+
+#[test]
+fn nodes_out_of_date_are_replaced_one_after_the_other() {
+    let world = World::start("drift").unwrap();
+    world.client().create(POOLS, &pool("1", &json!({}))).unwrap();
+    world.client().create(DEPLOYMENTS, &one_a_node(3)).unwrap();
+    let budget = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+        "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}},
+    });
+    world.client().create(BUDGETS, &budget).unwrap();
+    let controller = world.controller("controller", &[]).unwrap();
+    assert_eq!(settled(&world, 3).len(), 3);
+    world.until("all pods to serve", |w| Ok(w.pods()?.iter().all(serves).then_some(()))).unwrap();
+    let (going, serving) = (Witness::of(&world, CLAIMS, goes), Witness::of(&world, PODS, serves));
+    change(&world, "b");
+    world
+        .until("all nodes to be of the new template", |w| {
+            let claims = w.claims()?;
+            let new = claims.iter().all(|claim| claim["metadata"]["labels"]["team"] == "b");
+            let ready = claims.iter().all(|claim| holds(claim, "Ready"));
+            Ok((claims.len() == 3 && new && ready && w.running()? == 3).then_some(()))
+        })
+        .unwrap();
+    assert_eq!(going.most(), 1, "one after the other");
+    assert!(serving.least() >= 2, "{} pods have served at some moment", serving.least());
+    assert!(world.nodes().unwrap().iter().all(|node| !is_tainted(node)));
+    world.until("machines to be ended", |w| Ok((w.machines()?.len() == 3).then_some(()))).unwrap();
+    nothing_is_left_over(&world);
+    let metrics = controller.metrics().unwrap();
+    let measured = r#"karpenter_pods_drained_total{reason="drifted"} 3"#;
+    assert!(metrics.contains(measured), "{measured}");
+}
+
+#[test]
+fn a_pod_that_must_not_be_disrupted_keeps_its_node() {
+    let world = World::start("protected").unwrap();
+    world.client().create(POOLS, &pool("1", &json!({}))).unwrap();
+    let mut web = one_a_node(1);
+    web["spec"]["template"]["metadata"]["annotations"] = json!({"karpenter.sh/do-not-disrupt": "true"});
+    world.client().create(DEPLOYMENTS, &web).unwrap();
+    let _controller = world.controller("controller", &[]).unwrap();
+    let claim = settled(&world, 1).remove(0);
+    change(&world, "b");
+    let pod = world.pods().unwrap().remove(0);
+    world
+        .until("the node to say why it stays", |w| {
+            let events = w.list("/api/v1/namespaces/default/events")?;
+            let blocked = events.iter().find(|event| {
+                event["reason"] == "DisruptionBlocked" && event["involvedObject"]["name"] == *name(&claim)
+            });
+            Ok(blocked.map(|event| assert!(event["message"].as_str().unwrap().contains(name(&pod)))))
+        })
+        .unwrap();
+    let same = world.claims().unwrap().remove(0);
+    assert!(name(&same) == name(&claim) && holds(&same, "Drifted") && !holds(&same, "DisruptionReason"));
+    // Once it may be, it moves.
+    let free = json!({"metadata": {"annotations": {"karpenter.sh/do-not-disrupt": null}}});
+    world.client().patch(&format!("{PODS}/{}", name(&pod)), &free).unwrap();
+    let gone = name(&claim).to_owned();
+    world
+        .until("the node to be replaced", |w| Ok(w.claims()?.iter().all(|c| name(c) != gone).then_some(())))
+        .unwrap();
+    assert_eq!(settled(&world, 1).len(), 1);
+}
+
+#[test]
+fn machines_go_when_they_are_too_old() {
+    let world = World::start("expired").unwrap();
+    // Forced: no budget holds it up.
+    world.client().create(POOLS, &pool("0", &json!({"expireAfter": "45s"}))).unwrap();
+    world.client().create(DEPLOYMENTS, &one_a_node(1)).unwrap();
+    let controller = world.controller("controller", &[]).unwrap();
+    let first = name(&settled(&world, 1).remove(0)).to_owned();
+    world
+        .until("the pod to run on another machine", |w| {
+            let claims = w.claims()?;
+            let other = claims.iter().any(|claim| name(claim) != first && holds(claim, "Ready"));
+            let gone = claims.iter().all(|claim| name(claim) != first);
+            Ok((other && gone && w.running()? == 1).then_some(()))
+        })
+        .unwrap();
+    let metrics = controller.metrics().unwrap();
+    assert!(metrics.contains(r#"nodepool="default",reason="expired"}"#));
+}
+
+#[test]
+fn marks_of_one_that_was_killed_are_taken_off() {
+    let world = World::start("stray").unwrap();
+    world.client().create(POOLS, &pool("1", &json!({}))).unwrap();
+    change(&world, "a");
+    world.client().create(DEPLOYMENTS, &one_a_node(2)).unwrap();
+    let first = world.controller("first", &["--disable-leader-election"]).unwrap();
+    let before: Vec<String> = settled(&world, 2).iter().map(|claim| name(claim).to_owned()).collect();
+    // What is launched instead never joins, so that it dies between the taint and the deletion.
+    world.kubelets.broken(&["*"]);
+    change(&world, "b");
+    world
+        .until("a node to be chosen and its replacement to be launched", |w| {
+            let chosen = w.claims()?.iter().any(|claim| holds(claim, "DisruptionReason"));
+            let launched = w.claims()?.len() == 3 && w.claims()?.iter().all(|claim| holds(claim, "Launched"));
+            Ok((chosen && launched && w.nodes()?.iter().any(is_tainted)).then_some(()))
+        })
+        .unwrap();
+    // The template is as it was: nobody will want what is under way again.
+    change(&world, "a");
+    let is_old = |claim: &Value| before.iter().any(|of| of == name(claim));
+    world
+        .until("the nodes to be up to date", |w| {
+            let drifted = |claim: &Value| is_old(claim) && holds(claim, "Drifted");
+            Ok((!w.claims()?.iter().any(drifted)).then_some(()))
+        })
+        .unwrap();
+    assert!(world.nodes().unwrap().iter().any(is_tainted), "it is still under way");
+    drop(first);
+    let _second = world.controller("second", &["--disable-leader-election"]).unwrap();
+    world
+        .until("no mark to be left", |w| {
+            let marked = |claim: &Value| is_old(claim) && holds(claim, "DisruptionReason");
+            Ok((!w.claims()?.iter().any(marked) && !w.nodes()?.iter().any(is_tainted)).then_some(()))
+        })
+        .unwrap();
+    assert_eq!(world.running().unwrap(), 2, "no pod had to move");
+    let old = |w: &World| w.claims().unwrap().iter().filter(|claim| is_old(claim)).count();
+    assert_eq!(old(&world), 2, "nothing was taken away");
+    // The replacement that nobody needs any more is of the wrong template, and goes.
+    world.kubelets.broken(&[]);
+    world.until("two machines to be left", |w| Ok((w.machines()?.len() == 2).then_some(()))).unwrap();
+    assert_eq!(old(&world), 2, "of the two templates, the nodes of the right one stay");
+}
