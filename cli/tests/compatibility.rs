@@ -77,6 +77,7 @@ const NODES: &[Row] = &[
     ("NodeOverlays", &["overlays"], &["pricing/src/overlay.rs"]),
     ("capacity errors", &["unavailable"], &["pricing/src/unavailable.rs"]),
     ("static NodePools", &["node-pools"], &["cluster/src/lower/pool.rs"]),
+    ("consolidation", &["consolidation"], &["cluster/src/disrupt/candidates.rs"]),
     ("DaemonSets", &["daemon-sets"], &["solver/src/kind.rs"]),
     ("Windows, arm64", &["os-and-arch"], &["cluster/src/lower/offer.rs"]),
     ("kubelet settings", &["kubelet", "node-classes"], &["cluster/src/lower/view.rs"]),

@@ -1,4 +1,4 @@
-//! Which nodes may be taken away, and why others may not.
+//! Which nodes may be taken away, and why others may not, by Karpenter's rules.
 //!
 //! compat: karpenter v1.14, `NewCandidate`, `ValidateNodeDisruptable` and `ValidatePodsDisruptable`; `ShouldDisrupt` of
 //! consolidation.
