@@ -58,34 +58,26 @@ fn headline(answer: &Answer) -> String {
     )
 }
 
+/// Each step with what it comes to, then a line for each node that goes (-) or comes (+).
 fn steps(answer: &Answer, look: &Look, out: &mut String) {
-    let mut grid = Grid::new(2);
-    grid.column("#", Align::Right)
-        .name("removes")
-        .name("launches")
-        .column("pods", Align::Right)
-        .column("disruption", Align::Right)
-        .column("saves $/h", Align::Right)
-        .column("paid in", Align::Right);
+    let digits = answer.found.steps.len().to_string().len();
+    let indent = " ".repeat(digits + 4);
     for (number, step) in answer.found.steps.iter().enumerate() {
-        let removes: Vec<String> = step.removes.iter().map(|node| removed(answer, *node)).collect();
-        let launches: Vec<String> =
-            (0..step.launches.len()).map(|launch| launched(answer, number, step, launch)).collect();
-        for line in 0..removes.len().max(launches.len()) {
-            let cell = |all: &[String]| Cell::from(all.get(line).cloned().unwrap_or_default());
-            let once = |text: String| Cell::from(if line == 0 { text } else { String::new() });
-            grid.row(vec![
-                once((number + 1).to_string()),
-                cell(&removes),
-                cell(&launches),
-                once(text::thousands(step.moves.len() as u64)),
-                once(tenths(step.disruption)),
-                once(money::each(step.saving)),
-                once(payback(step)),
-            ]);
+        let line = format!(
+            "{} an hour, {} moved, disruption {}, paid in {}",
+            money::hourly(step.saving),
+            count(step.moves.len(), "pod"),
+            tenths(step.disruption),
+            payback(step)
+        );
+        text::wrap(out, &line, look.width, &format!("  {:>digits$}. ", number + 1), &indent);
+        let gone = step.removes.iter().map(|node| format!("- {}", removed(answer, *node)));
+        let new =
+            (0..step.launches.len()).map(|launch| format!("+ {}", launched(answer, number, step, launch)));
+        for node in gone.chain(new) {
+            text::wrap(out, &text::safe(&node), look.width, &indent, &format!("{indent}  "));
         }
     }
-    grid.render(look, out);
 }
 
 fn removed(answer: &Answer, node: NodeId) -> String {
