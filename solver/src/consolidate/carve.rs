@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fleet::{Fleet, Held, SPOT};
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
-use super::steps::{Account, Draft, drafts};
+use super::steps::{Account, Case, Draft, drafts};
 use super::{Consolidation, Destination, Kept, PodMove, Stage, Step, wide};
 use crate::Progress;
 use crate::money::Price;
@@ -50,7 +50,11 @@ pub(super) fn carve(
             refuse(Kept::Limit);
             continue;
         }
-        match (Carver { problem, fleet, search, state: &mut state }).step(&draft, account) {
+        // Of moves that pay each on its own, the sum may be one that does not.
+        let verdict = search.court.judge(&case(fleet, problem, &draft, search));
+        let step =
+            verdict.and_then(|_| Carver { problem, fleet, search, state: &mut state }.step(&draft, account));
+        match step {
             Ok(step) => {
                 for (pool, count) in going {
                     if let Some(left) = left.get_mut(pool) {
@@ -70,6 +74,20 @@ fn account(fleet: &Fleet, draft: &Draft, end: &State) -> Account {
     let removed: Vec<&Held> = draft.removes.iter().map(|at| &fleet.nodes[*at]).collect();
     let launched = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
     Account::of(&removed, &launched.map(|at| &end.fleet.nodes[at]).collect::<Vec<_>>())
+}
+
+/// What a step comes to, for the court.
+fn case<'s>(fleet: &'s Fleet, problem: &'s Problem, draft: &Draft, search: &'s Search<'_>) -> Case<'s> {
+    let end = &search.state;
+    let removed =
+        draft.removes.iter().map(|at| (problem.nodes[*at].pool.as_deref().unwrap_or(""), &fleet.nodes[*at]));
+    let bought = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
+    let pods = search.moves.values().filter(|(from, _)| draft.removes.contains(from)).count();
+    Case {
+        removed: removed.collect(),
+        bought: bought.map(|at| (end.pool(at), &end.fleet.nodes[at])).collect(),
+        pods,
+    }
 }
 
 struct Carver<'a, 's> {

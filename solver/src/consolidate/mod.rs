@@ -209,8 +209,17 @@ fn sorted_out(
     let start = State::of(&wide::narrowed(&whole, &fleet), &fleet);
     let court = Court::of(&start, aims);
     let (moves, kept) = (BTreeMap::new(), BTreeMap::new());
-    let mut search =
-        Search { whole: &whole, court, state: start, moves, kept, steps: 0, thorough: true, cancel };
+    let mut search = Search {
+        whole: &whole,
+        fleet: &fleet,
+        court,
+        state: start,
+        moves,
+        kept,
+        steps: 0,
+        thorough: true,
+        cancel,
+    };
     search.run(&mut *progress);
     let (before, spent) = (State::of(&whole, &fleet).cost(), search.spent());
     let mut out = Consolidation { before, spent, work: search.steps, pending, ..Consolidation::default() };

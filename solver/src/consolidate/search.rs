@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fleet::{Aims, Held, SPOT};
+use super::fleet::{Aims, Fleet, Held, SPOT};
 use super::ideal::ideal;
 use super::state::{Key, Mover, State, Targets, Trial};
 use super::steps::{Case, Court, Moves};
@@ -41,6 +41,8 @@ const STEPS_OF_TRIAL: u64 = 4_000_000;
 pub(super) struct Search<'a> {
     /// With everything that is for sale.
     pub(super) whole: &'a Problem,
+    /// The nodes there were at first.
+    pub(super) fleet: &'a Fleet,
     pub(super) court: Court<'a>,
     pub(super) state: State,
     pub(super) moves: Moves,
@@ -274,6 +276,7 @@ impl Search<'_> {
         let bought: Vec<(&str, Held)> = launches.iter().map(|(new, _)| self.state.as_held(new)).collect();
         let pods = placed.iter().map(|(_, movers)| movers.len()).sum::<usize>();
         let account = self.court.judge(&self.case(group, &bought, pods))?;
+        self.no_detour(group, &placed, &bought)?;
         if let Some((least, price)) = spot_rule(self.court.aims, &self.state, group, &launches) {
             let pods = launches[0].1.iter().map(Mover::pending).collect();
             let found = wide::types_below(self.whole, &self.state.problem, &launches[0].0, pods, price);
@@ -282,6 +285,42 @@ impl Search<'_> {
             }
         }
         Ok(Proposal { removed: group.clone(), placed, launches, gain: self.court.gain(&account) })
+    }
+
+    /// What was launched on the way is never launched where it goes again. So the step that comes of it all is looked at, too:
+    /// nodes that were there at first, and what would take their place in the end.
+    fn no_detour(
+        &self,
+        group: &BTreeSet<Key>,
+        placed: &[(Key, Vec<Mover>)],
+        bought: &[(&str, Held)],
+    ) -> Result<(), Kept> {
+        let touched = group.iter().chain(placed.iter().map(|(key, _)| key));
+        let mut new: BTreeSet<Key> = touched.filter(|key| matches!(key, Key::New(_))).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut old = BTreeSet::<usize>::new();
+        loop {
+            let known = (old.len(), new.len());
+            for (from, to) in self.moves.values().filter(|(_, to)| matches!(to, Key::New(_))) {
+                if new.contains(to) {
+                    old.insert(*from);
+                } else if old.contains(from) {
+                    new.insert(*to);
+                }
+            }
+            if known == (old.len(), new.len()) {
+                break;
+            }
+        }
+        let pool = |at: usize| self.whole.nodes[at].pool.as_deref().unwrap_or("");
+        let first = old.into_iter().map(|at| (pool(at), &self.fleet.nodes[at]));
+        let still = new.iter().filter(|key| !group.contains(key)).filter_map(|key| self.state.position(*key));
+        let still = still.map(|at| (self.state.pool(at), &self.state.fleet.nodes[at]));
+        let Case { mut removed, bought, .. } = self.case(group, bought, 0);
+        removed.extend(first);
+        Case { removed, bought: bought.into_iter().chain(still).collect(), pods: 0 }.like_for_like()
     }
 
     /// The nodes that go, as they are, and those that come, as they would be.

@@ -86,6 +86,18 @@ pub(super) struct Case<'s> {
     pub(super) pods: usize,
 }
 
+impl Case<'_> {
+    /// Whether none that comes is the like of one that goes.
+    pub(super) fn like_for_like(&self) -> Result<(), Kept> {
+        let own: BTreeSet<_> = self.removed.iter().map(|(pool, held)| (*pool, &held.sold_as)).collect();
+        let like = self.bought.iter().find(|(pool, held)| own.contains(&(*pool, &held.sold_as)));
+        match like {
+            Some((_, like)) => Err(Kept::LikeForLike { instance_type: like.sold_as.instance_type.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The sums that savings and disruptions of a `NodePool` are held against, and what is aimed for.
 pub(super) struct Court<'a> {
     pub(super) aims: &'a Aims,
@@ -115,11 +127,7 @@ impl<'a> Court<'a> {
             let least = self.aims.floor;
             return if saving > Price::ZERO { Ok(account) } else { Err(Kept::TooLittle { saving, least }) };
         }
-        let own: BTreeSet<_> = case.removed.iter().map(|(pool, held)| (*pool, &held.sold_as)).collect();
-        let like = case.bought.iter().find(|(pool, held)| own.contains(&(*pool, &held.sold_as)));
-        if let Some((_, like)) = like {
-            return Err(Kept::LikeForLike { instance_type: like.sold_as.instance_type.clone() });
-        }
+        case.like_for_like()?;
         let least = account.least(self.aims);
         if saving <= Price::ZERO || saving < least {
             return Err(Kept::TooLittle { saving, least });
