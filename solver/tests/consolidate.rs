@@ -459,7 +459,11 @@ fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
     let mut problem = draft.world(false).0;
     let options = Options { effort: Effort::Quick, ..Options::default() };
     // Pods that are planned now are the cluster's; what runs already stays as it is, and so do the rules that held.
-    problem.specs.iter_mut().for_each(|spec| spec.route = None);
+    // Claims of pods that run have their volumes.
+    for spec in &mut problem.specs {
+        spec.route = None;
+        spec.unbound_claims.clear();
+    }
     let plan: Solution = plan_with(&problem, &options);
     let mut fleet = Fleet { nodes: vec![Held { receives: true, ..Held::default() }; problem.nodes.len()] };
     let waiting = std::mem::take(&mut problem.pods);
@@ -517,10 +521,13 @@ fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
     (!plan.new_nodes.is_empty()).then_some((problem, fleet))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+/// After so many looks nothing is left to find.
+const LOOKS: usize = 4;
 
-    /// Never dearer, never below the bound, every step within the rules, and nothing left for a second look.
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Never dearer, never below the bound, every step within the rules, and an end to it.
     #[test]
     fn consolidation_keeps_its_laws(draft in draft(), gone in any::<u32>()) {
         let Some((problem, fleet)) = settled(&draft, gone) else { return Ok(()) };
@@ -537,10 +544,17 @@ proptest! {
         };
         // No pod is lost: those of nodes that may not go stay where they are.
         prop_assert_eq!(pods(&problem), pods(&next));
-        if !out.spent {
-            let again = consolidated(&next, &next_fleet, &aims);
-            prop_assert_eq!(&again.steps, &Vec::new(), "a second look finds more");
+        // Looks come to an end: each that finds something saves. Most find all at once; where steps stand in each other's way, or
+        // what is paid for already comes back with whoever goes, another look has more to give.
+        let (mut problem, mut fleet, mut last) = (next, next_fleet, out);
+        for _ in 0..LOOKS {
+            if last.spent || last.steps.is_empty() {
+                break;
+            }
+            last = consolidated(&problem, &fleet, &aims);
+            (problem, fleet) = last.carried_out(&problem, &fleet);
         }
+        prop_assert!(last.spent || last.steps.is_empty(), "still something to find: {:#?}", last.steps);
     }
 
     /// The order of the nodes changes nothing.
