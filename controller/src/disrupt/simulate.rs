@@ -13,7 +13,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use stowage_api::crd::condition::DISRUPTION_REASON;
 use stowage_api::well_known::{INITIALIZED, NODE_POOL, TAINT_DISRUPTED};
+use stowage_api::{NodeClaim, StatusCondition};
 use stowage_cluster::disrupt::Standing;
 use stowage_cluster::{LowerOptions, Snapshot};
 use stowage_solver::Memory;
@@ -84,11 +86,16 @@ pub fn simulate(
 
 /// Nodes that nothing may be moved to: those that have not started up, and those that are to go.
 fn closed(snapshot: &Snapshot) -> BTreeSet<String> {
+    let goes = |claim: &&NodeClaim| {
+        claim.metadata.is_terminating() || StatusCondition::holds(&claim.status.conditions, DISRUPTION_REASON)
+    };
+    let going = snapshot.node_claims().filter(goes);
+    let going: HashSet<&str> = going.map(|claim| claim.status.node_name.as_str()).collect();
     let nodes = snapshot.nodes().filter(|node| {
         let labels = &node.metadata.labels;
         let starts = labels.contains_key(NODE_POOL) && labels.get(INITIALIZED).is_none_or(|v| v != "true");
         let chosen = node.spec.taints.iter().any(|taint| taint.key == TAINT_DISRUPTED);
-        starts || chosen || !node.is_ready()
+        starts || chosen || !node.is_ready() || going.contains(node.metadata.name.as_str())
     });
     nodes.map(|node| node.metadata.name.clone()).collect()
 }
