@@ -248,6 +248,9 @@ fn limits_count_what_is_being_launched() {
 fn whatever_a_claim_becomes_limits_hold() {
     let mut pool = amd64();
     pool["limits"] = json!({"cpu": "10"});
+    // Of each family one type of two CPUs and one of four: more families would leave no room for larger ones in a claim.
+    let families = json!({"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["c7i", "m6i", "m7i"]});
+    pool["template"]["spec"]["requirements"].as_array_mut().expect("a list").push(families);
     let mut cluster = Cluster::with_pool(&pool);
     let alone = |name: &str| {
         let mut pod = refused(name, "1500m");
