@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::{ObjectMeta, Requirement, ResourceList, StatusCondition, Taint, null_is_default, short_list};
+use crate::{
+    NodeClassRef, ObjectMeta, Requirement, ResourceList, StatusCondition, Taint, null_is_default, short_list,
+};
 
 /// A `NodeClaim`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -35,6 +37,8 @@ pub struct NodeClaimSpec {
     /// What the node must have room for.
     #[serde(deserialize_with = "null_is_default")]
     pub resources: NodeClaimResources,
+    /// The class that says how to launch it.
+    pub node_class_ref: Option<NodeClassRef>,
     /// How old the node may get, or `Never`; a month where it is not stated.
     pub expire_after: Option<String>,
     /// How long the node may take to let go of its pods, before they are killed; as long as they need where it is not stated.

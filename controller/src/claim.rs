@@ -10,11 +10,22 @@ use std::collections::BTreeMap;
 
 use crate::life::FINALIZER;
 use serde_json::{Map, Value, json};
+use stowage_api::NodeClaim;
 use stowage_api::crd::{NODE_POOL_HASH_VERSION, node_pool_hash};
 use stowage_api::well_known::{CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, NODE_POOL_HASH, ZONE};
 
 /// Group and version of `NodeClaims`.
 pub const API_VERSION: &str = "karpenter.sh/v1";
+
+/// Classes that this controller launches from: group and kind.
+pub const NODE_CLASS: (&str, &str) = ("karpenter.k8s.aws", "EC2NodeClass");
+
+/// Whether a claim is for this controller to launch and to look after. Others bring classes of their own to the same cluster,
+/// as EKS Auto Mode does, and see to their claims themselves.
+pub fn is_ours(claim: &NodeClaim) -> bool {
+    let class = claim.spec.node_class_ref.as_ref();
+    class.is_none_or(|class| (class.group.as_str(), class.kind.as_str()) == NODE_CLASS)
+}
 
 /// Instance types that a claim names at most; Karpenter's launches take no more.
 pub const MOST_TYPES: usize = 60;

@@ -16,7 +16,7 @@ use stowage_cluster::words::{amount, reason};
 use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
 use stowage_pricing::Catalog;
 use stowage_solver::{
-    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, solve_again,
+    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, TypeId, solve_again,
 };
 
 use crate::claim::{Choice, MOST_TYPES};
@@ -124,9 +124,10 @@ fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, S
             _ => None,
         })
         .collect();
+    let mut spare = Spare::of(problem, &solution.new_nodes);
     Decision {
         barren: barren.into_iter().map(str::to_owned).collect(),
-        wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node)).collect(),
+        wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node, &mut spare)).collect(),
         placed: placed.collect(),
         unplaced: unplaced.collect(),
         figures: Figures {
@@ -152,14 +153,62 @@ fn why(problem: &Problem, reasons: &[Reason], not_ready: &BTreeMap<String, Strin
     sentences.join("; ")
 }
 
-fn wanted(lowered: &Lowered, node: &NewNode) -> Wanted {
+/// What the limits of `NodePools` leave when all is launched as planned. Which of its types a claim becomes is EC2's to say: so
+/// what the largest of them has more than the planned one counts as taken.
+///
+/// compat: karpenter v1.14 takes the most that any type of a claim has from what the limits leave.
+struct Spare {
+    /// By `NodePool`: what is left of each limit, and for how many claims.
+    pools: Vec<(Vec<(ResourceId, i64)>, i64)>,
+}
+
+impl Spare {
+    fn of(problem: &Problem, nodes: &[NewNode]) -> Self {
+        let left = |pool: &stowage_solver::NodePool| {
+            pool.limits.iter().map(|(id, limit)| (*id, limit.saturating_sub(pool.used.get(*id)))).collect()
+        };
+        let mut pools: Vec<(Vec<_>, i64)> = problem.pools.iter().map(|pool| (left(pool), 0)).collect();
+        for node in nodes {
+            let (left, count) = &mut pools[node.pool.index()];
+            *count += 1;
+            for (id, left) in left {
+                *left = left.saturating_sub(problem.types[node.instance_type.index()].capacity.get(*id));
+            }
+        }
+        Self { pools }
+    }
+
+    /// The planned type of a node, and those of the others that the limits allow it: each claim of a `NodePool` has the same
+    /// share of what is left.
+    fn types(&mut self, problem: &Problem, node: &NewNode) -> Vec<TypeId> {
+        let (left, count) = &mut self.pools[node.pool.index()];
+        let more = |of: TypeId, id: ResourceId| {
+            let capacity = |of: TypeId| problem.types[of.index()].capacity.get(id);
+            capacity(of).saturating_sub(capacity(node.instance_type)).max(0)
+        };
+        let share: Vec<(ResourceId, i64)> =
+            left.iter().map(|(id, left)| (*id, (*left).max(0) / (*count).max(1))).collect();
+        let allowed = |of: &TypeId| share.iter().all(|(id, share)| more(*of, *id) <= *share);
+        let mut types = vec![node.instance_type];
+        types.extend(node.types_in_place(problem).filter(allowed));
+        types.truncate(MOST_TYPES);
+        *count -= 1;
+        for (id, left) in left {
+            *left -= types.iter().map(|of| more(*of, *id)).max().unwrap_or_default();
+        }
+        types
+    }
+}
+
+fn wanted(lowered: &Lowered, node: &NewNode, spare: &mut Spare) -> Wanted {
     let problem = &lowered.problem;
     let pool = &problem.pools[node.pool.index()];
     let offering = node.offering(problem);
     let of_type = &problem.types[node.instance_type.index()];
-    let mut types = vec![of_type.name.clone()];
-    types.extend(node.types_in_place(problem).map(|t| problem.types[t.index()].name.clone()));
-    types.truncate(MOST_TYPES);
+    let admitted = spare.types(problem, node);
+    let types: Vec<String> = admitted.iter().map(|of| problem.types[of.index()].name.clone()).collect();
+    // What limits count of it until it is launched.
+    let most = |id| admitted.iter().map(|of| problem.types[of.index()].capacity.get(id)).max();
 
     let mut labels = pool.labels.clone();
     labels.extend(of_type.labels.iter().chain(&offering.labels).map(|(k, v)| (k.clone(), v.clone())));
@@ -191,7 +240,7 @@ fn wanted(lowered: &Lowered, node: &NewNode) -> Wanted {
             "spec": {"taints": taints},
             "status": {
                 "allocatable": allocatable,
-                "capacity": quantities(problem, |id| of_type.capacity.get(id)),
+                "capacity": quantities(problem, |id| most(id).unwrap_or_default()),
             },
         }),
         price: node.price.dollars(),

@@ -8,3 +8,4 @@ mod record;
 pub mod run;
 pub mod template;
 pub mod templates;
+pub mod tokens;

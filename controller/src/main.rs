@@ -20,6 +20,7 @@ use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{Launcher, Launching, Shortages};
 use stowage_controller::launch::templates::Templates;
+use stowage_controller::launch::tokens::Tokens;
 use stowage_controller::learnt::Learnt;
 use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
@@ -134,13 +135,14 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     };
     let leads = async {
         // Standing by, it follows the cluster all the same, and is ready when its time comes.
-        if let Some(candidate) = &candidate {
-            candidate.lead().await;
-        }
+        let since = match &candidate {
+            Some(candidate) => Some(candidate.lead().await),
+            None => None,
+        };
         let held = async {
-            match &candidate {
-                Some(candidate) => candidate.hold().await,
-                None => std::future::pending().await,
+            match (&candidate, since) {
+                (Some(candidate), Some(since)) => candidate.hold(since).await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {
@@ -265,7 +267,7 @@ async fn launching(
             cluster: cluster.clone(),
             expected,
             launching: launching.clone(),
-            announcer,
+            announcer: announcer.clone(),
             outcomes: Outcomes::default(),
             lives: lives.clone(),
             cluster_name: settings.cluster_name.clone(),
@@ -305,6 +307,8 @@ async fn launching(
             templates,
             facts,
             learnt,
+            announcer,
+            tokens: Tokens::default(),
         };
         Some((launcher, caretaker, classes, marker, disruptor))
     };

@@ -17,7 +17,8 @@ use crate::follow::api;
 /// Claims that are made side by side.
 const SIDE_BY_SIDE: usize = 10;
 
-/// Makes claims for what is wanted, side by side. Those of a `NodePool` that cannot be read are left out.
+/// Makes claims for what is wanted, side by side. Those of a `NodePool` that cannot be read, or is being deleted, are
+/// left out.
 ///
 /// # Errors
 /// Where the API server does not say how it serves them.
@@ -34,6 +35,9 @@ pub(crate) async fn make<'w>(
         if !templates.contains_key(wanted.pool.as_str()) {
             // As it is in the cluster, with every field of it: planning knows only some.
             match pools.get(&wanted.pool).await {
+                Ok(pool) if pool.metadata.deletion_timestamp.is_some() => {
+                    warn!(pool = wanted.pool, "a NodePool is being deleted: no node is made from it");
+                }
                 Ok(pool) => drop(templates.insert(&wanted.pool, serde_json::to_value(pool)?)),
                 Err(error) => warn!(pool = wanted.pool, %error, "a NodePool cannot be read"),
             }

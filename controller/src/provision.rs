@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
+use stowage_api::NodeClaim;
 use stowage_api::well_known::NODE_POOL;
 use stowage_cluster::{Kind, Snapshot};
 use stowage_pricing::Catalog;
@@ -26,6 +27,7 @@ use crate::announce::{Announcer, warning};
 use crate::assumed::{Amended, Expected};
 use crate::batch::Window;
 use crate::buffer::Buffers;
+use crate::claim::is_ours;
 use crate::decide::{Decision, Terms, decide};
 use crate::follow::Cluster;
 use crate::launch::run::Shortages;
@@ -96,8 +98,9 @@ struct State {
 }
 
 impl State {
-    /// The claims whose launch is waited for. Those of static `NodePools` were made for nobody, and hold nobody up for long.
-    fn held_up<'a>(&mut self, amended: &'a Amended, now: Duration) -> Vec<&'a str> {
+    /// The claims whose launch is waited for. Those of static `NodePools` were made for nobody, and hold nobody up for long; nor
+    /// do those that are not ours to launch, unless `others_launch` all of them.
+    fn held_up<'a>(&mut self, amended: &'a Amended, others_launch: bool, now: Duration) -> Vec<&'a str> {
         self.unknown.retain(|claim, _| amended.unknown.contains(claim));
         for claim in &amended.unknown {
             self.unknown.entry(claim.clone()).or_insert(now);
@@ -105,13 +108,16 @@ impl State {
         let pools = amended.snapshot.node_pools.iter().filter(|pool| pool.spec.replicas.is_some());
         let fixed: HashSet<&str> = pools.map(|pool| pool.metadata.name.as_str()).collect();
         let claims = amended.snapshot.node_claims();
-        let of_fixed: HashSet<&str> = claims
-            .filter(|c| c.metadata.labels.get(NODE_POOL).is_some_and(|pool| fixed.contains(pool.as_str())))
+        let is_fixed = |c: &NodeClaim| {
+            c.metadata.labels.get(NODE_POOL).is_some_and(|pool| fixed.contains(pool.as_str()))
+        };
+        let for_nobody: HashSet<&str> = claims
+            .filter(|c| is_fixed(c) || !(others_launch || is_ours(c)))
             .map(|c| c.metadata.name.as_str())
             .collect();
         let is_patient = |claim: &&str| {
             let since = self.unknown.get(*claim).copied().unwrap_or(now);
-            !of_fixed.contains(claim) || now < since + PATIENCE
+            !for_nobody.contains(claim) || now < since + PATIENCE
         };
         amended.unknown.iter().map(String::as_str).filter(is_patient).collect()
     }
@@ -162,7 +168,7 @@ impl Provisioner {
         for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
             state.window.add(pod, now);
         }
-        let held = state.held_up(&amended, now);
+        let held = state.held_up(&amended, self.settings.disable_launch, now);
         // Room for them may be taken at any time, by pods that the scheduler needs no help with.
         if !self.buffers.is_empty() && now >= state.room {
             state.window.add(BUFFERS, now);

@@ -195,13 +195,21 @@ impl Keeper {
         let claim: DynamicObject = serde_json::from_value(static_claim(&template))?;
         let make = |_| async { claims.create(&PostParams::default(), &claim).await };
         let made = futures::stream::iter(0..count).map(make).buffer_unordered(SIDE_BY_SIDE);
+        let mut failed = None;
         for made in made.collect::<Vec<_>>().await {
-            let made = made.with_context(|| format!("a NodeClaim of {pool} was not made"))?;
+            let made = match made {
+                Ok(made) => made,
+                Err(error) => {
+                    // The others count all the same: else they would be made once more.
+                    failed = Some(error);
+                    continue;
+                }
+            };
             info!(claim = made.name_any(), pool, "asked for a node that is always to be there");
             self.metrics.claim_made(pool, false);
             self.cluster.assume(Kind::NodeClaim, &made);
         }
-        Ok(())
+        failed.map_or(Ok(()), Err).with_context(|| format!("a NodeClaim of {pool} was not made"))
     }
 
     async fn remove(&self, names: &[String]) -> Result<()> {

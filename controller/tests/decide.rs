@@ -245,6 +245,39 @@ fn limits_count_what_is_being_launched() {
 }
 
 #[test]
+fn whatever_a_claim_becomes_limits_hold() {
+    let mut pool = amd64();
+    pool["limits"] = json!({"cpu": "10"});
+    // Of each family one type of two CPUs and one of four: more families would leave no room for larger ones in a claim.
+    let families = json!({"key": "karpenter.k8s.aws/instance-family", "operator": "In", "values": ["c7i", "m6i", "m7i"]});
+    pool["template"]["spec"]["requirements"].as_array_mut().expect("a list").push(families);
+    let mut cluster = Cluster::with_pool(&pool);
+    let alone = |name: &str| {
+        let mut pod = refused(name, "1500m");
+        pod["metadata"]["labels"] = json!({"app": "web"});
+        pod["spec"]["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+            "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}},
+        }]}});
+        pod
+    };
+    for name in ["a", "b", "c"] {
+        cluster.put(Kind::Pod, &alone(name));
+    }
+    let decision = cluster.decide();
+    let cpus = |of: &String| CATALOG.find(of).expect("a type").resources["cpu"].ceil_units();
+    let most = decision.wanted.iter().map(|w| w.choice.types.iter().map(cpus).max().expect("a type"));
+    let most: Vec<i64> = most.collect();
+    assert_eq!(most.iter().sum::<i64>(), 10, "each may be any of its types: {most:?}");
+    assert!(decision.wanted.iter().all(|wanted| wanted.choice.types.len() > 1));
+
+    // Until they are launched, nobody knows what they are.
+    cluster.carry_out(&decision);
+    cluster.put(Kind::Pod, &alone("d"));
+    let late = cluster.decide();
+    assert_eq!((late.wanted.len(), late.unplaced.len()), (0, 1), "{late:?}");
+}
+
+#[test]
 fn a_nomination_that_comes_to_nothing_is_no_room() {
     let mut cluster = Cluster::with_pool(&amd64());
     let mut pod = refused("web", "700m");

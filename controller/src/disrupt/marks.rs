@@ -20,6 +20,7 @@ use super::conditions::{Facts, Marks, differs, marks, patch};
 use super::expire::expires;
 use crate::announce::{Announcer, normal};
 use crate::answer::{is_gone, is_outdated};
+use crate::claim::is_ours;
 use crate::follow::Cluster;
 use crate::life::collect::id;
 use crate::market::Market;
@@ -126,7 +127,8 @@ impl Marker {
         let classes: HashMap<&str, &Ec2NodeClass> =
             snapshot.node_classes.iter().map(|class| (class.metadata.name.as_str(), class)).collect();
         let (mut todo, mut due) = (Vec::new(), None::<Timestamp>);
-        for claim in snapshot.node_claims().filter(|claim| !claim.metadata.is_terminating()) {
+        for claim in snapshot.node_claims().filter(|claim| !claim.metadata.is_terminating() && is_ours(claim))
+        {
             let expires = expires(claim);
             if expires.is_some_and(|at| now >= at) {
                 todo.push(Todo::Expire(claim));

@@ -23,6 +23,7 @@ use super::words::refusal;
 use crate::announce::{Announcer, normal};
 use crate::assumed::Expected;
 use crate::buffer::Buffers;
+use crate::claim::is_ours;
 use crate::decide::Terms;
 use crate::launch::run::Shortages;
 use crate::learnt::Learnt;
@@ -111,7 +112,9 @@ struct Round {
 impl Facts {
     /// Calls with what methods look at.
     fn view<T>(&self, f: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {
-        let standings = standings(&self.snapshot, &self.moment);
+        let mut standings = standings(&self.snapshot, &self.moment);
+        // Nodes of others are theirs to take away, and so are the marks on them.
+        standings.retain(|standing| standing.claim.is_none_or(is_ours));
         let mut catalog = Catalog::clone(&self.market.catalog);
         // What could be paid for a machine is asked before what cannot be had is hidden.
         let whole = Arc::clone(&self.market.catalog);

@@ -2,8 +2,21 @@
 //!
 //! compat: karpenter-provider-aws v1.14, `pkg/errors`.
 
+use stowage_aws::Refused;
+
+use super::order::NothingToOrder;
+
+/// The reason for what a launch ended with.
+pub fn reason_of(error: &anyhow::Error) -> &'static str {
+    match (error.downcast_ref::<Refused>(), error.downcast_ref::<NothingToOrder>()) {
+        (Some(refused), _) => reason(refused.code.as_deref().unwrap_or_default()),
+        (_, Some(NothingToOrder::NoSubnet { .. })) => "SubnetResolutionFailed",
+        _ => reason(""),
+    }
+}
+
 /// The reason for a code of EC2; `LaunchFailed` where the code says nothing that users could look up.
-pub fn reason(code: &str) -> &'static str {
+fn reason(code: &str) -> &'static str {
     /// Codes, or what they begin with, and the reason.
     const REASONS: [(&str, &str); 17] = [
         ("UnauthorizedOperation", "Unauthorized"),
@@ -43,5 +56,15 @@ mod tests {
         ] {
             assert_eq!(reason(code), wanted, "{code}");
         }
+    }
+
+    #[test]
+    fn who_refused_a_launch_gives_the_reason() {
+        let code = Some("InvalidAMIID.NotFound".to_owned());
+        let refused = Refused { call: "CreateFleet", code, message: String::new() };
+        let nowhere = NothingToOrder::NoSubnet { class: "default".to_owned(), zones: Vec::new() };
+        let other = anyhow::anyhow!("something else");
+        let reasons = [refused.into(), nowhere.into(), other].map(|error| reason_of(&error));
+        assert_eq!(reasons, ["AMINotFound", "SubnetResolutionFailed", "LaunchFailed"]);
     }
 }

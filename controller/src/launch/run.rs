@@ -6,8 +6,8 @@
 //! ```
 //!
 //! # Invariants
-//! - No claim has two machines: the fleet's token is the claim's uid, and a machine whose launch was answered to nobody is
-//!   found by its tags.
+//! - No claim has two machines: the fleet's token is the claim's own ([`super::tokens`]), and a machine whose launch was
+//!   answered to nobody is found by its tags.
 //! - What could not be had is remembered before the claim is given up, so that the next plan knows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use k8s_openapi::jiff::Timestamp as Moment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
 use stowage_api::crd::{Ec2NodeClass, NodeClaim};
@@ -36,6 +36,9 @@ use super::order::{NothingToOrder, Order, Way, order};
 use super::record::{annotations, as_set_up, labels, status};
 use super::template::{self, Wanted, template};
 use super::templates::Templates;
+use super::tokens::Tokens;
+use crate::announce::{Announcer, warning};
+use crate::claim::is_ours;
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::learnt::Learnt;
@@ -127,6 +130,29 @@ pub struct Launcher {
     pub facts: ClusterFacts,
     /// What nodes really have.
     pub learnt: Learnt,
+    /// To say why a claim is given up.
+    pub announcer: Announcer,
+    /// By what EC2 knows that it is asked again.
+    pub tokens: Tokens,
+}
+
+/// Why a claim is given up.
+#[derive(Clone, Copy)]
+enum Given {
+    /// Nothing that it admits can be had.
+    NoCapacity,
+    /// Its class does not say how to launch it, and will not soon.
+    NotReady,
+}
+
+impl Given {
+    /// As Karpenter's events and metrics call it.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NoCapacity => ("InsufficientCapacityError", "insufficient_capacity"),
+            Self::NotReady => ("NodeClassNotReady", "nodeclass_not_ready"),
+        }
+    }
 }
 
 /// What came of a claim.
@@ -146,6 +172,7 @@ impl Launcher {
         let mut rounds = Rounds::new(SIDE_BY_SIDE);
         loop {
             if let Some(snapshot) = self.cluster.snapshot() {
+                self.tokens.keep(|claim| waiting(&snapshot).any(|waits| waits == claim));
                 for name in waiting(&snapshot) {
                     if rounds.may_start(name) {
                         let (launcher, of) = (self.clone(), name.to_owned());
@@ -189,11 +216,10 @@ impl Launcher {
     async fn tell(&self, name: &str, error: &anyhow::Error) -> Result<()> {
         let claims: Api<NodeClaim> = Api::all(self.client.clone());
         let Some(claim) = claims.get_opt(name).await? else { return Ok(()) };
-        let code = error.downcast_ref::<Refused>().and_then(|refused| refused.code.as_deref());
         let aspect = Aspect {
             kind: LAUNCHED,
             status: UNKNOWN,
-            reason: fault::reason(code.unwrap_or_default()),
+            reason: fault::reason_of(error),
             message: format!("{error:#}"),
         };
         if let Some(patch) = join::conditions(&claim, &[aspect], Moment::now()) {
@@ -215,8 +241,12 @@ impl Launcher {
         }
         let classes: Api<Ec2NodeClass> = Api::all(self.client.clone());
         let Some(class) = classes.get_opt(&claim.spec.node_class_ref.name).await? else {
-            return self.give_up(&claims, name, "its EC2NodeClass does not exist").await;
+            return self.give_up(&claims, &claim, Given::NotReady, "its EC2NodeClass does not exist").await;
         };
+        if class.metadata.deletion_timestamp.is_some() {
+            // It waits for its claims to be gone.
+            return self.give_up(&claims, &claim, Given::NotReady, "its EC2NodeClass is being deleted").await;
+        }
         let ready = class.status.as_ref().and_then(|s| condition::find(&s.conditions, READY));
         match ready {
             Some(ready) if ready.observed_generation != class.metadata.generation => {
@@ -225,7 +255,7 @@ impl Launcher {
             Some(ready) if ready.status == TRUE => {}
             Some(ready) if ready.status != UNKNOWN => {
                 let why = format!("its EC2NodeClass is not ready: {}", ready.message);
-                return self.give_up(&claims, name, &why).await;
+                return self.give_up(&claims, &claim, Given::NotReady, &why).await;
             }
             _ => return Ok(Outcome::Later("its EC2NodeClass is being looked up")),
         }
@@ -240,7 +270,10 @@ impl Launcher {
             Some(machine) => machine,
             None => match self.measured(self.launch(&claim, &class, tags)).await? {
                 Some(machine) => machine,
-                None => return self.give_up(&claims, name, "there is no capacity for it").await,
+                None => {
+                    let why = "there is no capacity for it";
+                    return self.give_up(&claims, &claim, Given::NoCapacity, why).await;
+                }
             },
         };
         self.record(&claims, &claim, &class, &machine).await?;
@@ -311,19 +344,21 @@ impl Launcher {
             });
             configs.push((named.name, ways.collect()));
         }
-        let token = claim.uid().context("a NodeClaim of the API server has a uid")?;
+        let uid = claim.uid().context("a NodeClaim of the API server has a uid")?;
+        let token = self.tokens.of(&claim.name_any(), &uid);
         let spot = order.capacity_type == SPOT;
         let names: Vec<String> = configs.iter().map(|(name, _)| name.clone()).collect();
         let context = class.spec.context.clone();
         let fleet = Fleet { token, spot, configs, tags: tags.clone(), context };
-        let answer = self.ec2.launch(&fleet).await.inspect_err(|refused| {
+        let forget_gone = |refused: &Refused| {
             // Made again by the next try.
             if refused.is_gone() {
                 for name in &names {
                     self.templates.forget(name);
                 }
             }
-        })?;
+        };
+        let answer = self.ec2.launch(&fleet).await.inspect_err(forget_gone)?;
         for failure in &answer.failures {
             let key = OfferingKey::new(&failure.instance_type, &failure.zone, &order.capacity_type);
             match CapacityFault::of_code(&failure.code) {
@@ -346,13 +381,19 @@ impl Launcher {
             );
         }
         let Some(started) = answer.machines.into_iter().next() else {
+            self.tokens.spent(&claim.name_any());
             let other = answer.failures.iter().find(|f| CapacityFault::of_code(&f.code).is_none());
-            anyhow::ensure!(
-                other.is_none() && !answer.failures.is_empty(),
-                "CreateFleet launched nothing: {}",
-                other.map_or("and says not why", |f| f.message.as_str())
-            );
-            return Ok(None);
+            if other.is_none() && !answer.failures.is_empty() {
+                return Ok(None);
+            }
+            let why = other.map_or("launched nothing, and says not why", |f| f.message.as_str());
+            let refused = Refused {
+                call: "CreateFleet",
+                code: other.map(|failure| failure.code.clone()),
+                message: why.to_owned(),
+            };
+            forget_gone(&refused);
+            return Err(refused.into());
         };
         let key = OfferingKey::new(&started.instance_type, &started.zone, &order.capacity_type);
         self.shortages.with(|short| short.launched(&key));
@@ -407,21 +448,35 @@ impl Launcher {
     }
 
     /// Deletes a claim that nothing can be launched for: its pods are planned for again.
-    async fn give_up(&self, claims: &Api<NodeClaim>, name: &str, why: &str) -> Result<Outcome> {
+    async fn give_up(
+        &self,
+        claims: &Api<NodeClaim>,
+        claim: &NodeClaim,
+        given: Given,
+        why: &str,
+    ) -> Result<Outcome> {
+        let name = claim.name_any();
         info!(claim = name, why, "a NodeClaim is given up");
-        // No machine stands behind it, so that nothing has to be drained first.
-        let patch = json!({"metadata": {"finalizers": null}});
-        claims.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        claims.delete(name, &DeleteParams::default()).await?;
+        // As it is now: others may have written to it since it was read.
+        let Some(claim) = claims.get_opt(&name).await? else { return Ok(Outcome::GivenUp) };
+        let (event, reason) = given.names();
+        let note = format!("NodeClaim {name} is given up: {why}");
+        self.announcer.tell(claim.object_ref(&()), warning(event, note)).await;
+        // No machine stands behind it, so that nothing has to be drained first. Finalizers of others are theirs to take.
+        let left: Vec<&String> = claim.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+        let patch =
+            json!({"metadata": {"resourceVersion": claim.metadata.resource_version, "finalizers": left}});
+        claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        claims.delete(&name, &DeleteParams::default()).await?;
+        self.lives.disrupted(claim.labels(), reason);
         Ok(Outcome::GivenUp)
     }
 
     fn tags(&self, claim: &NodeClaim, class: &Ec2NodeClass) -> BTreeMap<String, String> {
         let mut tags = template::tags(class, &self.facts.name);
         tags.insert(NODE_CLAIM.to_owned(), claim.name_any());
-        if let Some(pool) = claim.labels().get(NODE_POOL) {
-            tags.insert(NODE_POOL.to_owned(), pool.clone());
-        }
+        // Empty where a claim has no NodePool: permissions ask for the tag, whatever it says.
+        tags.insert(NODE_POOL.to_owned(), claim.labels().get(NODE_POOL).cloned().unwrap_or_default());
         tags
     }
 
@@ -448,6 +503,6 @@ const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";
 fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
     let claims = snapshot.node_claims();
     claims
-        .filter(|c| c.status.provider_id.is_empty() && !c.metadata.is_terminating())
+        .filter(|c| c.status.provider_id.is_empty() && !c.metadata.is_terminating() && is_ours(c))
         .map(|c| c.metadata.name.as_str())
 }

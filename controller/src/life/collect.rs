@@ -12,6 +12,7 @@ use stowage_api::{NodeClaim, StatusCondition};
 use stowage_aws::Machine;
 use stowage_cluster::Snapshot;
 
+use crate::claim::is_ours;
 use crate::time::{later, moment};
 
 /// A machine that is younger may belong to a claim whose status is still to be written.
@@ -67,7 +68,7 @@ pub fn lost<'a>(
     };
     claims
         .iter()
-        .filter(|claim| !claim.metadata.is_terminating())
+        .filter(|claim| !claim.metadata.is_terminating() && is_ours(claim))
         .filter(|claim| !ready.contains(claim.status.provider_id.as_str()))
         .filter(|claim| is_lost(claim))
         .collect()
@@ -134,6 +135,11 @@ mod tests {
             claim("ready", "i-ready", "True", long_ago),
             claim("launching", "", "Unknown", NOW),
         ];
+        let mut claims = Vec::from(claims);
+        let mut foreign = claim("foreign", "i-foreign", "True", long_ago);
+        let class = json!({"group": "eks.amazonaws.com", "kind": "NodeClass", "name": "default"});
+        foreign.spec.node_class_ref = serde_json::from_value(class).expect("a reference");
+        claims.push(foreign);
         let node = json!({
             "metadata": {"name": "n"}, "spec": {"providerID": "aws:///us-east-1a/i-ready"},
             "status": {"conditions": [{"type": "Ready", "status": "True"}]},

@@ -18,6 +18,7 @@ use tracing::warn;
 use super::run::Caretaker;
 use super::step::Aspect;
 use crate::announce::warning;
+use crate::claim::is_ours;
 
 /// How often a node is looked at.
 const EVERY: Duration = Duration::from_mins(10);
@@ -74,7 +75,8 @@ impl Looked {
         let nodes: HashMap<&str, &Node> =
             snapshot.nodes().map(|node| (node.metadata.name.as_str(), node)).collect();
         let ready = |claim: &&NodeClaim| {
-            !claim.metadata.is_terminating() && StatusCondition::holds(&claim.status.conditions, INITIALIZED)
+            let initialized = StatusCondition::holds(&claim.status.conditions, INITIALIZED);
+            initialized && !claim.metadata.is_terminating() && is_ours(claim)
         };
         let claims: Vec<&NodeClaim> = snapshot.node_claims().filter(ready).collect();
         let names: HashSet<&str> = claims.iter().map(|claim| claim.metadata.name.as_str()).collect();

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use stowage_cluster::Snapshot;
 
+use crate::claim::is_ours;
+
 /// How often a claim is written to at most.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -32,7 +34,8 @@ impl Quiet {
     /// Claims on whose node a pod has come, ended or begun to go since they were last named here.
     pub fn moved(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<String> {
         let mut digests = BTreeMap::<&str, u64>::new();
-        let claims = snapshot.node_claims().filter(|claim| !claim.status.node_name.is_empty());
+        let claims =
+            snapshot.node_claims().filter(|claim| !claim.status.node_name.is_empty() && is_ours(claim));
         let nodes: HashMap<&str, &str> =
             claims.map(|claim| (claim.status.node_name.as_str(), claim.metadata.name.as_str())).collect();
         digests.extend(nodes.values().map(|claim| (*claim, 0)));

@@ -28,6 +28,7 @@ use super::step::{Aspect, Late, Next, next};
 use crate::announce::{Announcer, warning};
 use crate::answer::{is_conflict, is_gone};
 use crate::assumed::Expected;
+use crate::claim::is_ours;
 use crate::follow::Cluster;
 use crate::launch::run::Launching;
 use crate::operate::lives::Lives;
@@ -139,6 +140,9 @@ impl Caretaker {
             let machine = claim.status.provider_id.as_str();
             let nodes = by_machine.get(machine).map_or(&[][..], Vec::as_slice);
             owned.extend(nodes.iter().map(|node| node.metadata.name.as_str()));
+            if !is_ours(claim) {
+                continue;
+            }
             let awaited = self.nominates && self.expected.with(|all| !all.pods_of(name).is_empty());
             let step = match next(claim, nodes, awaited, now) {
                 Next::Rest(until) => {

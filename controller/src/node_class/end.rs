@@ -8,10 +8,11 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Resource as _, ResourceExt};
 use serde_json::json;
-use stowage_api::crd::{Ec2NodeClass, NodeClaim};
+use stowage_api::crd::{Ec2NodeClass, NodeClaim, NodeClassRef};
 use tracing::info;
 
 use super::{FINALIZER, NodeClasses, State, profile};
+use crate::claim::NODE_CLASS;
 use crate::launch::template;
 
 /// NodeClaims that an event names; it says how many there are besides.
@@ -31,7 +32,11 @@ impl NodeClasses {
         }
         let claims: Api<NodeClaim> = Api::all(self.client.clone());
         let claims = claims.list(&ListParams::default()).await?;
-        let of_class = claims.iter().filter(|claim| claim.spec.node_class_ref.name == name);
+        // Classes of other kinds may have the same name.
+        let is_of = |of: &NodeClassRef| {
+            (of.group.as_str(), of.kind.as_str(), &of.name) == (NODE_CLASS.0, NODE_CLASS.1, &name)
+        };
+        let of_class = claims.iter().filter(|claim| is_of(&claim.spec.node_class_ref));
         let mut waiting: Vec<String> = of_class.map(ResourceExt::name_any).collect();
         waiting.sort_unstable();
         if !waiting.is_empty() {

@@ -13,13 +13,14 @@
 //!
 //! compat: karpenter v1.14 by way of client-go's `leaderelection`: name, durations, and a holder of `<pod>_<suffix>`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::answer::is_conflict;
@@ -88,32 +89,39 @@ fn written(old: Option<&LeaseSpec>, identity: &str, now: Timestamp) -> LeaseSpec
 }
 
 impl Candidate {
-    /// Waits until this replica leads.
-    pub async fn lead(&self) {
+    /// Waits until this replica leads; returns since when, at the least.
+    pub async fn lead(&self) -> Instant {
         let mut seen = Seen { version: None, at: Instant::now() };
         loop {
-            match self.attempt(&mut seen).await {
-                Ok(true) => {
+            let asked = Instant::now();
+            match tokio::time::timeout(GIVE_UP, self.attempt(&mut seen)).await {
+                Ok(Ok(true)) => {
                     info!(lease = self.name, identity = self.identity, "leads");
-                    return;
+                    return asked;
                 }
-                Ok(false) => debug!(lease = self.name, "another replica leads"),
-                Err(error) => {
+                Ok(Ok(false)) => debug!(lease = self.name, "another replica leads"),
+                Ok(Err(error)) => {
                     warn!(lease = self.name, error = format!("{error:#}"), "cannot ask for the lease");
+                }
+                Err(_) => {
+                    warn!(lease = self.name, "the API server does not answer: cannot ask for the lease")
                 }
             }
             tokio::time::sleep(EVERY).await;
         }
     }
 
-    /// Renews the lease until it is lost. To be called once this replica leads; whatever it does must end with this.
-    pub async fn hold(&self) {
-        let mut renewed = Instant::now();
+    /// Renews the lease, held since `renewed`, until it is lost. To be called once this replica leads; whatever it does must
+    /// end with this.
+    pub async fn hold(&self, mut renewed: Instant) {
         let mut seen = Seen { version: None, at: Instant::now() };
         loop {
             tokio::time::sleep(EVERY).await;
-            match tokio::time::timeout(GIVE_UP, self.attempt(&mut seen)).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+            // Others count from when the lease was written, which is after this and may be long before the answer.
+            let asked = Instant::now();
+            let left = GIVE_UP.saturating_sub(asked.duration_since(renewed));
+            match tokio::time::timeout(left, self.attempt(&mut seen)).await {
+                Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => {
                     warn!(lease = self.name, "another replica has taken the lease");
                     return;
@@ -121,7 +129,7 @@ impl Candidate {
                 Ok(Err(error)) => warn!(error = format!("{error:#}"), "cannot renew the lease"),
                 Err(_) => warn!("the API server does not answer: cannot renew the lease"),
             }
-            if renewed.elapsed() > GIVE_UP {
+            if renewed.elapsed() >= GIVE_UP {
                 return;
             }
         }
@@ -213,5 +221,44 @@ mod tests {
         assert_eq!(renewed.lease_transitions, Some(3));
         assert_eq!(renewed.acquire_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
         assert_eq!(renewed.renew_time, Some(MicroTime(now)));
+    }
+
+    /// An API server where the lease is ours; each of these calls is answered, late or with an error, and none after them.
+    fn candidate(answers: Vec<(Duration, u16)>) -> Candidate {
+        let mut answers = answers.into_iter();
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let next = answers.next();
+            async move {
+                let Some((late, code)) = next else { return std::future::pending().await };
+                tokio::time::sleep(late).await;
+                let lease = Lease {
+                    metadata: ObjectMeta { name: Some("lease".to_owned()), ..ObjectMeta::default() },
+                    spec: Some(held_by("me")),
+                };
+                let body = serde_json::to_vec(&lease).unwrap();
+                let answer = http::Response::builder().status(code).body(kube::client::Body::from(body));
+                Ok::<_, std::convert::Infallible>(answer.unwrap())
+            }
+        });
+        let client = kube::Client::new(service, "stowage");
+        let leases = Api::namespaced(client, "stowage");
+        Candidate { leases, name: "lease".to_owned(), identity: "me".to_owned() }
+    }
+
+    /// After how many seconds it leads no longer.
+    async fn held(answers: Vec<(Duration, u16)>) -> u64 {
+        let start = Instant::now();
+        candidate(answers).hold(start).await;
+        start.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_renew_ends_before_another_may_lead() {
+        let seconds = Duration::from_secs;
+        assert_eq!(held(vec![]).await, 10);
+        // An error that comes late leaves less time for the next try, not more.
+        assert_eq!(held(vec![(seconds(7), 500)]).await, 11);
+        // Read at two, written at some moment until six: others may count from two.
+        assert_eq!(held(vec![(seconds(2), 200), (seconds(2), 200)]).await, 12);
     }
 }

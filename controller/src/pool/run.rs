@@ -21,7 +21,7 @@ use super::count::{Count, counts};
 use super::status::{Checked, Class, standing, status};
 use super::{Standing, check, unknown};
 use crate::answer::{is_gone, is_outdated};
-use crate::claim::HASH_VERSION;
+use crate::claim::{HASH_VERSION, NODE_CLASS};
 use crate::follow::Cluster;
 use crate::operate::state::Conditions;
 use crate::whole::Whole;
@@ -36,9 +36,6 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Objects that are written side by side.
 const SIDE_BY_SIDE: usize = 10;
-
-/// Classes that this controller launches from: group and kind.
-const OURS: (&str, &str) = ("karpenter.k8s.aws", "EC2NodeClass");
 
 /// What the loop works with.
 #[derive(Clone)]
@@ -67,7 +64,8 @@ struct Known {
 impl Keeper {
     /// Nothing seen yet.
     pub fn new(client: Client, cluster: Cluster, standing: Standing, others_launch: bool) -> Self {
-        let (pools, classes) = (Whole::new("karpenter.sh", "NodePool"), Whole::new(OURS.0, OURS.1));
+        let (pools, classes) =
+            (Whole::new("karpenter.sh", "NodePool"), Whole::new(NODE_CLASS.0, NODE_CLASS.1));
         Self { client, cluster, standing, others_launch, pools, classes }
     }
 
@@ -173,7 +171,7 @@ impl Keeper {
         match (group, kind) {
             // What says nothing of it is of an older version of the API, or broken: that is ours to say.
             (None, _) | (_, None) => (true, Some(name)),
-            (Some(group), Some(kind)) if (group, kind) == OURS => (true, Some(name)),
+            (Some(group), Some(kind)) if (group, kind) == NODE_CLASS => (true, Some(name)),
             _ => (self.others_launch, None),
         }
     }
