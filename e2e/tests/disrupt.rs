@@ -80,7 +80,13 @@ impl Witness {
                 !ended.load(Ordering::Relaxed)
             };
             // The API server ends with the test.
-            drop(client.watch(collection, || drop(told.send(())), each));
+            drop(client.watch(
+                collection,
+                || {
+                    let _ = told.send(());
+                },
+                each,
+            ));
         });
         opened.recv().unwrap();
         witness
