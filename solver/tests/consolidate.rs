@@ -459,7 +459,11 @@ fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
     let mut problem = draft.world(false).0;
     let options = Options { effort: Effort::Quick, ..Options::default() };
     // Pods that are planned now are the cluster's; what runs already stays as it is, and so do the rules that held.
-    problem.specs.iter_mut().for_each(|spec| spec.route = None);
+    // Claims of pods that run have their volumes.
+    for spec in &mut problem.specs {
+        spec.route = None;
+        spec.unbound_claims.clear();
+    }
     let plan: Solution = plan_with(&problem, &options);
     let mut fleet = Fleet { nodes: vec![Held { receives: true, ..Held::default() }; problem.nodes.len()] };
     let waiting = std::mem::take(&mut problem.pods);

@@ -98,24 +98,25 @@ impl Carver<'_, '_> {
         let saving = account.saving;
         let found = self.state.without(&positions, |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
-            for at in 0..launches.len() {
-                let own: Vec<_> =
-                    launches[at].pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
+            for launch in &mut launches {
+                let own: Vec<_> = launch.pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
                 let most = match spot {
                     // All that is cheaper than what is there: the choice has to be wide, and the cheapest of it are taken.
                     Some((_, price)) => price - Price::from_micros(1),
-                    None => wide::most(&launches[at], saving, least, numbers.len()),
+                    // How wide the choice is comes first where the NodePool says so.
+                    None if !problem.pools[launch.pool.index()].min_values.is_empty() => {
+                        Price::from_micros(i64::MAX)
+                    }
+                    None => wide::most(launch, saving, least, numbers.len()),
                 };
-                let (mut all, types) = wide::alternatives(problem, &launches[at], own, most);
-                if let Some((least, _)) =
-                    spot.filter(|_| launches[at].offering(problem).capacity_type == SPOT)
-                {
+                let (mut all, types) = wide::alternatives(problem, launch, own, most);
+                if let Some((least, _)) = spot.filter(|_| launch.offering(problem).capacity_type == SPOT) {
                     if types < least {
                         return Err(Kept::SpotTypes { found: types, least });
                     }
-                    all = wide::cheapest(problem, &launches[at], &all, least);
+                    all = wide::cheapest(problem, launch, &all, least);
                 }
-                launches[at].alternatives = all;
+                launch.alternatives = all;
             }
             let solution = |launches: &[NewNode]| Solution {
                 new_nodes: launches.to_vec(),
@@ -129,7 +130,9 @@ impl Carver<'_, '_> {
                 && spot.is_none()
             {
                 // Better without something to fall back on than not at all.
-                launches.iter_mut().for_each(|launch| launch.alternatives = [].into());
+                for launch in &mut launches {
+                    launch.alternatives = [].into();
+                }
                 broken = verify(problem, &solution(&launches));
             }
             match broken.into_iter().next() {
@@ -167,7 +170,9 @@ impl Carver<'_, '_> {
             })
             .collect();
         moves.sort_by(|a, b| a.pod.cmp(&b.pod));
-        launches.iter_mut().for_each(|launch| launch.pods = Vec::new());
+        for launch in &mut launches {
+            launch.pods = Vec::new();
+        }
         let mut removes: Vec<NodeId> = draft.removes.iter().map(|at| NodeId::of(*at)).collect();
         removes.sort_by(|a, b| self.problem.nodes[a.index()].name.cmp(&self.problem.nodes[b.index()].name));
         let payback = self.search.court.aims.payback(account.disruption, account.saving).unwrap_or(u64::MAX);

@@ -206,20 +206,38 @@ fn sorted_out(
     let awaited: Vec<NodeId> = pending.placements.iter().map(|placement| placement.node).collect();
     let (whole, fleet) = settled(problem, fleet, &pending);
     let ideal = ideal::ideal(&State::of(&whole, &fleet));
-    let start = State::of(&wide::narrowed(&whole, &fleet), &fleet);
-    let court = Court::of(&start, aims);
-    let (moves, kept) = (BTreeMap::new(), BTreeMap::new());
-    let mut search =
-        Search { whole: &whole, court, state: start, moves, kept, steps: 0, thorough: true, cancel };
-    search.run(&mut *progress);
-    let (before, spent) = (State::of(&whole, &fleet).cost(), search.spent());
-    let mut out = Consolidation { before, spent, work: search.steps, pending, ..Consolidation::default() };
-    let refused = carve::carve(&whole, &fleet, &search, &mut out, progress);
+    let narrow = wide::narrowed(&whole, &fleet);
+    let before = State::of(&whole, &fleet).cost();
+    let mut out = Consolidation { before, pending, ..Consolidation::default() };
+    // A step that turns out to break a rule is looked for no more, and what there is without it is.
+    let mut barred = BTreeMap::<usize, Kept>::new();
+    let (refused, kept) = loop {
+        let mut open = fleet.clone();
+        for at in barred.keys() {
+            open.nodes[*at].removable = false;
+        }
+        let start = State::of(&narrow, &open);
+        let court = Court::of(&start, aims);
+        let (moves, kept, steps) = (BTreeMap::new(), BTreeMap::new(), out.work);
+        let mut search =
+            Search { whole: &whole, court, state: start, moves, kept, steps, thorough: true, cancel };
+        search.run(&mut *progress);
+        (out.spent, out.work) = (search.spent(), search.steps);
+        out.steps.clear();
+        let mut refused = carve::carve(&whole, &open, &search, &mut out, &mut *progress);
+        let broken = refused.iter().filter(|(at, why)| **why != Kept::Limit && !barred.contains_key(*at));
+        let broken: BTreeMap<usize, Kept> = broken.map(|(at, why)| (*at, why.clone())).collect();
+        if broken.is_empty() || out.spent {
+            refused.extend(barred);
+            break (refused, search.kept);
+        }
+        barred.extend(broken);
+    };
     out.after = out.before - out.steps.iter().map(|step| step.saving).sum();
     out.bound = ideal.bound.min(out.after);
     let gone: Vec<NodeId> = out.steps.iter().flat_map(|step| step.removes.iter().copied()).collect();
     for (at, held) in fleet.nodes.iter().enumerate().take(problem.nodes.len()) {
-        let why = match (held.candidate(), refused.get(&at), search.kept.get(&Key::Old(at))) {
+        let why = match (held.candidate(), refused.get(&at), kept.get(&Key::Old(at))) {
             _ if gone.contains(&NodeId::of(at)) => continue,
             _ if awaited.contains(&NodeId::of(at)) => Kept::Awaited,
             (None, ..) if held.removable => Kept::UnknownPrice,
@@ -296,7 +314,7 @@ impl Consolidation {
                 let found = step.moves.binary_search_by(|pod| pod.pod.as_str().cmp(mover.name.as_str()));
                 match found.map(|at| step.moves[at].to) {
                     Ok(Destination::Existing(node)) => {
-                        placed.entry(Key::Old(node.index())).or_default().push(mover)
+                        placed.entry(Key::Old(node.index())).or_default().push(mover);
                     }
                     Ok(Destination::New(launch)) if launch < launches.len() => launches[launch].1.push(mover),
                     _ => {}
