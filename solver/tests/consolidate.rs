@@ -45,7 +45,7 @@ impl Town {
         let problem = &self.world.0;
         let found = problem.types.iter().find(|t| t.name == of_type).unwrap();
         let offering = found.offerings.iter().find(|o| o.zone == zone && o.capacity_type == capacity_type);
-        let price = dollars.and_then(Price::from_dollars).or(offering.map(|o| o.price));
+        let price = dollars.and_then(Price::from_dollars).or_else(|| offering.map(|o| o.price));
         let (capacity, own) = (found.capacity.clone(), found.labels.clone());
         self.world.node(name, zone, capacity.clone());
         let node = self.world.0.nodes.last_mut().unwrap();

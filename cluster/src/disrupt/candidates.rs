@@ -240,8 +240,8 @@ fn of_pods(pods: &[&Pod], shields: &Shields<'_>, now: Option<Timestamp>) -> Vec<
     let mut out = Vec::new();
     for pod in &pods {
         // Those of DaemonSets and kubelet's own count too.
-        if let Some(until) = protected(pod, now) {
-            out.push(Refusal::PodProtected { pod: pod.key(), until });
+        if let Some(refusal) = protected(pod, now) {
+            out.push(refusal);
             break;
         }
     }
@@ -265,16 +265,17 @@ fn of_pods(pods: &[&Pod], shields: &Shields<'_>, now: Option<Timestamp>) -> Vec<
     out
 }
 
-/// Until when a pod must not be disrupted, where it must not: for ever, or for a time from its start. Where nobody knows what
-/// time it is, that time is not over.
-fn protected(pod: &Pod, now: Option<Timestamp>) -> Option<Option<Timestamp>> {
+/// That a pod must not be disrupted, where it must not: for ever, or for a time from its start. Where nobody knows what time it
+/// is, that time is not over.
+fn protected(pod: &Pod, now: Option<Timestamp>) -> Option<Refusal> {
+    let refusal = |until| Refusal::PodProtected { pod: pod.key(), until };
     if pod.do_not_disrupt {
-        return Some(None);
+        return Some(refusal(None));
     }
-    let Some(until) = pod.started.zip(pod.protected_for).map(|(from, s)| from.plus_seconds(s.into())) else {
-        return pod.protected_for.map(|_| None);
-    };
-    now.is_none_or(|now| now < until).then_some(Some(until))
+    let seconds = pod.protected_for?;
+    let until = pod.started.map(|from| from.plus_seconds(seconds.into()));
+    let over = until.zip(now).is_some_and(|(until, now)| until <= now);
+    (!over).then(|| refusal(until))
 }
 
 /// Whether a pod is evicted when its node goes.
@@ -318,7 +319,7 @@ fn of_saving(standing: &Standing<'_>, now: Option<Timestamp>) -> Vec<Refusal> {
                 (Some(_), Some(_)) => {}
                 // Nothing to reckon with: what the claim says of itself counts.
                 _ if stated.is_some_and(|c| c.status == "False") => {
-                    out.push(Refusal::NotQuiet { until: None })
+                    out.push(Refusal::NotQuiet { until: None });
                 }
                 _ => {}
             }

@@ -116,6 +116,7 @@ impl Carver<'_, '_> {
         let saving = account.saving;
         let found = self.state.without(&positions, |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
+            let after = wide::spent(problem, &launches);
             for launch in &mut launches {
                 let own: Vec<_> = launch.pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
                 let most = match spot {
@@ -127,7 +128,7 @@ impl Carver<'_, '_> {
                     }
                     None => wide::most(launch, saving, least, numbers.len()),
                 };
-                let (mut all, types) = wide::alternatives(problem, launch, own, most);
+                let (mut all, types) = wide::alternatives(&after, launch, own, most);
                 if let Some((least, _)) = spot.filter(|_| launch.offering(problem).capacity_type == SPOT) {
                     if types < least {
                         return Err(Kept::SpotTypes { found: types, least });

@@ -209,7 +209,7 @@ fn sorted_out(
     let ideal = ideal::ideal(&State::of(&whole, &fleet));
     let narrow = wide::narrowed(&whole, &fleet);
     let before = State::of(&whole, &fleet).cost();
-    let mut out = Consolidation { before, pending, ..Consolidation::default() };
+    let mut out = Consolidation { pending, before, ..Consolidation::default() };
     // A step that turns out to break a rule is looked for no more, and what there is without it is.
     let mut barred = BTreeMap::<usize, Kept>::new();
     let (refused, kept) = loop {

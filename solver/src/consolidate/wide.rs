@@ -75,8 +75,23 @@ pub(super) fn offering_of(whole: &Problem, narrow: &Problem, new: &NewNode) -> O
     whole.types[new.instance_type.index()].offerings.iter().position(|offering| offering == planned)
 }
 
+/// The same with what launches take of limits and quotas.
+pub(super) fn spent(problem: &Problem, launches: &[NewNode]) -> Problem {
+    let mut after = problem.clone();
+    for new in launches {
+        let pool = &mut after.pools[new.pool.index()];
+        pool.used = pool.used.plus(&problem.types[new.instance_type.index()].capacity);
+        pool.node_count += 1;
+        for (quota, units) in &new.offering(problem).draws {
+            let quota = &mut after.quotas[quota.index()];
+            quota.units = quota.units.saturating_sub(*units).max(0);
+        }
+    }
+    after
+}
+
 /// What else a launch could be, as long as it costs no more than `most`, cheapest first; with how many types of its capacity
-/// type that makes, its own among them.
+/// type that makes, its own among them. What it takes of limits and quotas is taken in `problem` already.
 pub(super) fn alternatives(
     problem: &Problem,
     new: &NewNode,
