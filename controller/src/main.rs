@@ -218,18 +218,8 @@ async fn launching(
         );
         let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
         let mut config = kube::Config::infer().await.context("cannot find the API server")?;
-        let Shared {
-            standing,
-            buffers,
-            client,
-            cluster,
-            market,
-            shortages,
-            expected,
-            announcer,
-            lives,
-            learnt,
-        } = shared;
+        let (marker, disruptor) = disruption(settings, metrics, &shared, &aws.ec2);
+        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, .. } = shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
         config.default_retry = false;
         let evictor = Client::try_from(config)?;
@@ -238,27 +228,6 @@ async fn launching(
         let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
         let kubernetes = alias::version(&version.major, &version.minor)
             .with_context(|| format!("{} is not a version of Kubernetes", version.git_version))?;
-        let marker = Marker {
-            client: client.clone(),
-            ec2: ec2.clone(),
-            cluster: cluster.clone(),
-            market: market.clone(),
-            announcer: announcer.clone(),
-            lives: lives.clone(),
-            cluster_name: settings.cluster_name.clone(),
-        };
-        let disruptor = Disruptor {
-            hands: Hands { client: client.clone(), cluster: cluster.clone() },
-            market: market.clone(),
-            settings: settings.clone(),
-            shortages: shortages.clone(),
-            learnt: learnt.clone(),
-            standing,
-            buffers,
-            expected: expected.clone(),
-            announcer: announcer.clone(),
-            metrics: Arc::clone(metrics),
-        };
         let caretaker = Caretaker {
             client: client.clone(),
             evictor,
@@ -318,6 +287,38 @@ async fn launching(
         };
         tokio::join!(classes.run(), launcher.run(), caretaker.run(), marker.run(), disruptor.run());
     })
+}
+
+/// Whoever marks nodes that are out of date or idle, and whoever takes nodes away.
+fn disruption(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    shared: &Shared,
+    ec2: &stowage_aws::Ec2,
+) -> (Marker, Disruptor) {
+    let Shared { client, cluster, market, announcer, lives, .. } = shared;
+    let marker = Marker {
+        client: client.clone(),
+        ec2: ec2.clone(),
+        cluster: cluster.clone(),
+        market: market.clone(),
+        announcer: announcer.clone(),
+        lives: lives.clone(),
+        cluster_name: settings.cluster_name.clone(),
+    };
+    let disruptor = Disruptor {
+        hands: Hands { client: client.clone(), cluster: cluster.clone() },
+        market: market.clone(),
+        settings: settings.clone(),
+        shortages: shared.shortages.clone(),
+        learnt: shared.learnt.clone(),
+        standing: shared.standing.clone(),
+        buffers: shared.buffers.clone(),
+        expected: shared.expected.clone(),
+        announcer: announcer.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    (marker, disruptor)
 }
 
 /// Who asks for the lease; `None` where nobody has to.

@@ -8,7 +8,7 @@ use stowage_solver::{NodeId, Price, Step};
 use super::Answer;
 use super::document::{new_name, payback};
 use crate::money;
-use crate::render::grid::{Align, Cell, Grid};
+use crate::render::grid::{Align, Grid};
 use crate::render::look::{Look, Style};
 use crate::render::section;
 use crate::text::{self, count};

@@ -325,7 +325,7 @@ mod tests {
                 "unready" => node["status"] = json!({}),
                 "tainted" => {
                     node["spec"]["taints"] =
-                        json!([{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}])
+                        json!([{"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}]);
                 }
                 "deleted" => claim["metadata"]["deletionTimestamp"] = json!(NOW),
                 "drained" => node["metadata"]["deletionTimestamp"] = json!(NOW),

@@ -11,7 +11,7 @@
 //!
 //! compat: karpenter v1.14, `pkg/controllers/disruption/controller.go`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_api::crd::condition::DRIFTED;
 use stowage_api::well_known::NODES;
@@ -33,7 +33,7 @@ pub struct View<'a> {
     /// What budgets leave.
     pub room: Room,
     /// Where pods of nodes that go already are to run: by `namespace/name`.
-    pub promised: &'a HashMap<String, String>,
+    pub promised: &'a BTreeMap<String, String>,
     /// Nodes that are kept free for pods to come, by name.
     pub needed: &'a BTreeSet<String>,
     /// `NodePools` that nodes can be made from.

@@ -15,7 +15,7 @@ const NOW: &str = "2026-07-01T10:00:00Z";
 /// A cluster that is made up, and what is known beside it.
 struct Cluster {
     index: Index,
-    promised: HashMap<String, String>,
+    promised: BTreeMap<String, String>,
     needed: BTreeSet<String>,
     leaving: BTreeSet<String>,
 }
@@ -25,7 +25,7 @@ impl Cluster {
     fn new(budget: &str) -> Self {
         let mut cluster = Self {
             index: Index::default(),
-            promised: HashMap::new(),
+            promised: BTreeMap::new(),
             needed: BTreeSet::new(),
             leaving: BTreeSet::new(),
         };

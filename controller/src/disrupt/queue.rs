@@ -13,7 +13,7 @@
 //!
 //! compat: karpenter v1.14, `pkg/controllers/disruption/queue.go`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use stowage_api::crd::condition::{DISRUPTION_REASON, INITIALIZED};
@@ -170,7 +170,7 @@ impl Queue {
     }
 
     /// Where pods of nodes that go are to run, as far as that is a node already: by `namespace/name`.
-    pub fn promised(&self, snapshot: &Snapshot) -> HashMap<String, String> {
+    pub fn promised(&self, snapshot: &Snapshot) -> BTreeMap<String, String> {
         let nodes: HashMap<&str, &str> = snapshot
             .node_claims()
             .map(|claim| (claim.metadata.name.as_str(), claim.status.node_name.as_str()))

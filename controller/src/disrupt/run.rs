@@ -94,7 +94,7 @@ struct Facts {
     shortages: Shortages,
     moment: stowage_cluster::disrupt::Moment,
     leaving: BTreeSet<String>,
-    promised: HashMap<String, String>,
+    promised: BTreeMap<String, String>,
     ready: BTreeSet<String>,
     to_come: crate::buffer::Virtual,
 }

@@ -9,7 +9,7 @@
 //! - Nodes that go count against the limits of their `NodePools` until they are gone: what replaces them comes first.
 //! - Pods that wait anyhow are left to provisioning: no node that is there holds them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -44,7 +44,7 @@ pub enum Outcome {
 pub fn simulate(
     snapshot: &Snapshot,
     leaving: &[&Standing<'_>],
-    promised: &HashMap<String, String>,
+    promised: &BTreeMap<String, String>,
     terms: &Terms<'_>,
 ) -> Result<Outcome, DecideError> {
     let displaced: HashSet<String> =
@@ -108,7 +108,7 @@ fn closed(snapshot: &Snapshot) -> BTreeSet<String> {
 pub fn needed(
     snapshot: &Snapshot,
     standings: &[Standing<'_>],
-    promised: &HashMap<String, String>,
+    promised: &BTreeMap<String, String>,
     is_to_come: impl Fn(&str) -> bool,
     terms: &Terms<'_>,
 ) -> Result<BTreeSet<String>, DecideError> {

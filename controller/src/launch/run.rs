@@ -23,7 +23,7 @@ use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
 use stowage_api::crd::{Ec2NodeClass, NodeClaim};
 use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL, SPOT};
 use stowage_api::{Effect, Taint};
-use stowage_aws::{Ec2, Fleet, FleetWay, Machine, Refused};
+use stowage_aws::{Ec2, Failure, Fleet, FleetWay, Machine, Refused};
 use stowage_cluster::{Kind, Snapshot};
 use stowage_pricing::{CapacityFault, InstanceType, Offering, OfferingKey, Unavailable};
 use tokio::sync::watch;
@@ -267,14 +267,12 @@ impl Launcher {
         let own: BTreeMap<String, String> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
         let earlier = self.ec2.machines(&own).await?.into_iter().find(Machine::is_alive);
         let machine = match earlier {
-            Some(machine) => machine,
-            None => match self.measured(self.launch(&claim, &class, tags)).await? {
-                Some(machine) => machine,
-                None => {
-                    let why = "there is no capacity for it";
-                    return self.give_up(&claims, &claim, Given::NoCapacity, why).await;
-                }
-            },
+            Some(machine) => Some(machine),
+            None => Box::pin(self.measured(self.launch(&claim, &class, tags))).await?,
+        };
+        let Some(machine) = machine else {
+            let why = "there is no capacity for it";
+            return self.give_up(&claims, &claim, Given::NoCapacity, why).await;
         };
         self.record(&claims, &claim, &class, &machine).await?;
         Ok(Outcome::Launched)
@@ -359,27 +357,7 @@ impl Launcher {
             }
         };
         let answer = self.ec2.launch(&fleet).await.inspect_err(forget_gone)?;
-        for failure in &answer.failures {
-            let key = OfferingKey::new(&failure.instance_type, &failure.zone, &order.capacity_type);
-            match CapacityFault::of_code(&failure.code) {
-                Some(CapacityFault::CapacityType) => {
-                    self.shortages.with(|s| s.mark_capacity_type(now(), &order.capacity_type));
-                }
-                Some(_) => self.shortages.with(|s| s.mark(now(), &key)),
-                None => {}
-            }
-            self.lives.not_had(&failure.zone, &order.capacity_type, &failure.code);
-            if failure.code == NO_ADDRESSES {
-                self.addresses.none_left(&failure.subnet);
-            }
-            info!(
-                instance_type = failure.instance_type,
-                zone = failure.zone,
-                capacity_type = order.capacity_type,
-                code = failure.code,
-                "not to be had"
-            );
-        }
+        answer.failures.iter().for_each(|failure| self.note(failure, &order.capacity_type));
         let Some(started) = answer.machines.into_iter().next() else {
             self.tokens.spent(&claim.name_any());
             let other = answer.failures.iter().find(|f| CapacityFault::of_code(&f.code).is_none());
@@ -414,6 +392,29 @@ impl Launcher {
             tags,
             ..Machine::default()
         }))
+    }
+
+    /// Remembers what could not be had.
+    fn note(&self, failure: &Failure, capacity_type: &str) {
+        let key = OfferingKey::new(&failure.instance_type, &failure.zone, capacity_type);
+        match CapacityFault::of_code(&failure.code) {
+            Some(CapacityFault::CapacityType) => {
+                self.shortages.with(|s| s.mark_capacity_type(now(), capacity_type));
+            }
+            Some(_) => self.shortages.with(|s| s.mark(now(), &key)),
+            None => {}
+        }
+        self.lives.not_had(&failure.zone, capacity_type, &failure.code);
+        if failure.code == NO_ADDRESSES {
+            self.addresses.none_left(&failure.subnet);
+        }
+        info!(
+            instance_type = failure.instance_type,
+            zone = failure.zone,
+            capacity_type,
+            code = failure.code,
+            "not to be had"
+        );
     }
 
     /// Writes into the claim what it has become.

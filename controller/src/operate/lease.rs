@@ -104,7 +104,7 @@ impl Candidate {
                     warn!(lease = self.name, error = format!("{error:#}"), "cannot ask for the lease");
                 }
                 Err(_) => {
-                    warn!(lease = self.name, "the API server does not answer: cannot ask for the lease")
+                    warn!(lease = self.name, "the API server does not answer: cannot ask for the lease");
                 }
             }
             tokio::time::sleep(EVERY).await;
