@@ -18,7 +18,6 @@ use kube::Client;
 use stowage_api::NodeClaim;
 use stowage_api::well_known::NODE_POOL;
 use stowage_cluster::{Kind, Snapshot};
-use stowage_pricing::Catalog;
 use stowage_solver::Memory;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -33,7 +32,7 @@ use crate::follow::Cluster;
 use crate::launch::run::Shortages;
 use crate::learnt::Learnt;
 use crate::make::make;
-use crate::market::{Market, now};
+use crate::market::Market;
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
 use crate::say::{Said, say};
@@ -208,12 +207,7 @@ impl Provisioner {
         let started = Instant::now();
         self.metrics.planning(true);
         let solved = tokio::task::spawn_blocking(move || {
-            let mut catalog = Catalog::clone(&market.catalog);
-            let hidden = shortages.with(|short| {
-                short.sweep(now());
-                short.hide_in(&mut catalog, now())
-            });
-            debug!(hidden, "offerings that lately could not be had are left out");
+            let catalog = shortages.for_sale(&market.catalog);
             let terms = Terms { catalog: &catalog, lowering: &lowering, solving: &solving };
             let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
             (decision, memory, amended)

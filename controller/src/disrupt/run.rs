@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use stowage_api::NodeClaim;
 use stowage_cluster::disrupt::{Reason, Room, standings};
 use stowage_cluster::{LowerOptions, Snapshot};
-use stowage_pricing::Catalog;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -115,13 +114,7 @@ impl Facts {
         let mut standings = standings(&self.snapshot, &self.moment);
         // Nodes of others are theirs to take away, and so are the marks on them.
         standings.retain(|standing| standing.claim.is_none_or(is_ours));
-        let mut catalog = Catalog::clone(&self.market.catalog);
-        // What could be paid for a machine is asked before what cannot be had is hidden.
-        let whole = Arc::clone(&self.market.catalog);
-        self.shortages.with(|short| {
-            short.sweep(now());
-            short.hide_in(&mut catalog, now())
-        });
+        let catalog = self.shortages.for_sale(&self.market.catalog);
         let terms = Terms { catalog: &catalog, lowering: &self.lowering, solving: &self.solving };
         let is_to_come = |pod: &str| self.to_come.contains(pod);
         let needed = needed(&self.snapshot, &standings, &self.promised, is_to_come, &terms)?;
@@ -133,7 +126,8 @@ impl Facts {
             needed: &needed,
             ready: &|pool| self.ready.contains(pool),
             terms: &terms,
-            prices: &Prices::of(&whole),
+            // What a machine costs is known of those too that cannot be had now.
+            prices: &Prices::of(&self.market.catalog),
         };
         f(&mut view)
     }

@@ -25,7 +25,7 @@ use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL, SPOT};
 use stowage_api::{Effect, Taint};
 use stowage_aws::{Ec2, Failure, Fleet, FleetWay, Machine, Refused};
 use stowage_cluster::{Kind, Snapshot};
-use stowage_pricing::{CapacityFault, InstanceType, Offering, OfferingKey, Unavailable};
+use stowage_pricing::{CapacityFault, Catalog, InstanceType, Offering, OfferingKey, Unavailable};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -69,6 +69,17 @@ impl Shortages {
     /// Looks at it, or notes something.
     pub fn with<T>(&self, f: impl FnOnce(&mut Unavailable) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What can be had now of a catalogue.
+    pub fn for_sale(&self, catalog: &Catalog) -> Catalog {
+        let mut catalog = catalog.clone();
+        let hidden = self.with(|short| {
+            short.sweep(now());
+            short.hide_in(&mut catalog, now())
+        });
+        debug!(hidden, "offerings that lately could not be had are left out");
+        catalog
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fleet::{Fleet, Held, SPOT};
+use super::fleet::{Fleet, SPOT};
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
 use super::steps::{Account, Case, Draft, drafts};
@@ -28,7 +28,7 @@ pub(super) fn carve(
     let mut refused = BTreeMap::new();
     let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
         .into_iter()
-        .map(|draft| (account(fleet, &draft, &search.state), draft))
+        .map(|draft| (case(fleet, problem, &draft, search).account(), draft))
         .collect();
     drafts.sort_by(|(a, da), (b, db)| {
         let per = |one: &Account, other: &Account| {
@@ -67,13 +67,6 @@ pub(super) fn carve(
         }
     }
     refused
-}
-
-/// What a step saves and disrupts.
-fn account(fleet: &Fleet, draft: &Draft, end: &State) -> Account {
-    let removed: Vec<&Held> = draft.removes.iter().map(|at| &fleet.nodes[*at]).collect();
-    let launched = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
-    Account::of(&removed, &launched.map(|at| &end.fleet.nodes[at]).collect::<Vec<_>>())
 }
 
 /// What a step comes to, for the court.

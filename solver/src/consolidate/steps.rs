@@ -65,12 +65,6 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn of(removed: &[&Held], bought: &[&Held]) -> Self {
-        let sum = |all: &[&Held]| all.iter().filter_map(|held| held.price).sum::<Price>();
-        let disruption = removed.iter().fold(0_i64, |sum, held| sum.saturating_add(held.disruption()));
-        Self { removed: sum(removed), saving: sum(removed) - sum(bought), disruption }
-    }
-
     /// What must be saved at least.
     pub(super) fn least(&self, aims: &Aims) -> Price {
         let share = i128::from(self.removed.micros()) * i128::from(aims.floor_share) / 1000;
@@ -87,6 +81,15 @@ pub(super) struct Case<'s> {
 }
 
 impl Case<'_> {
+    /// What it saves and disrupts.
+    pub(super) fn account(&self) -> Account {
+        let held = |all: &[(&str, &Held)]| all.iter().filter_map(|(_, held)| held.price).sum::<Price>();
+        let disruption =
+            self.removed.iter().fold(0_i64, |sum, (_, held)| sum.saturating_add(held.disruption()));
+        let removed = held(&self.removed);
+        Account { removed, saving: removed - held(&self.bought), disruption }
+    }
+
     /// Whether none that comes is the like of one that goes.
     pub(super) fn like_for_like(&self) -> Result<(), Kept> {
         let own: BTreeSet<_> = self.removed.iter().map(|(pool, held)| (*pool, &held.sold_as)).collect();
@@ -118,12 +121,10 @@ impl<'a> Court<'a> {
 
     /// What it comes to, or why it does not pay.
     pub(super) fn judge(&self, case: &Case<'_>) -> Result<Account, Kept> {
-        let removed: Vec<&Held> = case.removed.iter().map(|(_, held)| *held).collect();
-        let bought: Vec<&Held> = case.bought.iter().map(|(_, held)| *held).collect();
-        let account = Account::of(&removed, &bought);
+        let account = case.account();
         let Account { saving, disruption, .. } = account;
         // Nothing moves, and nothing is bought: there is nothing to pay for.
-        if case.pods == 0 && bought.is_empty() {
+        if case.pods == 0 && case.bought.is_empty() {
             let least = self.aims.floor;
             return if saving > Price::ZERO { Ok(account) } else { Err(Kept::TooLittle { saving, least }) };
         }
@@ -138,8 +139,8 @@ impl<'a> Court<'a> {
         }
         let spot = |held: &Held| held.sold_as.capacity_type == SPOT;
         if self.aims.spot_types.is_none()
-            && removed.iter().all(|held| spot(held))
-            && bought.iter().any(|held| spot(held))
+            && case.removed.iter().all(|(_, held)| spot(held))
+            && case.bought.iter().any(|(_, held)| spot(held))
         {
             return Err(Kept::SpotTypes { found: 0, least: 0 });
         }
