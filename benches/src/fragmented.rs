@@ -70,6 +70,7 @@ fn settled(problem: &Problem, plan: &Solution) -> (Vec<Node>, Fleet) {
                 spec: pod.spec,
                 labels: pod.labels,
                 terminating: false,
+                count: 1,
             });
         }
         nodes.push(Node {

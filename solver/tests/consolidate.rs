@@ -510,7 +510,7 @@ fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
             node.host_ports.extend(spec.host_ports.iter().cloned());
             held.moves.push((node.pods.len() as u32, 1000));
             let (name, spec, labels) = (pod.name.clone(), pod.spec, pod.labels);
-            node.pods.push(RunningPod { name, spec, labels, terminating: false });
+            node.pods.push(RunningPod { name, spec, labels, terminating: false, count: 1 });
         }
         let pool = &mut problem.pools[new.pool.index()];
         pool.used = pool.used.plus(&held.capacity);

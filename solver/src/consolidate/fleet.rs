@@ -104,6 +104,18 @@ impl Default for Aims {
 }
 
 impl Aims {
+    /// The same once steps are taken: fewer nodes may go.
+    pub(super) fn after(&self, problem: &crate::Problem, steps: &[super::Step]) -> Self {
+        let mut rest = self.clone();
+        for node in steps.iter().flat_map(|step| &step.removes) {
+            let pool = problem.nodes[node.index()].pool.as_deref().unwrap_or("");
+            if let Some(left) = rest.limits.get_mut(pool) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        rest
+    }
+
     /// What a disruption is worth in money.
     pub fn worth(&self, disruption: i64) -> Price {
         let micros = i128::from(disruption.max(0)) * i128::from(self.pod_price.micros().max(0)) / 1000;

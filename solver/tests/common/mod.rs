@@ -257,7 +257,7 @@ impl World {
         node.used = node.used.plus(&requests);
         node.host_ports.extend(ports);
         let name = format!("default/{app}-running-{}-{}", node.name, node.pods.len());
-        node.pods.push(RunningPod { name, spec, labels, terminating: false });
+        node.pods.push(RunningPod { name, spec, labels, terminating: false, count: 1 });
         self
     }
 
