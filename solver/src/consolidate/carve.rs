@@ -213,9 +213,9 @@ impl Carver<'_> {
         let launch = |number: &usize| {
             let planned = end.bought.get(number);
             let planned = planned.ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
-            let offering = wide::offering_of(self.problem, &end.problem, planned);
-            let offering = offering.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
-            Ok(NewNode { offering, alternatives: [].into(), pods: Vec::new(), ..planned.clone() })
+            let new = self.search.sale.launch(&end.problem, planned);
+            let new = new.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
+            Ok(NewNode { alternatives: [].into(), pods: Vec::new(), ..new })
         };
         numbers.iter().map(launch).collect()
     }

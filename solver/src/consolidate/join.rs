@@ -116,7 +116,8 @@ impl Joined {
                 Destination::New(launch) => Key::New(first + launch),
             };
             let from = match (self.moves.get(&pod.pod), key(pod.from)) {
-                (Some((from, _)), _) | (None, Key::Old(from)) => *from,
+                (Some((from, _)), _) => *from,
+                (None, Key::Old(from)) => from,
                 (None, Key::New(_)) => continue,
             };
             self.moves.insert(pod.pod.clone(), (from, to));

@@ -64,6 +64,7 @@ pub(super) fn look(
             steps: out.work,
             thorough: true,
             ranked: Vec::new(),
+            waste: BTreeMap::new(),
             among: None,
             biased: false,
             cancel,

@@ -30,7 +30,7 @@ mod state;
 mod steps;
 mod wide;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 pub use fleet::{Aims, Fleet, Held, Sold};

@@ -1,7 +1,7 @@
 //! The search for nodes that may go together.
 //!
 //! ```text
-//! nodes by what they cost above the worth of their pods ─▶ parts of the cluster ─▶ all of a part, its worse half, a quarter…
+//! nodes by what they cost above the worth of their pods ─▶ parts of the cluster ─▶ all of a part, its worst third, a ninth…
 //!    ─▶ plan their pods anew ─▶ what falls apart into steps is judged step by step ─▶ the best of it is carried out
 //! ```
 //!
@@ -43,9 +43,11 @@ const RECEIVERS: usize = 32;
 const STEPS_OF_NODE: u64 = 60;
 const STEPS_OF_POD: u64 = 12;
 const STEPS_OF_ANY: u64 = 2_000;
-/// The most that packing in one trial may take, in small clusters and in large ones.
-const STEPS_OF_TRIAL: u64 = 4_000_000;
-const STEPS_OF_PART: u64 = 200_000;
+/// The most that packing in one trial may take: of large clusters no more than putting it together once, so that there can be
+/// many; what is to be carried out is packed with more care.
+const STEPS_OF_TRIAL: u64 = 200_000;
+const STEPS_OF_PART: u64 = 1;
+const STEPS_OF_CARE: u64 = 300_000;
 
 pub(super) struct Search<'a> {
     /// With everything that is for sale.
@@ -63,6 +65,8 @@ pub(super) struct Search<'a> {
     pub(super) thorough: bool,
     /// Nodes that may go, those first that are worth it most; in the order in which they were found.
     pub(super) ranked: Vec<Key>,
+    /// What each of them costs above the worth of its pods, in micro-dollars an hour.
+    pub(super) waste: BTreeMap<Key, i64>,
     /// Of a large cluster: the part whose nodes receive pods, beside those that may not go; any may where there is none.
     pub(super) among: Option<BTreeSet<Key>>,
     /// Whether what was done before has kept from doing more: a look that knows nothing of it might do that.
@@ -117,14 +121,16 @@ impl Search<'_> {
     }
 
     /// Nodes that may go, those first that cost most above the worth of their pods for what they disrupt.
-    fn candidates(&self) -> Vec<Key> {
+    fn candidates(&mut self) -> Vec<Key> {
         let worth = ideal(&self.state.problem, &self.state.fleet).worth;
+        self.waste.clear();
         let nodes =
             self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);
         let mut ranked: Vec<(f64, Price, &str, Key)> = nodes
             .filter_map(|(((node, held), key), worth)| {
                 let price = held.candidate()?;
                 let waste = (price.micros() as f64 - worth).max(0.0);
+                self.waste.insert(*key, waste as i64);
                 Some((waste / held.disruption().max(1) as f64, price, node.name.as_str(), *key))
             })
             .collect();
@@ -141,7 +147,7 @@ impl Search<'_> {
             }
             let set: BTreeSet<Key> =
                 all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, key)| *key).collect();
-            let proposals = self.propose(&set).pay;
+            let proposals = self.propose(&set, STEPS_OF_TRIAL).pay;
             // Parts of the set that pay by themselves are sets of their own.
             let whole = proposals.into_iter().filter(|p| p.removed == set).max_by_key(|p| p.gain);
             if let Some(proposal) = whole
@@ -181,27 +187,51 @@ impl Search<'_> {
         found
     }
 
-    /// Tries all nodes of a part together, the worse half of them, and so on; carries out what saves most.
+    /// Tries all nodes of a part together, the worst third of them, and so on; carries out what saves most.
     fn part(&mut self, part: &[Key]) -> bool {
+        let gain = |pay: &[Proposal]| pay.iter().map(|proposal| proposal.gain).sum::<i128>();
         let (mut left, mut found) = (part.to_vec(), false);
         while !left.is_empty() && !self.spent() {
-            let mut best: Option<(i128, Vec<Proposal>)> = None;
+            let mut best: Option<(usize, Vec<Proposal>)> = None;
             let mut size = left.len();
             while size > 0 && !self.spent() {
                 let set = left.iter().take(size).copied().collect();
-                let pay = self.propose(&set).pay;
-                let gain = pay.iter().map(|proposal| proposal.gain).sum();
-                if !pay.is_empty() && best.as_ref().is_none_or(|(most, _)| gain > *most) {
-                    best = Some((gain, pay));
+                let pay = if self.is_hopeless(&set) { Vec::new() } else { self.propose(&set, STEPS_OF_PART).pay };
+                if !pay.is_empty() && best.as_ref().is_none_or(|(_, best)| gain(&pay) > gain(best)) {
+                    best = Some((size, pay));
                 }
-                size /= 2;
+                size /= 3;
             }
-            let Some((_, pay)) = best else { break };
-            self.accept_all(pay);
+            let Some((size, pay)) = best else { break };
+            let careful = self.propose(&left.iter().take(size).copied().collect(), STEPS_OF_CARE).pay;
+            self.accept_all(if gain(&careful) > gain(&pay) { careful } else { pay });
             found = true;
             left.retain(|key| self.state.position(*key).is_some());
         }
         found
+    }
+
+    /// Whether a set cannot be worth taking away: what its nodes cost above the worth of their pods, and what those cost above it
+    /// that may receive some, is less than a step has to save.
+    fn is_hopeless(&mut self, set: &BTreeSet<Key>) -> bool {
+        let positions: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
+        let prices = positions.iter().filter_map(|at| self.state.fleet.nodes[*at].price);
+        let removed: Price = prices.sum();
+        let share = i128::from(removed.micros()) * i128::from(self.court.aims.floor_share) / 1000;
+        let mut most = 0_i128;
+        for key in set {
+            let Some(waste) = self.waste.get(key) else { return false };
+            most += i128::from(*waste);
+        }
+        if most >= share {
+            return false;
+        }
+        for at in self.receivers(&positions) {
+            // Of those that may not go nobody knows what their room is worth.
+            let Some(waste) = self.waste.get(&self.state.keys[at]) else { return false };
+            most += i128::from(*waste);
+        }
+        most < share
     }
 
     /// Tries neighbours together, and smaller and smaller parts of them.
@@ -259,7 +289,7 @@ impl Search<'_> {
         if all.is_empty() || self.spent() {
             return (false, Vec::new());
         }
-        let Proposals { pay, alone } = self.propose(&all);
+        let Proposals { pay, alone } = self.propose(&all, STEPS_OF_TRIAL);
         let found = !pay.is_empty();
         match <[Proposal; 1]>::try_from(pay) {
             // A smaller set is planned on its own, which holds as long as nothing else was done.
@@ -286,7 +316,7 @@ impl Search<'_> {
             }
             let mut less = best.removed.clone();
             less.remove(&key);
-            let others = self.propose(&less).pay.into_iter().filter(|p| p.removed.is_subset(&less));
+            let others = self.propose(&less, STEPS_OF_TRIAL).pay.into_iter().filter(|p| p.removed.is_subset(&less));
             if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
                 best = other;
             }
@@ -295,10 +325,10 @@ impl Search<'_> {
     }
 
     /// What of a set may go and pays, as proposals to be carried out one by one: each starts from how things stand.
-    fn propose(&mut self, set: &BTreeSet<Key>) -> Proposals {
+    fn propose(&mut self, set: &BTreeSet<Key>, steps: u64) -> Proposals {
         let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
         let mut alike = BTreeSet::<Key>::new();
-        let (trial, targets) = self.attempt(set, &BTreeSet::new());
+        let (trial, targets) = self.attempt(set, &BTreeSet::new(), steps);
         for group in self.groups(set, &trial, &targets) {
             match self.weigh(&group, &trial, &targets) {
                 Ok(proposal) => out.pay.push(proposal),
@@ -318,7 +348,7 @@ impl Search<'_> {
         if !alike.is_empty() && out.pay.is_empty() {
             let own = alike.iter().filter_map(|key| self.state.position(*key));
             let unlike: BTreeSet<Sold> = own.map(|at| self.state.fleet.nodes[at].sold_as.clone()).collect();
-            let (trial, targets) = self.attempt(&alike, &unlike);
+            let (trial, targets) = self.attempt(&alike, &unlike, steps);
             for group in self.groups(&alike, &trial, &targets) {
                 if let Ok(proposal) = self.weigh(&group, &trial, &targets) {
                     group.iter().for_each(|key| _ = (out.alone.remove(key), self.kept.remove(key)));
@@ -335,7 +365,7 @@ impl Search<'_> {
     }
 
     /// Plans the pods of a set of nodes anew.
-    fn attempt(&mut self, set: &BTreeSet<Key>, unlike: &BTreeSet<Sold>) -> (Trial, Targets) {
+    fn attempt(&mut self, set: &BTreeSet<Key>, unlike: &BTreeSet<Sold>, steps: u64) -> (Trial, Targets) {
         let removed: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
         let near = (!self.thorough).then(|| self.receivers(&removed));
         let looked_at = |at: &usize| near.as_ref().is_none_or(|near| near.contains(at));
@@ -344,8 +374,7 @@ impl Search<'_> {
             (nodes + 1, pods + self.state.problem.nodes[at].pods.len() as u64)
         });
         self.steps += STEPS_OF_ANY + nodes * STEPS_OF_NODE + pods * STEPS_OF_POD;
-        let most = if self.thorough { STEPS_OF_TRIAL } else { STEPS_OF_PART };
-        let trial = self.state.try_without(&removed, near.as_ref(), unlike, most, self.cancel);
+        let trial = self.state.try_without(&removed, near.as_ref(), unlike, steps, self.cancel);
         self.steps += trial.solution.stats.steps;
         let targets = trial.targets();
         (trial, targets)

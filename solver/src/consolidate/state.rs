@@ -157,10 +157,9 @@ impl State {
         let mut whole = BTreeMap::new();
         for (at, of_type) in self.problem.types.iter_mut().enumerate() {
             let like = |offering: &Offering| {
+                // Its like in another zone is no better.
                 unlike.iter().any(|sold| {
-                    sold.instance_type == of_type.name
-                        && sold.zone == offering.zone
-                        && sold.capacity_type == offering.capacity_type
+                    sold.instance_type == of_type.name && sold.capacity_type == offering.capacity_type
                 })
             };
             if of_type.offerings.iter().any(like) {
@@ -329,11 +328,6 @@ impl State {
             let quota = &mut self.problem.quotas[quota.index()];
             quota.units = quota.units.saturating_sub(units.saturating_mul(times)).max(0);
         }
-    }
-
-    /// What all nodes whose price is known cost.
-    pub(super) fn cost(&self) -> Price {
-        self.fleet.nodes.iter().filter_map(|held| held.price).sum()
     }
 
     /// The name of a node's pool.

@@ -16,7 +16,7 @@ use crate::model::Model;
 use crate::money::Price;
 use crate::pack::useful::{Asking, useful};
 use crate::pack::{Budget, add_to};
-use crate::problem::{Node, Pod, PoolId, Problem, TypeId};
+use crate::problem::{InstanceType, Node, Pod, PoolId, Problem, TypeId};
 use crate::solution::{Alternative, NewNode};
 
 /// The problem in which the pods of all nodes that may go wait, with everything that is for sale.
@@ -56,8 +56,8 @@ pub(super) fn everything(problem: &Problem, fleet: &Fleet) -> Problem {
     }
 }
 
-/// The problem with only those offerings for sale that no other beats, for the pods of nodes that may go. Types keep their
-/// ids, offerings do not.
+/// The problem with only those offerings for sale that no other beats, for the pods of nodes that may go. Neither types nor
+/// offerings keep their ids: see [`Sale::launch`].
 pub(super) fn narrowed(problem: &Problem, sale: &Sale<'_>) -> Problem {
     // How wide the choice is matters, or what is taken from a quota: nothing is left out then.
     let wide = problem.pools.iter().any(|pool| !pool.min_values.is_empty());
@@ -106,16 +106,17 @@ pub(super) fn narrowed(problem: &Problem, sale: &Sale<'_>) -> Problem {
             }
         }
     }
-    let types = problem.types.iter().enumerate().map(|(at, of_type)| {
+    let types = problem.types.iter().enumerate().filter_map(|(at, of_type)| {
         let own = of_type.offerings.iter().enumerate();
-        let offerings = own.filter(|(number, _)| kept.contains(&(at, *number))).map(|(_, o)| o.clone()).collect();
-        crate::InstanceType {
+        let offerings: Vec<_> =
+            own.filter(|(number, _)| kept.contains(&(at, *number))).map(|(_, o)| o.clone()).collect();
+        (!offerings.is_empty()).then(|| InstanceType {
             name: of_type.name.clone(),
             labels: of_type.labels.clone(),
             capacity: of_type.capacity.clone(),
             allocatable: of_type.allocatable.clone(),
             offerings,
-        }
+        })
     });
     Problem {
         resources: problem.resources.clone(),
@@ -131,12 +132,6 @@ pub(super) fn narrowed(problem: &Problem, sale: &Sale<'_>) -> Problem {
     }
 }
 
-/// The position in the whole catalogue of what a launch was planned as on a narrowed one.
-pub(super) fn offering_of(whole: &Problem, narrow: &Problem, new: &NewNode) -> Option<usize> {
-    let planned = narrow.types[new.instance_type.index()].offerings.get(new.offering)?;
-    whole.types[new.instance_type.index()].offerings.iter().position(|offering| offering == planned)
-}
-
 /// Everything that is for sale, for the pods of all nodes that may go.
 pub(super) struct Sale<'m> {
     model: &'m Model<'m>,
@@ -145,6 +140,8 @@ pub(super) struct Sale<'m> {
     classes: HashMap<&'m str, u32>,
     /// By pool, type and offering: its kinds.
     kinds: HashMap<(PoolId, TypeId, u32), Vec<u32>>,
+    /// By name.
+    types: HashMap<&'m str, TypeId>,
 }
 
 impl<'m> Sale<'m> {
@@ -158,7 +155,19 @@ impl<'m> Sale<'m> {
         for (at, class) in model.classes.classes.iter().enumerate() {
             classes.extend(class.pods.iter().map(|pod| (model.problem.pods[pod.index()].name.as_str(), at as u32)));
         }
-        Self { model, choices: Alternatives::of(model), classes, kinds }
+        let types = model.problem.types.iter().enumerate();
+        let types = types.map(|(at, of_type)| (of_type.name.as_str(), TypeId::of(at))).collect();
+        Self { model, choices: Alternatives::of(model), classes, kinds, types }
+    }
+
+    /// A launch that was planned on a narrowed catalogue, as the whole one has it.
+    pub(super) fn launch(&self, narrow: &Problem, new: &NewNode) -> Option<NewNode> {
+        let planned = &narrow.types[new.instance_type.index()];
+        let instance_type = *self.types.get(planned.name.as_str())?;
+        let all = &self.model.problem.types[instance_type.index()].offerings;
+        let wanted = planned.offerings.get(new.offering)?;
+        let offering = all.iter().position(|offering| offering == wanted)?;
+        Some(NewNode { instance_type, offering, ..new.clone() })
     }
 
     /// What limits and quotas leave at some moment.
@@ -212,8 +221,7 @@ impl<'m> Sale<'m> {
     /// As how many types a launch that is planned on a narrowed catalogue could be had for less than a price, with its capacity
     /// type.
     pub(super) fn types_below(&self, narrow: &Problem, new: &NewNode, pods: &[Mover], price: Price) -> usize {
-        let Some(offering) = offering_of(self.model.problem, narrow, new) else { return 0 };
-        let new = NewNode { offering, ..new.clone() };
+        let Some(new) = self.launch(narrow, new) else { return 0 };
         let mut budget = self.budget(narrow);
         self.take(&new, &mut budget);
         let pods = pods.iter().map(|pod| pod.name.as_str());

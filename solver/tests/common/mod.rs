@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)] // Each test binary uses its own part.
 
+pub mod exhaustive;
 pub mod random;
+pub mod town;
 
 use std::sync::atomic::AtomicBool;
 
