@@ -58,7 +58,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
-    /// Never dearer, never below the bound, every step within the rules; and whoever looks again finds nothing.
+    /// Never dearer, never below the bound, every step within the rules; and whoever looks again finds nothing, unless the plan
+    /// says that there is more.
     #[test]
     fn consolidation_keeps_its_laws(draft in draft(), gone in any::<u32>()) {
         let Some((problem, fleet)) = settled(&draft, gone) else { return Ok(()) };
@@ -77,7 +78,7 @@ proptest! {
         prop_assert_eq!(pods(&problem), pods(&next));
         prop_assert!(!out.spent, "the budget is enough for a handful of nodes");
         let again = consolidated(&next, &next_fleet, &aims);
-        prop_assert!(again.steps.is_empty(), "still something to find: {:#?}\nafter {:#?}", again.steps, out.steps);
+        prop_assert_eq!(again.steps.is_empty(), !out.more, "{:#?}\nafter {:#?}", again.steps, out.steps);
     }
 
     /// The order of the nodes changes nothing.
@@ -123,7 +124,7 @@ fn tiny(seed: u64) -> Town {
         of_type.offerings.retain(|offering| offering.zone != "c");
     }
     let mut town = Town::new(world);
-    let mut pods = 6;
+    let mut pods = 5;
     for at in 0..2 + draws.below(3) {
         let of_type = ["small", "big"][draws.below(2) as usize];
         town.node(&format!("n{at}"), of_type, ["a", "b"][draws.below(2) as usize]);
@@ -170,6 +171,8 @@ fn least(problem: &Problem, fleet: &Fleet) -> Price {
             free.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, at)| *at).collect();
         let saved: Price = gone.iter().filter_map(|at| fleet.nodes[*at].price).sum();
         let mut after = problem.clone();
+        // Steps follow each other: the second may use what the first has left of a limit.
+        after.pools.iter_mut().for_each(|pool| pool.limits.clear());
         after.nodes = (0..problem.nodes.len())
             .filter(|at| !gone.contains(at))
             .map(|at| problem.nodes[at].clone())
@@ -189,7 +192,7 @@ fn no_answer_is_better_than_the_best_there_is_and_most_are_as_good() {
     // Whatever saves anything is wanted.
     let aims = Aims { floor: Price::ZERO, floor_share: 0, payback: None, ..Aims::default() };
     let (mut equal, mut saving, mut above) = (0, 0, 0.0_f64);
-    let clusters = 200;
+    let clusters = 60;
     for seed in 0..clusters {
         let town = tiny(seed);
         let (problem, fleet) = (&town.world.0, &town.fleet);
@@ -205,6 +208,6 @@ fn no_answer_is_better_than_the_best_there_is_and_most_are_as_good() {
     {
         println!("{equal} of {clusters} are the best there is, {saving} save anything, worst {:.1} % above", above * 100.0);
     }
-    assert!(saving > 100, "too few clusters have anything to save: {saving}");
+    assert!(saving * 2 > clusters as usize, "too few clusters have anything to save: {saving}");
     assert!(equal * 100 >= clusters as usize * 90, "only {equal} of {clusters} are the best there is");
 }

@@ -87,6 +87,11 @@ fn notes(
     if found.spent {
         notes.push("the search ended before nothing was left to find: another look may find more".to_owned());
     }
+    if found.more {
+        notes.push(
+            "once these steps are taken another look finds more, which cannot be done together with them".to_owned(),
+        );
+    }
     if snapshot.disruption_budgets.is_empty() {
         notes.push("no PodDisruptionBudget in the snapshot: none is honoured".to_owned());
     }

@@ -14,9 +14,12 @@
 //! - Each step passes the verifier, on the cluster that the steps before it leave.
 //! - Pods that run stay or move; none is left without a place. Pending pods have what they would have had without.
 //! - No step costs more than it saves, and none puts a node in the place of its like.
-//! - A second look at what a plan leads to finds nothing. One look may leave something: a step that it left out had hidden
-//!   another. So the plan goes on, look after look, until one finds nothing; what a later one does to a node that an earlier one
-//!   launched is made one step with that (`join.rs`).
+//! - A second look at what a plan leads to finds nothing, or the plan says that there is more. One look may leave something: a
+//!   step that it left out had hidden another. So the plan goes on, look after look, until one finds nothing; what a later one
+//!   does to a node that an earlier one launched, or to a pod that it moved, is made one step with that (`join.rs`). Where it
+//!   cannot be one step, that is the end, and there is more: the two together would put a node in the place of its like (one
+//!   goes for a cheaper one, which goes again, with others, for the first), or need more of a limit at the same time than there
+//!   is, or save too little for the pods of both. Whoever takes the steps may look again.
 //! - The bound holds for every arrangement: see `ideal.rs`.
 
 mod afar;
@@ -162,6 +165,8 @@ pub struct Consolidation {
     pub after: Price,
     /// No arrangement of the same pods on nodes that may be kept or bought costs less.
     pub bound: Price,
+    /// Whether another look at what this leads to finds more, which cannot be one plan with this: see the invariants.
+    pub more: bool,
     /// Whether the budget of steps was spent.
     pub spent: bool,
     /// Steps of work.
@@ -227,7 +232,10 @@ fn sorted_out(
         }
         match join(&whole, &fleet, aims, &out.steps, &more.steps, &keys) {
             Some(joined) => out.steps = joined,
-            None => break,
+            None => {
+                out.more = true;
+                break;
+            }
         }
     }
     out.after = out.before - out.steps.iter().map(|step| step.saving).sum();
