@@ -1,6 +1,7 @@
 //! From what a search found to steps that can be taken one after the other.
 //!
-//! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first. Each is checked on the
+//! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first; in large clusters in the
+//! order in which they were found, which is about the same. Each is checked on the
 //! cluster that those before it leave, with everything that is for sale. One that needs another first (it moves pods to a zone
 //! that the other makes the emptiest) is taken after it. One that breaks a rule whatever was done before, or finds too few types
 //! to choose from, is left out; the others are checked without it.
@@ -30,7 +31,13 @@ pub(super) fn carve(
         .into_iter()
         .map(|draft| (case(fleet, problem, &draft, search).account(), draft))
         .collect();
+    // In a large cluster the search has gone from the best to the worst already, and steps that move many pods from zone to zone
+    // hold in that order only.
+    let found = |draft: &Draft| draft.removes.iter().filter_map(|at| search.went.get(at)).max().copied();
     drafts.sort_by(|(a, da), (b, db)| {
+        if !search.thorough {
+            return found(da).cmp(&found(db)).then_with(|| da.removes.cmp(&db.removes));
+        }
         let per = |one: &Account, other: &Account| {
             i128::from(one.saving.micros()) * i128::from(other.disruption.max(1))
         };

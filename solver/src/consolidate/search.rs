@@ -36,18 +36,16 @@ const EXHAUSTIVE: usize = 5;
 const THOROUGH: usize = 64;
 /// Of larger clusters, so many nodes are one part: what replaces them wastes little by being whole nodes, and a step of them can
 /// be taken at once.
-const PART: usize = 24;
+const PART: usize = 12;
 /// Nodes beside its own that a trial in a large cluster looks at.
 const RECEIVERS: usize = 32;
 /// What a trial takes beside the packing, in steps: for each node that it looks at, for each running pod there, and at all.
 const STEPS_OF_NODE: u64 = 60;
 const STEPS_OF_POD: u64 = 12;
 const STEPS_OF_ANY: u64 = 2_000;
-/// The most that packing in one trial may take: of large clusters no more than putting it together once, so that there can be
-/// many; what is to be carried out is packed with more care.
+/// The most that packing in one trial may take, in small clusters and in large ones.
 const STEPS_OF_TRIAL: u64 = 200_000;
-const STEPS_OF_PART: u64 = 1;
-const STEPS_OF_CARE: u64 = 300_000;
+const STEPS_OF_PART: u64 = 50_000;
 
 pub(super) struct Search<'a> {
     /// With everything that is for sale.
@@ -58,10 +56,14 @@ pub(super) struct Search<'a> {
     pub(super) court: Court<'a>,
     pub(super) state: State,
     pub(super) moves: Moves,
+    /// By node that goes, by its position: the how manieth proposal that was carried out it went with.
+    pub(super) went: BTreeMap<usize, usize>,
+    pub(super) carried_out: usize,
     /// By key: why it is still there.
     pub(super) kept: BTreeMap<Key, Kept>,
     pub(super) steps: u64,
-    /// Whether there are so few nodes that each is tried alone, whatever came of trials with others.
+    /// Whether there are so few nodes that each is tried alone, whatever came of trials with others, and what is launched may go
+    /// again.
     pub(super) thorough: bool,
     /// Nodes that may go, those first that are worth it most; in the order in which they were found.
     pub(super) ranked: Vec<Key>,
@@ -104,11 +106,12 @@ impl Search<'_> {
                 return;
             }
             self.ranked.clone_from(&all);
-            self.thorough = all.len() <= THOROUGH;
+            // Once a cluster is large it stays so for the whole look.
+            self.thorough &= all.len() <= THOROUGH;
             let found = match all.len() {
+                _ if !self.thorough => self.parts(&all, &mut *progress),
                 0..=EXHAUSTIVE => self.every_set(&all),
-                _ if self.thorough => self.neighbours(&all, &mut *progress),
-                _ => self.parts(&all, &mut *progress),
+                _ => self.neighbours(&all, &mut *progress),
             };
             if !found {
                 return;
@@ -159,8 +162,10 @@ impl Search<'_> {
         best.map(|best| self.accept(&best)).is_some()
     }
 
-    /// Goes through a large cluster part by part, then through the nodes that no part has a reason for.
+    /// Goes through a large cluster part by part, then through the nodes that no part has a reason for. What is launched for one
+    /// part is left alone by the others: steps stay as small as parts.
     fn parts(&mut self, all: &[Key], progress: Progress<'_>) -> bool {
+        let all: Vec<Key> = all.iter().filter(|key| matches!(key, Key::Old(_))).copied().collect();
         let total = all.len().div_ceil(PART) as u64;
         // First each part by itself: then what is done to one has nothing to do with the others.
         for apart in [true, false] {
@@ -176,7 +181,7 @@ impl Search<'_> {
             }
         }
         let mut found = false;
-        for key in all.iter().filter(|key| matches!(key, Key::Old(_))) {
+        for key in &all {
             if self.spent() || found {
                 break;
             }
@@ -192,19 +197,25 @@ impl Search<'_> {
         let gain = |pay: &[Proposal]| pay.iter().map(|proposal| proposal.gain).sum::<i128>();
         let (mut left, mut found) = (part.to_vec(), false);
         while !left.is_empty() && !self.spent() {
-            let mut best: Option<(usize, Vec<Proposal>)> = None;
+            let mut best = Vec::new();
             let mut size = left.len();
             while size > 0 && !self.spent() {
-                let set = left.iter().take(size).copied().collect();
-                let pay = if self.is_hopeless(&set) { Vec::new() } else { self.propose(&set, STEPS_OF_PART).pay };
-                if !pay.is_empty() && best.as_ref().is_none_or(|(_, best)| gain(&pay) > gain(best)) {
-                    best = Some((size, pay));
+                let set: BTreeSet<Key> = left.iter().take(size).copied().collect();
+                if !self.is_hopeless(&set) {
+                    let pay = self.propose(&set, STEPS_OF_PART).pay;
+                    if gain(&pay) > gain(&best) {
+                        best = pay;
+                    }
+                    if best.iter().map(|proposal| proposal.removed.len()).sum::<usize>() == left.len() {
+                        break;
+                    }
                 }
                 size /= 3;
             }
-            let Some((size, pay)) = best else { break };
-            let careful = self.propose(&left.iter().take(size).copied().collect(), STEPS_OF_CARE).pay;
-            self.accept_all(if gain(&careful) > gain(&pay) { careful } else { pay });
+            if best.is_empty() {
+                break;
+            }
+            self.accept_all(best);
             found = true;
             left.retain(|key| self.state.position(*key).is_some());
         }
@@ -328,7 +339,10 @@ impl Search<'_> {
     fn propose(&mut self, set: &BTreeSet<Key>, steps: u64) -> Proposals {
         let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
         let mut alike = BTreeSet::<Key>::new();
-        let (trial, targets) = self.attempt(set, &BTreeSet::new(), steps);
+        // In large clusters there is no second try: nothing is bought that goes.
+        let own = set.iter().filter_map(|key| self.state.position(*key)).filter(|_| !self.thorough && set.len() > 1);
+        let unlike = own.map(|at| self.state.fleet.nodes[at].sold_as.clone()).collect();
+        let (trial, targets) = self.attempt(set, &unlike, steps);
         for group in self.groups(set, &trial, &targets) {
             match self.weigh(&group, &trial, &targets) {
                 Ok(proposal) => out.pay.push(proposal),
@@ -399,7 +413,8 @@ impl Search<'_> {
             self.ranked.iter().enumerate().map(|(at, key)| (*key, at + 1)).collect();
         let known = |at: &usize| {
             let key = &state.keys[*at];
-            self.among.as_ref().is_none_or(|part| part.contains(key) || !rank.contains_key(key))
+            matches!(key, Key::Old(_))
+                && self.among.as_ref().is_none_or(|part| part.contains(key) || !rank.contains_key(key))
         };
         let mut order: Vec<usize> =
             (0..state.keys.len()).filter(|at| !removed.contains(at)).filter(known).collect();
@@ -548,6 +563,9 @@ impl Search<'_> {
     fn accept(&mut self, proposal: &Proposal) {
         let launches: Vec<(&NewNode, Vec<Mover>)> =
             proposal.launches.iter().map(|(new, movers)| (new, movers.clone())).collect();
+        self.carried_out += 1;
+        let old = proposal.removed.iter().filter_map(|key| super::old(*key));
+        self.went.extend(old.map(|at| (at, self.carried_out)));
         let new = self.state.carry_out(&proposal.removed, &proposal.placed, &launches);
         let went = proposal.placed.iter().map(|(key, movers)| (*key, movers));
         let went = went.chain(new.into_iter().zip(proposal.launches.iter().map(|(_, movers)| movers)));
