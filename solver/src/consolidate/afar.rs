@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::state::without_those;
 use crate::problem::{
-    LabelSetId, Labels, Node, PodSelector, PodSpec, Problem, Resources, RunningPod, SpecId, Taint, TopologyKey,
+    LabelSetId, Labels, Node, PodSelector, PodSpec, Problem, Resources, RunningPod, SpecId, Taint,
+    TopologyKey,
 };
 
 /// Pods that no rule tells apart: spec, labels, whether they are being deleted.
@@ -104,9 +106,9 @@ impl Afar {
         }
     }
 
-    /// A node is gone.
-    pub(super) fn remove(&mut self, at: usize) {
-        self.nodes.remove(at);
+    /// Nodes are gone.
+    pub(super) fn remove(&mut self, gone: &BTreeSet<usize>) {
+        without_those(&mut self.nodes, gone);
     }
 
     /// The nodes stand in another order: `order` says which is where.
@@ -149,7 +151,11 @@ impl Afar {
         };
         let any: Vec<bool> = {
             let mut any = vec![false; self.places.len()];
-            self.nodes.iter().enumerate().filter(|(at, _)| far(*at)).for_each(|(_, node)| any[node.place] = true);
+            self.nodes
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| far(*at))
+                .for_each(|(_, node)| any[node.place] = true);
             any
         };
         let seen = self.places.iter().zip(counts).zip(any).filter(|(_, any)| *any);

@@ -27,9 +27,13 @@ pub(super) fn carve(
     progress: Progress<'_>,
 ) -> (Vec<Step>, BTreeMap<usize, Kept>) {
     let (mut steps, mut refused) = (Vec::new(), BTreeMap::new());
+    let mut leaving = Leaving::new();
+    for (pod, (from, to)) in &search.moves {
+        leaving.entry(*from).or_default().push((pod.as_str(), *to));
+    }
     let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
         .into_iter()
-        .map(|draft| (case(fleet, problem, &draft, search).account(), draft))
+        .map(|draft| (case(fleet, problem, &draft, search, &leaving).account(), draft))
         .collect();
     // In a large cluster the search has gone from the best to the worst already, and steps that move many pods from zone to zone
     // hold in that order only.
@@ -44,14 +48,15 @@ pub(super) fn carve(
         per(b, a).cmp(&per(a, b)).then_with(|| da.removes.cmp(&db.removes))
     });
     let mut left = search.court.aims.limits.clone();
-    let mut carver = Carver { problem, fleet, search, state: State::of(problem, fleet) };
+    let mut carver = Carver { problem, fleet, search, leaving: &leaving, state: State::of(problem, fleet) };
     let (total, mut waiting) = (drafts.len() as u64, drafts);
     loop {
         let before = waiting.len();
         let mut later = Vec::new();
         for (account, draft) in waiting {
             progress(Stage::CHECKING, (steps.len() + refused.len()) as u64, total);
-            let mut refuse = |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
+            let mut refuse =
+                |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
             let mut going = BTreeMap::<&str, u32>::new();
             for node in &draft.removes {
                 *going.entry(problem.nodes[*node].pool.as_deref().unwrap_or("")).or_insert(0) += 1;
@@ -61,7 +66,7 @@ pub(super) fn carve(
                 continue;
             }
             // Of moves that pay each on its own, the sum may be one that does not.
-            if let Err(why) = search.court.judge(&case(fleet, problem, &draft, search)) {
+            if let Err(why) = search.court.judge(&case(fleet, problem, &draft, search, &leaving)) {
                 refuse(why);
                 continue;
             }
@@ -88,13 +93,22 @@ pub(super) fn carve(
     }
 }
 
+/// Pods that move, by the node that they leave: which, and where to.
+type Leaving<'s> = BTreeMap<usize, Vec<(&'s str, Key)>>;
+
 /// What a step comes to, for the court.
-fn case<'s>(fleet: &'s Fleet, problem: &'s Problem, draft: &Draft, search: &'s Search<'_>) -> Case<'s> {
+fn case<'s>(
+    fleet: &'s Fleet,
+    problem: &'s Problem,
+    draft: &Draft,
+    search: &'s Search<'_>,
+    leaving: &Leaving<'_>,
+) -> Case<'s> {
     let end = &search.state;
     let removed =
         draft.removes.iter().map(|at| (problem.nodes[*at].pool.as_deref().unwrap_or(""), &fleet.nodes[*at]));
     let bought = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
-    let pods = search.moves.values().filter(|(from, _)| draft.removes.contains(from)).count();
+    let pods = draft.removes.iter().filter_map(|at| leaving.get(at)).map(Vec::len).sum();
     Case {
         removed: removed.collect(),
         bought: bought.map(|at| (end.pool(at), &end.fleet.nodes[at])).collect(),
@@ -106,19 +120,16 @@ struct Carver<'a> {
     problem: &'a Problem,
     fleet: &'a Fleet,
     search: &'a Search<'a>,
+    leaving: &'a Leaving<'a>,
     /// The cluster as the steps so far leave it, with the whole catalogue.
     state: State,
 }
 
 impl Carver<'_> {
     fn step(&mut self, draft: &Draft, account: Account) -> Result<Step, Kept> {
-        let going: BTreeMap<&str, (usize, Key)> = self
-            .search
-            .moves
-            .iter()
-            .filter(|(_, (from, _))| draft.removes.contains(from))
-            .map(|(pod, place)| (pod.as_str(), *place))
-            .collect();
+        let own = draft.removes.iter().filter_map(|at| Some((at, self.leaving.get(at)?)));
+        let going: BTreeMap<&str, (usize, Key)> =
+            own.flat_map(|(at, pods)| pods.iter().map(|(pod, to)| (*pod, (*at, *to)))).collect();
         let numbers: Vec<usize> = draft.launches.iter().copied().collect();
         let mut launches = self.launches(&numbers)?;
         let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();

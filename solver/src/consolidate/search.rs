@@ -15,17 +15,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::carve::near;
 use super::fleet::{Aims, Fleet, Held, SPOT, Sold};
 use super::ideal::ideal;
-use super::state::{Key, Mover, State, Targets, Trial};
+use super::state::{Key, Mover, State, Targets, Trial, weighed};
 use super::steps::{Case, Court, Moves};
 use super::wide::Sale;
 use super::{Kept, Stage};
 use crate::Progress;
 use crate::model::admits;
 use crate::money::Price;
-use crate::problem::{Problem, Resources};
-use crate::solution::NewNode;
+use crate::problem::{NodeId, PodId, Problem, Resources};
+use crate::solution::{NewNode, Placement, Solution};
+use crate::verify::verify;
 
 /// Nodes that are planned anew together in small clusters: few enough that a plan of their pods is made in no time, and enough
 /// for what several become one by.
@@ -215,7 +217,9 @@ impl Search<'_> {
             if best.is_empty() {
                 break;
             }
-            self.accept_all(best);
+            if !self.accept_all(best) {
+                break;
+            }
             found = true;
             left.retain(|key| self.state.position(*key).is_some());
         }
@@ -309,7 +313,7 @@ impl Search<'_> {
                 self.accept(&best);
             }
             Ok([one]) => self.accept(&one),
-            Err(pay) => self.accept_all(pay),
+            Err(pay) => drop(self.accept_all(pay)),
         }
         let stays = |key: &&Key| self.state.position(**key).is_some() && (found || !alone.contains(*key));
         let left = set.iter().filter(stays).copied().collect();
@@ -327,7 +331,8 @@ impl Search<'_> {
             }
             let mut less = best.removed.clone();
             less.remove(&key);
-            let others = self.propose(&less, STEPS_OF_TRIAL).pay.into_iter().filter(|p| p.removed.is_subset(&less));
+            let others =
+                self.propose(&less, STEPS_OF_TRIAL).pay.into_iter().filter(|p| p.removed.is_subset(&less));
             if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
                 best = other;
             }
@@ -340,7 +345,10 @@ impl Search<'_> {
         let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
         let mut alike = BTreeSet::<Key>::new();
         // In large clusters there is no second try: nothing is bought that goes.
-        let own = set.iter().filter_map(|key| self.state.position(*key)).filter(|_| !self.thorough && set.len() > 1);
+        let own = set
+            .iter()
+            .filter_map(|key| self.state.position(*key))
+            .filter(|_| !self.thorough && set.len() > 1);
         let unlike = own.map(|at| self.state.fleet.nodes[at].sold_as.clone()).collect();
         let (trial, targets) = self.attempt(set, &unlike, steps);
         for group in self.groups(set, &trial, &targets) {
@@ -549,15 +557,67 @@ impl Search<'_> {
         }
     }
 
-    /// Carries out proposals of one trial: all have room at the same time.
-    fn accept_all(&mut self, mut pay: Vec<Proposal>) {
+    /// Carries out proposals of one trial: all have room at the same time. In large clusters those that break a rule without the
+    /// others of the trial are left out, as they are not looked at again. Returns whether there were any.
+    fn accept_all(&mut self, mut pay: Vec<Proposal>) -> bool {
         pay.sort_by_cached_key(|proposal| (std::cmp::Reverse(proposal.gain), self.places(&proposal.removed)));
-        for proposal in pay {
-            // Each is within the limits by itself.
-            if self.within_limits(&proposal.removed).is_ok() {
-                self.accept(&proposal);
+        let mut found = false;
+        loop {
+            let (before, mut later) = (pay.len(), Vec::new());
+            for proposal in pay {
+                // Each is within the limits by itself.
+                if self.within_limits(&proposal.removed).is_err() {
+                    continue;
+                }
+                match if self.thorough { Ok(()) } else { self.holds(&proposal) } {
+                    Ok(()) => {
+                        self.accept(&proposal);
+                        found = true;
+                    }
+                    Err(why) => later.push((proposal, why)),
+                }
             }
+            // What one does may be what another waits for.
+            if later.is_empty() || later.len() == before {
+                for (proposal, why) in later {
+                    let broken = proposal.removed.iter().map(|key| (*key, Kept::Broken(why.clone())));
+                    self.kept.extend(broken);
+                }
+                return found;
+            }
+            pay = later.into_iter().map(|(proposal, _)| proposal).collect();
         }
+    }
+
+    /// Whether a proposal breaks no rule as things stand: it was found together with others, which may not be carried out.
+    fn holds(&mut self, proposal: &Proposal) -> Result<(), String> {
+        let removed: BTreeSet<usize> =
+            proposal.removed.iter().filter_map(|key| self.state.position(*key)).collect();
+        let near = near(&self.state, &removed, proposal.placed.iter().map(|(key, _)| *key));
+        self.state.without(&removed, near.as_ref(), |problem, movers, keys| {
+            let ids: BTreeMap<&str, PodId> =
+                movers.iter().enumerate().map(|(at, mover)| (mover.name.as_str(), PodId::of(at))).collect();
+            let pods = |own: &[Mover]| -> Vec<PodId> {
+                own.iter().filter_map(|mover| ids.get(mover.name.as_str()).copied()).collect()
+            };
+            let place = |(key, own): &(Key, Vec<Mover>)| {
+                let at = keys.iter().position(|other| other == key)?;
+                Some(Placement { node: NodeId::of(at), pods: pods(own) })
+            };
+            let launch = |(new, own): &(NewNode, Vec<Mover>)| NewNode {
+                alternatives: [].into(),
+                pods: pods(own),
+                ..new.clone()
+            };
+            let new_nodes: Vec<NewNode> = proposal.launches.iter().map(launch).collect();
+            let solution = Solution {
+                placements: proposal.placed.iter().filter_map(place).collect(),
+                cost: new_nodes.iter().map(weighed).sum(),
+                new_nodes,
+                ..Solution::default()
+            };
+            verify(problem, &solution).into_iter().next().map_or(Ok(()), |broken| Err(broken.what))
+        })
     }
 
     fn accept(&mut self, proposal: &Proposal) {
