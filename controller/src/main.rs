@@ -25,10 +25,11 @@ use stowage_controller::learnt::Learnt;
 use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
+use stowage_controller::make::Maker;
 use stowage_controller::market::{self, Market, Source};
 use stowage_controller::node_class::trial::{Known, Trial};
 use stowage_controller::node_class::{NodeClasses, alias};
-use stowage_controller::operate::calls::counting;
+use stowage_controller::operate::calls::{Again, counting};
 use stowage_controller::operate::health::{serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
 use stowage_controller::operate::lives::Lives;
@@ -78,7 +79,8 @@ fn main() -> Result<()> {
 /// Runs until a signal comes, the lease is lost, or something breaks that nothing works without.
 async fn run(settings: Settings, region: Option<String>, source: Source, market: Market) -> Result<()> {
     let metrics = Arc::new(Metrics::new()?);
-    let client = counting(&metrics).await.context("cannot find the API server")?;
+    let client = counting(&metrics, Again::Yes).await.context("cannot find the API server")?;
+    let once = counting(&metrics, Again::No).await.context("cannot find the API server")?;
     let cluster = Cluster::default();
     let (keeper, market) = watch::channel(Arc::new(market));
     let candidate = candidate(&settings, &client);
@@ -88,7 +90,10 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
     let (learnt, learning) = learning(&source, &cluster);
     let (standing, buffers) = (Standing::default(), Buffers::default());
+    let maker = Maker::new(once.clone(), cluster.clone(), expected.clone(), market.clone());
     let shared = Shared {
+        maker: maker.clone(),
+        once,
         standing: standing.clone(),
         buffers: buffers.clone(),
         client: client.clone(),
@@ -109,6 +114,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         each: !settings.disable_cluster_state_observability,
     })?;
     let fixed = replicas::Keeper {
+        maker: maker.clone(),
         client: client.clone(),
         cluster: cluster.clone(),
         standing: standing.clone(),
@@ -127,7 +133,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         shortages,
         expected,
         announcer,
-        client: client.clone(),
+        maker,
         cluster: cluster.clone(),
         market,
         settings,
@@ -190,6 +196,9 @@ fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output =
 
 /// What the loops share.
 struct Shared {
+    maker: Maker,
+    /// A client that asks once.
+    once: Client,
     standing: Standing,
     buffers: Buffers,
     client: Client,
@@ -217,12 +226,10 @@ async fn launching(
             "CLUSTER_NAME is not set: machines are found by it"
         );
         let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
-        let mut config = kube::Config::infer().await.context("cannot find the API server")?;
+        let config = kube::Config::infer().await.context("cannot find the API server")?;
         let (marker, disruptor) = disruption(settings, metrics, &shared, &aws.ec2);
-        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, .. } = shared;
+        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, once, .. } = shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
-        config.default_retry = false;
-        let evictor = Client::try_from(config)?;
         let ec2 = aws.ec2.clone();
         let launching = Launching::default();
         let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
@@ -230,7 +237,7 @@ async fn launching(
             .with_context(|| format!("{} is not a version of Kubernetes", version.git_version))?;
         let caretaker = Caretaker {
             client: client.clone(),
-            evictor,
+            evictor: once,
             ec2: ec2.clone(),
             machines: Machines::new(ec2.clone()),
             cluster: cluster.clone(),
@@ -307,7 +314,7 @@ fn disruption(
         cluster_name: settings.cluster_name.clone(),
     };
     let disruptor = Disruptor {
-        hands: Hands { client: client.clone(), cluster: cluster.clone() },
+        hands: Hands { maker: shared.maker.clone(), client: client.clone(), cluster: cluster.clone() },
         market: market.clone(),
         settings: settings.clone(),
         shortages: shared.shortages.clone(),

@@ -14,29 +14,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
 use stowage_api::NodeClaim;
-use stowage_api::well_known::NODE_POOL;
-use stowage_cluster::{Kind, Snapshot};
+use stowage_cluster::disrupt::displaced;
+use stowage_cluster::Snapshot;
 use stowage_solver::Memory;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::announce::{Announcer, warning};
-use crate::assumed::{Amended, Expected};
+use crate::assumed::{Amended, Beside, Expected};
 use crate::batch::Window;
 use crate::buffer::Buffers;
-use crate::claim::is_ours;
 use crate::decide::{Decision, Terms, decide};
 use crate::follow::Cluster;
 use crate::launch::run::Shortages;
 use crate::learnt::Learnt;
-use crate::make::make;
-use crate::market::Market;
+use crate::make::Maker;
+use crate::market::{Market, now};
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
 use crate::say::{Said, say};
 use crate::settings::Settings;
+use crate::stand_in::stand_in;
 
 /// A pod that a plan could not help is planned for again after so long.
 ///
@@ -49,7 +48,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Looking takes no more than one part in so many and one: where changes never end, most of the time is others'.
 const IDLE_PARTS: u32 = 4;
 
-/// How long the launch of a node that was asked for for nobody is waited for.
+/// How long the launch of a node is waited for of which nobody knows what it will hold: one of a static `NodePool`, or that
+/// somebody else has asked for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a window calls all the pods to come: no pod has such a name.
@@ -57,8 +57,8 @@ const BUFFERS: &str = "buffers";
 
 /// What the loop works with.
 pub struct Provisioner {
-    /// To write with.
-    pub client: Client,
+    /// To ask for nodes with.
+    pub maker: Maker,
     /// What there is.
     pub cluster: Cluster,
     /// What can be bought.
@@ -97,27 +97,14 @@ struct State {
 }
 
 impl State {
-    /// The claims whose launch is waited for. Those of static `NodePools` were made for nobody, and hold nobody up for long; nor
-    /// do those that are not ours to launch, unless `others_launch` all of them.
-    fn held_up<'a>(&mut self, amended: &'a Amended, others_launch: bool, now: Duration) -> Vec<&'a str> {
+    /// The claims whose launch is waited for: those of which nobody knows what they will hold, and none for long.
+    fn held_up<'a>(&mut self, amended: &'a Amended, now: Duration) -> Vec<&'a str> {
         self.unknown.retain(|claim, _| amended.unknown.contains(claim));
         for claim in &amended.unknown {
             self.unknown.entry(claim.clone()).or_insert(now);
         }
-        let pools = amended.snapshot.node_pools.iter().filter(|pool| pool.spec.replicas.is_some());
-        let fixed: HashSet<&str> = pools.map(|pool| pool.metadata.name.as_str()).collect();
-        let claims = amended.snapshot.node_claims();
-        let is_fixed = |c: &NodeClaim| {
-            c.metadata.labels.get(NODE_POOL).is_some_and(|pool| fixed.contains(pool.as_str()))
-        };
-        let for_nobody: HashSet<&str> = claims
-            .filter(|c| is_fixed(c) || !(others_launch || is_ours(c)))
-            .map(|c| c.metadata.name.as_str())
-            .collect();
-        let is_patient = |claim: &&str| {
-            let since = self.unknown.get(*claim).copied().unwrap_or(now);
-            !for_nobody.contains(claim) || now < since + PATIENCE
-        };
+        let is_patient =
+            |claim: &&str| self.unknown.get(*claim).is_none_or(|since| now < *since + PATIENCE);
         amended.unknown.iter().map(String::as_str).filter(is_patient).collect()
     }
 }
@@ -154,9 +141,12 @@ impl Provisioner {
 
     /// Looks at the cluster as it is, and makes a pass when a batch is complete.
     async fn look(&mut self, snapshot: &Arc<Snapshot>, state: &mut State) {
+        let displaced = displaced(snapshot, Some(now()));
+        let market = Arc::clone(&self.market.borrow());
+        let stand_in = |claim: &NodeClaim| stand_in(claim, snapshot, &market.catalog);
         let amended = self.expected.with(|all| {
-            all.forget(snapshot, Instant::now());
-            all.amend(snapshot)
+            all.forget(snapshot, &displaced, Instant::now());
+            all.amend(snapshot, &Beside { displaced: &displaced, stand_in: &stand_in })
         });
         self.metrics.looked(&amended.snapshot, amended.unknown.len(), amended.waiting.len());
         let now = state.start.elapsed();
@@ -167,7 +157,7 @@ impl Provisioner {
         for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
             state.window.add(pod, now);
         }
-        let held = state.held_up(&amended, self.settings.disable_launch, now);
+        let held = state.held_up(&amended, now);
         // Room for them may be taken at any time, by pods that the scheduler needs no help with.
         if !self.buffers.is_empty() && now >= state.room {
             state.window.add(BUFFERS, now);
@@ -242,19 +232,14 @@ impl Provisioner {
 
     /// Makes the claims of a decision, and tells the pods.
     async fn ask(&self, decision: &Decision, amended: &Amended) {
-        let made = make(&self.client, &decision.wanted).await.unwrap_or_else(|error| {
+        let made = self.maker.planned(&decision.wanted, false).await.unwrap_or_else(|error| {
             error!(error = format!("{error:#}"), "no NodeClaim could be made");
             Vec::new()
         });
         let mut said = Vec::new();
         for (wanted, made) in made {
             match made {
-                Ok(claim) => {
-                    let name = claim.metadata.name.clone().unwrap_or_default();
-                    if let Err(error) = self.expected.with(|all| all.add(&name, wanted)) {
-                        error!(%error, claim = name, "a planned node is none: this is a defect");
-                    }
-                    self.cluster.assume(Kind::NodeClaim, &claim);
+                Ok(name) => {
                     self.metrics.claim_made(&wanted.pool, wanted.choice.relaxed);
                     self.metrics.promised(&name, wanted.price);
                     info!(
@@ -280,6 +265,8 @@ impl Provisioner {
         }
         said.extend(decision.placed.iter().map(|(pod, node)| (pod.as_str(), Said::Expected(node.clone()))));
         said.extend(decision.unplaced.iter().map(|(pod, why)| (pod.as_str(), Said::Nowhere(why.clone()))));
+        // Those that still run have not asked for anything.
+        said.retain(|(pod, _)| !amended.displaced.contains(*pod));
         say(&self.announcer, &said, &amended.snapshot).await;
         let barren = decision.barren.iter().map(|pool| {
             let note = "No instance type that can be had now meets its requirements: see spec.template.spec.requirements";

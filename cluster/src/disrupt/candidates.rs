@@ -213,6 +213,36 @@ fn moves(pod: &Pod) -> bool {
     pod.is_bound() && (!pod.terminating || successor) && pod.daemon_set.is_none() && !pod.mirror
 }
 
+/// Pods that are about to leave nodes which are being deleted, `namespace/name`. One that nobody may evict now is not among
+/// them: nobody knows when it leaves.
+///
+/// compat: karpenter v1.14, `CurrentlyReschedulablePods`.
+pub fn displaced(snapshot: &Snapshot, now: Option<Timestamp>) -> BTreeSet<String> {
+    let going = snapshot.node_claims().filter(|claim| claim.metadata.is_terminating());
+    let names = going.flat_map(|claim| [claim.status.node_name.as_str(), claim.status.provider_id.as_str()]);
+    let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    let leaving: BTreeSet<&str> = snapshot
+        .nodes()
+        .filter(|node| {
+            let known = [node.metadata.name.as_str(), node.spec.provider_id.as_str()];
+            known.iter().any(|name| names.contains(name))
+                || (node.metadata.is_terminating() && node.metadata.labels.contains_key(well_known::NODE_POOL))
+        })
+        .map(|node| node.metadata.name.as_str())
+        .collect();
+    if leaving.is_empty() {
+        return BTreeSet::new();
+    }
+    let shields = Shields::of(snapshot);
+    let leaves = |pod: &&Pod| {
+        pod.node.as_deref().is_some_and(|node| leaving.contains(node))
+            && moves(pod)
+            && protected(pod, now).is_none()
+            && shields.guard(pod).is_none()
+    };
+    snapshot.pods().filter(leaves).map(Pod::key).collect()
+}
+
 /// Why a node may not go, whatever the cause.
 fn of_node(node: &Node, claim: Option<&NodeClaim>, moment: &Moment) -> Vec<Refusal> {
     let Some(claim) = claim else { return vec![Refusal::NotManaged] };

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Client, ResourceExt as _};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::Client;
 use serde::Serialize;
 use serde_json::{Value, json};
 use stowage_api::crd::NodeClaim;
@@ -22,11 +22,10 @@ use tracing::debug;
 use super::command::{Candidate, Replacement};
 use super::conditions::{held, remove};
 use crate::answer::{is_conflict, is_gone, is_outdated};
-use crate::claim::static_claim;
 use crate::decide::Wanted;
-use crate::follow::{Cluster, api};
+use crate::follow::Cluster;
 use crate::life::join::taints;
-use crate::make::make;
+use crate::make::Maker;
 
 /// How often a patch is made anew where others were quicker.
 const TRIES: usize = 5;
@@ -37,6 +36,8 @@ const SIDE_BY_SIDE: usize = 10;
 /// What is done with.
 #[derive(Clone)]
 pub struct Hands {
+    /// To ask for nodes with.
+    pub maker: Maker,
     /// To write with.
     pub client: Client,
     /// Where it shows.
@@ -191,13 +192,12 @@ impl Hands {
             .collect();
         let mut made = Vec::new();
         let mut failed = None;
-        for (wanted, claim) in make(&self.client, &planned).await? {
+        for (wanted, claim) in self.maker.planned(&planned, true).await? {
             match claim {
                 Ok(claim) => {
-                    asked(&claim.name_any(), wanted);
-                    self.assume(Kind::NodeClaim, &claim)?;
+                    asked(&claim, wanted);
                     let at = planned.iter().position(|of| std::ptr::eq(of, wanted));
-                    made.push((at, claim.name_any()));
+                    made.push((at, claim));
                 }
                 Err(error) => failed = Some(error),
             }
@@ -215,20 +215,13 @@ impl Hands {
         for replacement in all {
             out.push(match replacement {
                 Replacement::Planned(_) => made.next().context("every plan has a NodeClaim")?,
-                Replacement::Static(pool) => self.launch_static(pool).await?,
+                Replacement::Static(pool) => {
+                    let one = self.maker.fixed(pool, 1).await?.pop();
+                    one.context("one was asked for")?.context("a replacement could not be asked for")?
+                }
             });
         }
         Ok(out)
-    }
-
-    async fn launch_static(&self, pool: &str) -> Result<String> {
-        let (pools, claims) =
-            (api(&self.client, Kind::NodePool).await?, api(&self.client, Kind::NodeClaim).await?);
-        let template = serde_json::to_value(pools.get(pool).await?)?;
-        let claim: DynamicObject = serde_json::from_value(static_claim(&template))?;
-        let made = claims.create(&PostParams::default(), &claim).await?;
-        self.assume(Kind::NodeClaim, &made)?;
-        Ok(made.name_any())
     }
 
     /// Sends a candidate on its way: its NodeClaim is deleted. One that goes already, or is gone, is no error.

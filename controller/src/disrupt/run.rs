@@ -20,7 +20,7 @@ use super::queue::{Queue, Step, UnderWay};
 use super::simulate::needed;
 use super::words::refusal;
 use crate::announce::{Announcer, normal};
-use crate::assumed::Expected;
+use crate::assumed::{Beside, Expected};
 use crate::buffer::Buffers;
 use crate::claim::is_ours;
 use crate::decide::Terms;
@@ -241,7 +241,7 @@ impl Disruptor {
     /// All that is known now; `None` while the cluster is not.
     fn facts(&mut self, queue: &Queue) -> Option<Facts> {
         let snapshot = self.hands.cluster.snapshot()?;
-        let mut amended = self.expected.with(|all| all.amend(&snapshot));
+        let mut amended = self.expected.with(|all| all.amend(&snapshot, &Beside::NOTHING));
         let market = Arc::clone(&self.market.borrow_and_update());
         let mut lowering = self.settings.lowering();
         lowering.learnt = self.learnt.with(Clone::clone);
@@ -298,16 +298,10 @@ impl Disruptor {
             self.metrics.disruptions().failed(of);
             return Ok(());
         }
-        let (expected, metrics, reason) = (&self.expected, &self.metrics, command.reason);
+        let (metrics, reason) = (&self.metrics, command.reason);
         let made = self
             .hands
             .launch(&command.replacements, |claim, wanted| {
-                expected.with(|all| {
-                    if let Err(error) = all.add(claim, wanted) {
-                        warn!(%error, claim, "a planned node is none: this is a defect");
-                    }
-                    all.hold(claim);
-                });
                 metrics.promised(claim, wanted.price);
                 metrics.claim_made_for(reason.metric(), &wanted.pool, wanted.choice.relaxed);
                 info!(

@@ -16,12 +16,22 @@ impl Observer for Metrics {
     }
 }
 
+/// Whether a call that failed is made again by the client itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// A few times, where the API server is busy or does not answer.
+    Yes,
+    /// Never: for what must not be done twice, or is tried again at a pace of its own.
+    No,
+}
+
 /// A client that counts its calls.
 ///
 /// # Errors
 /// Where the API server cannot be found.
-pub async fn counting(metrics: &Arc<Metrics>) -> anyhow::Result<Client> {
-    let config = Config::infer().await?;
+pub async fn counting(metrics: &Arc<Metrics>, again: Again) -> anyhow::Result<Client> {
+    let mut config = Config::infer().await?;
+    config.default_retry = again == Again::Yes;
     let metrics = Arc::clone(metrics);
     let count = MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
         let of = resource(request.uri().path());

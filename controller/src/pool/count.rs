@@ -27,7 +27,8 @@ impl Count {
         all
     }
 
-    fn add(&mut self, capacity: &ResourceList) {
+    /// One more node.
+    pub(crate) fn add(&mut self, capacity: &ResourceList) {
         self.nodes += 1;
         for (name, amount) in capacity.iter() {
             let known = self.resources.get(name);
