@@ -9,6 +9,9 @@ use aws_sdk_ec2::types::{
     ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation, Tag,
 };
 
+/// Values that a filter takes at most.
+const VALUES: usize = 200;
+
 /// Machines that are ended by one call.
 const AT_ONCE: usize = 100;
 
@@ -301,14 +304,39 @@ impl Ec2 {
     /// What EC2 says.
     pub async fn machines(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Machine>, Refused> {
         let search = Search { tags: tags.clone(), ..Search::default() };
-        let call = self.client.describe_instances().set_filters(Some(search.filters("", "")));
-        let mut pages = call.into_paginator().send();
+        let mut found = self.described(search.filters("", "")).await?;
+        found.sort();
+        Ok(found)
+    }
+
+    async fn described(&self, filters: Vec<Filter>) -> Result<Vec<Machine>, Refused> {
+        let mut pages =
+            self.client.describe_instances().set_filters(Some(filters)).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
             found.extend(page.reservations().iter().flat_map(Reservation::instances).map(machine));
         }
-        found.sort();
+        Ok(found)
+    }
+
+    /// Machines with all of `tags` and one of `values` of the tag `key`, whatever their state.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn machines_tagged(
+        &self,
+        tags: &BTreeMap<String, String>,
+        key: &str,
+        values: &[String],
+    ) -> Result<Vec<Machine>, Refused> {
+        let search = Search { tags: tags.clone(), ..Search::default() };
+        let mut found = Vec::new();
+        for some in values.chunks(VALUES) {
+            let mut filters = search.filters("", "");
+            filters.push(Filter::builder().name(format!("tag:{key}")).set_values(Some(some.to_vec())).build());
+            found.extend(self.described(filters).await?);
+        }
         Ok(found)
     }
 
@@ -318,14 +346,10 @@ impl Ec2 {
     /// What EC2 says.
     pub async fn machines_by_id(&self, ids: &[String]) -> Result<Vec<Machine>, Refused> {
         let mut found = Vec::new();
-        // A filter takes two hundred values at most, and passes over ids that are unknown.
-        for some in ids.chunks(200) {
+        // A filter passes over ids that are unknown.
+        for some in ids.chunks(VALUES) {
             let filter = Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
-            let mut pages = self.client.describe_instances().filters(filter).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
-                found.extend(page.reservations().iter().flat_map(Reservation::instances).map(machine));
-            }
+            found.extend(self.described(vec![filter]).await?);
         }
         Ok(found)
     }

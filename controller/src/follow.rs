@@ -3,6 +3,7 @@
 //! Lists come in pages, watches take bookmarks, and a watch that breaks begins anew with a list, later each time. A kind that
 //! the API server does not serve is looked for again now and then, and counts as one without objects until then.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::operate::pod_times::PodTimes;
+use crate::shared::Shared;
 use crate::whole::served_as;
 
 /// How long until a kind that is not served is looked for again.
@@ -32,11 +34,13 @@ pub struct Cluster {
     /// Counts changes, so that readers can wait for the next.
     changes: watch::Sender<u64>,
     times: PodTimes,
+    /// Kinds that the API server has.
+    served: Shared<BTreeSet<Kind>>,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { index: Arc::default(), changes: watch::channel(0).0, times: PodTimes::default() }
+        Self { index: Arc::default(), changes: watch::channel(0).0, times: PodTimes::default(), served: Shared::default() }
     }
 }
 
@@ -51,6 +55,11 @@ impl Cluster {
     pub fn is_synced(&self) -> bool {
         let kinds: Vec<Kind> = kinds().collect();
         self.with(|index| index.is_synced(&kinds))
+    }
+
+    /// Whether the API server has a kind, as far as that is known yet.
+    pub fn is_served(&self, kind: Kind) -> bool {
+        self.served.with(|all| all.contains(&kind))
     }
 
     /// Tells of changes from now on.
@@ -142,6 +151,7 @@ async fn one(client: Client, cluster: Cluster, kind: Kind) {
             }
         }
     };
+    cluster.served.with(|all| all.insert(kind));
     debug!(kind = kind.name(), version = resource.version, "following");
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();

@@ -30,7 +30,7 @@ use stowage_controller::market::{self, Market, Source};
 use stowage_controller::node_class::trial::{Known, Trial};
 use stowage_controller::node_class::{NodeClasses, alias};
 use stowage_controller::operate::calls::{Again, counting};
-use stowage_controller::operate::health::{serve_health, serve_metrics};
+use stowage_controller::operate::health::{Pulse, serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
 use stowage_controller::operate::lives::Lives;
 use stowage_controller::operate::metrics::{Metrics, View};
@@ -89,6 +89,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let shortages = Shortages::default();
     let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
     let (learnt, learning) = learning(&source, &cluster);
+    let pulse = Pulse::default();
     let (standing, buffers) = (Standing::default(), Buffers::default());
     let maker = Maker::new(once.clone(), cluster.clone(), expected.clone(), market.clone());
     let shared = Shared {
@@ -138,6 +139,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         market,
         settings,
         metrics: Arc::clone(&metrics),
+        pulse: pulse.clone(),
     };
     let leads = async {
         // Standing by, it follows the cluster all the same, and is ready when its time comes.
@@ -166,7 +168,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         () = follow(client, cluster.clone()) => bail!("following the cluster has ended"),
         () = learning => bail!("learning what nodes have has ended"),
         () = market::keep(source, keeper) => bail!("nobody reads the catalogue any more"),
-        ended = serve_health(health, cluster) => return ended.context("health"),
+        ended = serve_health(health, cluster, pulse) => return ended.context("health"),
         ended = serve_metrics(measured, metrics) => return ended.context("metrics"),
         () = leads => bail!("the lease is lost: this replica must not go on"),
         _ = interrupt.recv() => info!("interrupted"),
@@ -231,6 +233,7 @@ async fn launching(
         let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, once, .. } = shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
         let ec2 = aws.ec2.clone();
+        let machines = Machines::new(ec2.clone(), &settings.cluster_name);
         let launching = Launching::default();
         let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
         let kubernetes = alias::version(&version.major, &version.minor)
@@ -239,7 +242,7 @@ async fn launching(
             client: client.clone(),
             evictor: once,
             ec2: ec2.clone(),
-            machines: Machines::new(ec2.clone()),
+            machines: machines.clone(),
             cluster: cluster.clone(),
             expected,
             launching: launching.clone(),
@@ -274,6 +277,7 @@ async fn launching(
         let launcher = Launcher {
             client,
             ec2,
+            machines,
             cluster,
             market,
             shortages,

@@ -52,9 +52,14 @@ use crate::launch::addresses::Addresses;
 use crate::launch::boot::family;
 use crate::launch::templates::Templates;
 use crate::market::Market;
+use crate::rounds::Rounds;
+use crate::shared::Shared;
 
 /// How often it is asked which classes there are.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Classes that are looked up side by side.
+const SIDE_BY_SIDE: usize = 10;
 
 /// How often it is asked whether `NodeClaims` still use a class that is deleted.
 const WAIT: Duration = Duration::from_secs(5);
@@ -94,11 +99,17 @@ pub struct NodeClasses {
 }
 
 /// What it remembers from look to look.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
+    classes: Shared<Classes>,
+    parameters: Known,
+}
+
+/// What is remembered of each class.
+#[derive(Default)]
+struct Classes {
     /// Class → generation that was looked up, and when.
     seen: HashMap<String, (Option<i64>, Instant)>,
-    parameters: Known,
     /// Class that is deleted → when it was last looked at.
     ending: HashMap<String, Instant>,
     /// Class → what was last said of its waiting.
@@ -108,7 +119,8 @@ struct State {
 impl NodeClasses {
     /// Looks classes up until the task is dropped.
     pub async fn run(self) {
-        let mut state = State::default();
+        let state = State::default();
+        let mut rounds = Rounds::new(SIDE_BY_SIDE);
         let own =
             BTreeMap::from([(format!("kubernetes.io/cluster/{}", self.facts.name), "owned".to_owned())]);
         if let Err(error) = self.templates.recall(&self.aws.ec2, &own).await {
@@ -116,7 +128,8 @@ impl NodeClasses {
         }
         let (mut swept, mut collected) = (Instant::now(), None::<Instant>);
         loop {
-            tokio::time::sleep(LOOK).await;
+            let next = tokio::time::Instant::now() + LOOK;
+            while tokio::time::timeout_at(next, rounds.turn()).await.is_ok() {}
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
                 self.templates.collect(&self.aws.ec2, swept).await;
@@ -134,7 +147,15 @@ impl NodeClasses {
                 }
             };
             for class in &all {
-                self.look(&classes, class, &mut state).await;
+                let name = class.name_any();
+                if rounds.may_start(&name) {
+                    let (keeper, classes, class, state) =
+                        (self.clone(), classes.clone(), class.clone(), state.clone());
+                    rounds.start(&name, async move {
+                        keeper.look(&classes, &class, &state).await;
+                        Duration::ZERO
+                    });
+                }
             }
             if collected.is_none_or(|at| at.elapsed() >= COLLECT) {
                 collected = Some(Instant::now());
@@ -145,26 +166,32 @@ impl NodeClasses {
         }
     }
 
-    async fn look(&self, classes: &Api<Ec2NodeClass>, class: &Ec2NodeClass, state: &mut State) {
+    async fn look(&self, classes: &Api<Ec2NodeClass>, class: &Ec2NodeClass, state: &State) {
         let (name, generation) = (class.name_any(), class.metadata.generation);
         if class.metadata.deletion_timestamp.is_some() {
-            if state.ending.get(&name).is_some_and(|at| at.elapsed() < WAIT) {
+            let waits = state.classes.with(|all| {
+                let waits = all.ending.get(&name).is_some_and(|at| at.elapsed() < WAIT);
+                if !waits {
+                    all.ending.insert(name.clone(), Instant::now());
+                }
+                waits
+            });
+            if waits {
                 return;
             }
-            state.ending.insert(name.clone(), Instant::now());
             if let Err(error) = self.end(classes, class, state).await {
                 warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be removed yet");
             }
             return;
         }
         let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < self.every;
-        if state.seen.get(&name).is_some_and(fresh) {
+        if state.classes.with(|all| all.seen.get(&name).is_some_and(fresh)) {
             return;
         }
         match self.resolve(classes, class, state).await {
             Ok(changed) => {
                 debug!(class = name, changed, "looked up an EC2NodeClass");
-                state.seen.insert(name, (generation, Instant::now()));
+                state.classes.with(|all| all.seen.insert(name, (generation, Instant::now())));
             }
             Err(error) => {
                 warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be looked up");
@@ -176,7 +203,7 @@ impl NodeClasses {
         &self,
         classes: &Api<Ec2NodeClass>,
         class: &Ec2NodeClass,
-        state: &mut State,
+        state: &State,
     ) -> Result<bool> {
         self.mark(class).await?;
         let searches = searches(&class.spec, self.kubernetes);
@@ -241,7 +268,7 @@ impl NodeClasses {
         pools.filter(of).map(|pool| pool.metadata.name.clone()).min().unwrap_or_default()
     }
 
-    async fn find(&self, class: &Ec2NodeClass, searches: &Searches, state: &mut State) -> Found {
+    async fn find(&self, class: &Ec2NodeClass, searches: &Searches, state: &State) -> Found {
         let ec2 = &self.aws.ec2;
         let mut found = Found::default();
         let mut refused = BTreeMap::new();
@@ -287,7 +314,7 @@ impl NodeClasses {
         &self,
         ec2: &Ec2,
         searches: &Searches,
-        state: &mut State,
+        state: &State,
     ) -> Result<Vec<(FoundImage, Vec<Variant>)>, Refused> {
         let mut variants = BTreeMap::<String, Vec<Variant>>::new();
         for parameter in &searches.parameters {

@@ -31,6 +31,7 @@ use crate::launch::run::Shortages;
 use crate::learnt::Learnt;
 use crate::make::Maker;
 use crate::market::{Market, now};
+use crate::operate::health::Pulse;
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
 use crate::say::{Said, say};
@@ -79,6 +80,8 @@ pub struct Provisioner {
     pub announcer: Announcer,
     /// What it measures.
     pub metrics: Arc<Metrics>,
+    /// Where it shows that it goes round.
+    pub pulse: Pulse,
 }
 
 /// What it remembers from pass to pass.
@@ -123,6 +126,7 @@ impl Provisioner {
         };
         let mut changes = self.cluster.changes();
         loop {
+            self.pulse.beat();
             let started = state.start.elapsed();
             if let Some(snapshot) = self.cluster.snapshot() {
                 self.look(&snapshot, &mut state).await;

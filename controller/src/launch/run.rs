@@ -42,6 +42,7 @@ use crate::claim::is_ours;
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::learnt::Learnt;
+use crate::life::machines::{Machines, NODE_CLAIM};
 use crate::life::step::Aspect;
 use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
@@ -123,6 +124,8 @@ pub struct Launcher {
     pub client: Client,
     /// To launch with.
     pub ec2: Ec2,
+    /// Machines that are there.
+    pub machines: Machines,
     /// What there is.
     pub cluster: Cluster,
     /// What can be bought.
@@ -273,11 +276,7 @@ impl Launcher {
 
         let tags = self.tags(&claim, &class);
         // By name and cluster: a claim's name is never used twice while one has it.
-        let own =
-            tags.iter().filter(|(key, _)| *key == NODE_CLAIM || key.starts_with("kubernetes.io/cluster/"));
-        let own: BTreeMap<String, String> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
-        let earlier = self.ec2.machines(&own).await?.into_iter().find(Machine::is_alive);
-        let machine = match earlier {
+        let machine = match self.machines.of_claim(name).await? {
             Some(machine) => Some(machine),
             None => Box::pin(self.measured(self.launch(&claim, &class, tags))).await?,
         };
@@ -330,6 +329,9 @@ impl Launcher {
             Err(NothingToOrder::NoOffering) => return Ok(None),
             Err(other) => return Err(other.into()),
         };
+        let ways = || order.images.iter().flat_map(|image| &image.ways);
+        let subnets: BTreeSet<String> = ways().map(|way| way.subnet.clone()).collect();
+        let _held = self.addresses.hold(subnets.into_iter().collect(), order.addresses);
         let family = family(class);
         let user_data = self.boot(claim, class, &order).user_data(family)?;
         let mut configs = Vec::new();
@@ -386,8 +388,7 @@ impl Launcher {
         };
         let key = OfferingKey::new(&started.instance_type, &started.zone, &order.capacity_type);
         self.shortages.with(|short| short.launched(&key));
-        let mut ways = order.images.iter().flat_map(|image| &image.ways);
-        if let Some(way) = ways.find(|way| way.zone == started.zone) {
+        if let Some(way) = ways().find(|way| way.zone == started.zone) {
             self.addresses.taken(&way.subnet, order.addresses);
         }
         let is_own = |way: &Way| way.instance_type == started.instance_type && way.zone == started.zone;
@@ -507,9 +508,6 @@ impl Launcher {
 
 /// EC2's code for a subnet that is full.
 const NO_ADDRESSES: &str = "InsufficientFreeAddressesInSubnet";
-
-/// Tag by which the machine of a claim is found.
-const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";
 
 /// Claims that have no machine yet, by name.
 fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {

@@ -50,6 +50,16 @@ const EVICTIONS: usize = 10;
 /// Load balancers send nothing to nodes with this label.
 const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
+/// What came of asking a pod to leave.
+enum Evicted {
+    /// It leaves.
+    Yes,
+    /// It has left, or another has its name: nothing was done.
+    Gone,
+    /// A budget stands in the way.
+    Not(String),
+}
+
 /// How far a node has let go of its pods and volumes.
 enum Progress {
     /// Not yet.
@@ -131,11 +141,7 @@ impl Caretaker {
             // Of another cloud, or made up: nothing of ours.
             Some((_, None)) => Ok((None, None)),
             None => {
-                let tags = [
-                    ("eks:eks-cluster-name".to_owned(), self.cluster_name.clone()),
-                    ("karpenter.sh/nodeclaim".to_owned(), claim.name_any()),
-                ];
-                let found = self.ec2.machines(&tags.into()).await?.into_iter().find(Machine::is_alive);
+                let found = self.machines.of_claim(&claim.name_any()).await?;
                 Ok((found.as_ref().map(|machine| machine.id.clone()), found))
             }
         }
@@ -247,7 +253,8 @@ impl Caretaker {
         let evicted: Vec<_> = futures::stream::iter(asked).buffer_unordered(EVICTIONS).collect().await;
         for (pod, answer) in evicted {
             match answer? {
-                None => {
+                Evicted::Gone => {}
+                Evicted::Yes => {
                     self.lives.pod_drained(&why_it_goes(claim));
                     info!(
                         pod = key(&pod),
@@ -260,7 +267,7 @@ impl Caretaker {
                         normal("Evicted", "Evicted pod: its node is going away"),
                     ));
                 }
-                Some(why) => {
+                Evicted::Not(why) => {
                     debug!(pod = key(&pod), why, "a pod cannot be evicted now");
                     let note = format!("Failed to drain node, pod {} cannot be evicted: {why}", key(&pod));
                     told.push((reference(node), warning("FailedDraining", note)));
@@ -279,8 +286,8 @@ impl Caretaker {
         Ok(())
     }
 
-    /// Asks for the eviction of a pod; returns why not, where a `PodDisruptionBudget` stands in the way.
-    async fn evict(&self, pod: &Pod) -> Result<Option<String>> {
+    /// Asks for the eviction of a pod.
+    async fn evict(&self, pod: &Pod) -> Result<Evicted> {
         let api: Api<Pod> = Api::namespaced(self.evictor.clone(), &pod.namespace().unwrap_or_default());
         let how = EvictParams {
             delete_options: Some(DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default() }),
@@ -289,12 +296,12 @@ impl Caretaker {
         match api.evict(&pod.name_any(), &how).await {
             Ok(_) => {
                 self.lives.evicted(200);
-                Ok(None)
+                Ok(Evicted::Yes)
             }
             Err(kube::Error::Api(status)) => match self.answered(status.code) {
-                404 | 409 => Ok(None),
+                404 | 409 => Ok(Evicted::Gone),
                 // 500: more than one budget covers the pod, and the API server does not choose.
-                429 | 500 => Ok(Some(status.message.clone())),
+                429 | 500 => Ok(Evicted::Not(status.message.clone())),
                 _ => Err(kube::Error::Api(status).into()),
             },
             Err(error) => Err(error.into()),
