@@ -310,8 +310,7 @@ impl Ec2 {
     }
 
     async fn described(&self, filters: Vec<Filter>) -> Result<Vec<Machine>, Refused> {
-        let mut pages =
-            self.client.describe_instances().set_filters(Some(filters)).into_paginator().send();
+        let mut pages = self.client.describe_instances().set_filters(Some(filters)).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
@@ -334,7 +333,8 @@ impl Ec2 {
         let mut found = Vec::new();
         for some in values.chunks(VALUES) {
             let mut filters = search.filters("", "");
-            filters.push(Filter::builder().name(format!("tag:{key}")).set_values(Some(some.to_vec())).build());
+            filters
+                .push(Filter::builder().name(format!("tag:{key}")).set_values(Some(some.to_vec())).build());
             found.extend(self.described(filters).await?);
         }
         Ok(found)

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::operate::pod_times::PodTimes;
+use crate::operate::transitions::Transitions;
 use crate::shared::Shared;
 use crate::whole::served_as;
 
@@ -34,13 +35,20 @@ pub struct Cluster {
     /// Counts changes, so that readers can wait for the next.
     changes: watch::Sender<u64>,
     times: PodTimes,
+    transitions: Transitions,
     /// Kinds that the API server has.
     served: Shared<BTreeSet<Kind>>,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { index: Arc::default(), changes: watch::channel(0).0, times: PodTimes::default(), served: Shared::default() }
+        Self {
+            index: Arc::default(),
+            changes: watch::channel(0).0,
+            times: PodTimes::default(),
+            transitions: Transitions::default(),
+            served: Shared::default(),
+        }
     }
 }
 
@@ -91,11 +99,18 @@ impl Cluster {
         &self.times
     }
 
+    /// How conditions change.
+    pub(crate) fn transitions(&self) -> &Transitions {
+        &self.transitions
+    }
+
     fn event(&self, kind: Kind, event: Event<DynamicObject>) {
         match &event {
             Event::InitApply(pod) | Event::Apply(pod) if kind == Kind::Pod => self.times.see(pod),
             Event::Delete(pod) if kind == Kind::Pod => self.times.gone(pod),
-            _ => {}
+            Event::InitApply(object) | Event::Apply(object) => self.transitions.see(kind, object),
+            Event::Delete(object) => self.transitions.gone(kind, object),
+            Event::Init | Event::InitDone => {}
         }
         match event {
             Event::Init => self.with(|index| index.begin_list(kind)),

@@ -230,10 +230,11 @@ async fn launching(
         let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
         let config = kube::Config::infer().await.context("cannot find the API server")?;
         let (marker, disruptor) = disruption(settings, metrics, &shared, &aws.ec2);
-        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, once, .. } = shared;
+        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, once, .. } =
+            shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
         let ec2 = aws.ec2.clone();
-        let machines = Machines::new(ec2.clone(), &settings.cluster_name);
+        let machines = Machines::new(ec2.clone(), &settings.cluster_name, lives.clone());
         let launching = Launching::default();
         let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
         let kubernetes = alias::version(&version.major, &version.minor)

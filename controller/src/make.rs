@@ -113,10 +113,8 @@ impl Maker {
             let (claims, known) = (&claims, &known);
             async move { (wanted, create(claims, claim, &wanted.pool, known).await) }
         });
-        let made: Vec<_> = futures::stream::iter(made.collect::<Vec<_>>())
-            .buffer_unordered(SIDE_BY_SIDE)
-            .collect()
-            .await;
+        let made: Vec<_> =
+            futures::stream::iter(made.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE).collect().await;
         for (wanted, made) in made {
             let noted = made.and_then(|claim| {
                 let name = claim.name_any();
@@ -183,7 +181,10 @@ fn take(pool: &NodePool, spent: &mut Count, wanted: &Wanted) -> Result<()> {
             then.resources.get(name).copied().unwrap_or(Quantity::ZERO)
         };
         if amount > limit {
-            bail!("limits.{name} of NodePool {} is {limit}, and with this node it would be {amount}", wanted.pool);
+            bail!(
+                "limits.{name} of NodePool {} is {limit}, and with this node it would be {amount}",
+                wanted.pool
+            );
         }
     }
     *spent = then;
@@ -203,7 +204,8 @@ async fn create(
             continue;
         }
         claim["metadata"]["name"] = json!(name);
-        let error = match claims.create(&PostParams::default(), &serde_json::from_value(claim.clone())?).await {
+        let error = match claims.create(&PostParams::default(), &serde_json::from_value(claim.clone())?).await
+        {
             Ok(made) => return Ok(made),
             // Another has the name.
             Err(error) if is_conflict(&error) => continue,
@@ -235,7 +237,8 @@ mod tests {
     use crate::claim::Choice;
 
     fn pool(limits: &Value) -> NodePool {
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"limits": limits}})).expect("a NodePool")
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"limits": limits}}))
+            .expect("a NodePool")
     }
 
     fn wanted(cpu: &str) -> Wanted {

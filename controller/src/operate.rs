@@ -10,3 +10,4 @@ pub mod metrics;
 pub mod pod_times;
 pub mod state;
 mod summary;
+pub(crate) mod transitions;

@@ -15,8 +15,8 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use stowage_api::NodeClaim;
-use stowage_cluster::disrupt::displaced;
 use stowage_cluster::Snapshot;
+use stowage_cluster::disrupt::displaced;
 use stowage_solver::Memory;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
@@ -106,8 +106,7 @@ impl State {
         for claim in &amended.unknown {
             self.unknown.entry(claim.clone()).or_insert(now);
         }
-        let is_patient =
-            |claim: &&str| self.unknown.get(*claim).is_none_or(|since| now < *since + PATIENCE);
+        let is_patient = |claim: &&str| self.unknown.get(*claim).is_none_or(|since| now < *since + PATIENCE);
         amended.unknown.iter().map(String::as_str).filter(is_patient).collect()
     }
 }

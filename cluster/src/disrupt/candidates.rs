@@ -226,7 +226,8 @@ pub fn displaced(snapshot: &Snapshot, now: Option<Timestamp>) -> BTreeSet<String
         .filter(|node| {
             let known = [node.metadata.name.as_str(), node.spec.provider_id.as_str()];
             known.iter().any(|name| names.contains(name))
-                || (node.metadata.is_terminating() && node.metadata.labels.contains_key(well_known::NODE_POOL))
+                || (node.metadata.is_terminating()
+                    && node.metadata.labels.contains_key(well_known::NODE_POOL))
         })
         .map(|node| node.metadata.name.as_str())
         .collect();

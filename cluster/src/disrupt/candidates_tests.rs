@@ -203,8 +203,12 @@ fn pods_of_nodes_that_are_deleted_are_about_to_leave() {
     assert_eq!(of(&claim_goes), ["default/web"], "the claim goes first");
     let kept = budget("keep", r#""maxUnavailable": 0"#);
     assert_eq!(of(&cluster(going, "", "", &format!("{POD}{kept}"))), none, "nobody may evict it");
-    let job = POD.replace(r#""name": "web","#, r#""name": "web", "annotations": {"karpenter.sh/do-not-disrupt": "true"},"#);
+    let job = POD.replace(
+        r#""name": "web","#,
+        r#""name": "web", "annotations": {"karpenter.sh/do-not-disrupt": "true"},"#,
+    );
     assert_eq!(of(&cluster(going, "", "", &job)), none);
-    let leaving = POD.replace(r#""name": "web","#, r#""name": "web", "deletionTimestamp": "2026-07-01T10:00:00Z","#);
+    let leaving =
+        POD.replace(r#""name": "web","#, r#""name": "web", "deletionTimestamp": "2026-07-01T10:00:00Z","#);
     assert_eq!(of(&cluster(going, "", "", &leaving)), none, "it has left: its successor waits by itself");
 }

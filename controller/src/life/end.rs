@@ -354,7 +354,8 @@ impl Caretaker {
     ) -> Result<Duration> {
         if machine.is_none_or(|machine| machine.state != "shutting-down") {
             let ended = self.machines.end(machine_id);
-            self.lives.asking(("nodeclaim.lifecycle", "Delete"), ended, error).await?;
+            let ended = self.lives.asking(("nodeclaim.lifecycle", "Delete"), ended, error).await;
+            ended.inspect_err(|_| self.lives.not_ended(claim.labels()))?;
             info!(claim = claim.name_any(), machine = machine_id, "a machine is ended");
         }
         self.set(claim, INSTANCE_TERMINATING, TRUE, INSTANCE_TERMINATING, "").await?;

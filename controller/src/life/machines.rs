@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use stowage_aws::{Ec2, Machine, Refused};
 use tokio::sync::Mutex;
 
+use crate::operate::lives::Lives;
 use crate::shared::Shared;
 use crate::together::Together;
 
@@ -20,6 +21,7 @@ pub(crate) const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";
 #[derive(Clone, Debug)]
 pub struct Machines {
     ec2: Ec2,
+    lives: Lives,
     wanted: Shared<BTreeSet<String>>,
     answer: Arc<Mutex<Option<Answer>>>,
     /// Tags that all machines of the cluster have.
@@ -37,9 +39,10 @@ struct Answer {
 
 impl Machines {
     /// None yet, of a cluster of this name.
-    pub fn new(ec2: Ec2, cluster: &str) -> Self {
+    pub fn new(ec2: Ec2, cluster: &str, lives: Lives) -> Self {
         Self {
             ec2,
+            lives,
             wanted: Shared::default(),
             answer: Arc::default(),
             cluster: BTreeMap::from([("eks:eks-cluster-name".to_owned(), cluster.to_owned())]),
@@ -73,7 +76,8 @@ impl Machines {
     /// # Errors
     /// What EC2 says.
     pub async fn of_claim(&self, claim: &str) -> Result<Option<Machine>, Refused> {
-        let ask = async |claims: &[String]| {
+        let ask = async |claims: &[String], waited: Duration| {
+            self.lives.batch("describe_instances", claims.len(), waited);
             let all = self.ec2.machines_tagged(&self.cluster, NODE_CLAIM, claims).await?;
             let alive = all.into_iter().filter(Machine::is_alive);
             Ok(alive.filter_map(|machine| Some((machine.tags.get(NODE_CLAIM)?.clone(), machine))).collect())
@@ -86,7 +90,8 @@ impl Machines {
     /// # Errors
     /// What EC2 says, of whichever of them.
     pub async fn end(&self, id: &str) -> Result<(), Refused> {
-        let ask = async |ids: &[String]| {
+        let ask = async |ids: &[String], waited: Duration| {
+            self.lives.batch("terminate_instances", ids.len(), waited);
             self.ec2.terminate(ids).await?;
             Ok(ids.iter().map(|id| (id.clone(), ())).collect())
         };

@@ -189,6 +189,7 @@ impl Metrics {
     /// Where two metrics have one name, which would be a defect.
     pub fn watch(&self, view: View) -> prometheus::Result<()> {
         view.cluster.pod_times().register(&self.registry)?;
+        view.cluster.transitions().register(&self.registry)?;
         // A second view would be a defect, and the first is as good.
         let _ = self.view.set(view);
         Ok(())
@@ -312,6 +313,9 @@ impl Metrics {
             "operator_nodeclaim_status_condition_current_status_seconds",
         );
         state::conditions(&mut out, of_claims, &state::of_claims(&snapshot), now);
+        view.cluster.transitions().write(&mut out, &snapshot, view.each, now);
+        state::ignored(&mut out, &snapshot);
+        state::user_data(&mut out, &view.pools.user_data());
         if view.each {
             let of_nodes = (
                 "operator_node_status_condition_count",

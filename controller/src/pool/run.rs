@@ -88,6 +88,14 @@ impl Keeper {
         (all(&self.pools), all(&self.classes))
     }
 
+    /// Bytes of what each class tells its machines itself, by name.
+    pub(crate) fn user_data(&self) -> Vec<(String, usize)> {
+        let of = |class: &Arc<DynamicObject>| {
+            (class.name_any(), class.data["spec"]["userData"].as_str().unwrap_or_default().len())
+        };
+        self.classes.all().iter().map(of).collect()
+    }
+
     async fn work(&self, pools: &Whole, classes: &Whole) {
         let (mut pool_changes, mut class_changes) = (pools.changes(), classes.changes());
         let mut known = HashMap::<String, Known>::new();
