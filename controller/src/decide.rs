@@ -16,7 +16,7 @@ use stowage_cluster::words::{amount, reason};
 use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
 use stowage_pricing::Catalog;
 use stowage_solver::{
-    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, TypeId, solve_again,
+    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, SpecId, TypeId, solve_again,
 };
 
 use crate::claim::{Choice, MOST_TYPES};
@@ -127,7 +127,14 @@ fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, S
     let mut spare = Spare::of(problem, &solution.new_nodes);
     Decision {
         barren: barren.into_iter().map(str::to_owned).collect(),
-        wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node, &mut spare)).collect(),
+        wanted: solution
+            .new_nodes
+            .iter()
+            .map(|node| {
+                let pods = node.pods.iter().map(|pod| &problem.pods[pod.index()]);
+                wanted(lowered, node, pods.map(|pod| (pod.name.clone(), pod.spec)).collect(), &mut spare)
+            })
+            .collect(),
         placed: placed.collect(),
         unplaced: unplaced.collect(),
         figures: Figures {
@@ -200,7 +207,13 @@ impl Spare {
     }
 }
 
-fn wanted(lowered: &Lowered, node: &NewNode, spare: &mut Spare) -> Wanted {
+/// Orders for nodes that a plan launches together, each with its pods: (`namespace/name`, its spec).
+pub fn orders_for(lowered: &Lowered, nodes: &[NewNode], pods: Vec<Vec<(String, SpecId)>>) -> Vec<Wanted> {
+    let mut spare = Spare::of(&lowered.problem, nodes);
+    nodes.iter().zip(pods).map(|(node, pods)| wanted(lowered, node, pods, &mut spare)).collect()
+}
+
+fn wanted(lowered: &Lowered, node: &NewNode, pods: Vec<(String, SpecId)>, spare: &mut Spare) -> Wanted {
     let problem = &lowered.problem;
     let pool = &problem.pools[node.pool.index()];
     let offering = node.offering(problem);
@@ -231,10 +244,10 @@ fn wanted(lowered: &Lowered, node: &NewNode, spare: &mut Spare) -> Wanted {
             types,
             capacity_type: offering.capacity_type.clone(),
             labels: node.chosen_labels.iter().cloned().collect(),
-            requests: requests(problem, node),
+            requests: requests(problem, node, &pods),
             relaxed: !node.relaxed.is_empty(),
         },
-        pods: node.pods.iter().map(|pod| problem.pods[pod.index()].name.clone()).collect(),
+        pods: pods.into_iter().map(|(pod, _)| pod).collect(),
         node: json!({
             "metadata": {"labels": labels},
             "spec": {"taints": taints},
@@ -272,8 +285,8 @@ fn zones(problem: &Problem, node: &NewNode, types: &[String]) -> Vec<String> {
 }
 
 /// What the pods and the `DaemonSets` of a node ask for.
-fn requests(problem: &Problem, node: &NewNode) -> BTreeMap<String, String> {
-    let pods = node.pods.iter().map(|pod| problem.pods[pod.index()].spec);
+fn requests(problem: &Problem, node: &NewNode, pods: &[(String, SpecId)]) -> BTreeMap<String, String> {
+    let pods = pods.iter().map(|(_, spec)| *spec);
     let daemons = node.daemons.iter().map(|daemon| problem.daemons[daemon.index()].spec);
     let specs: Vec<_> = pods.chain(daemons).map(|spec| &problem.specs[spec.index()].requests).collect();
     quantities(problem, |id| specs.iter().map(|requests| requests.get(id)).sum())

@@ -22,6 +22,7 @@ mod objects;
 mod process;
 mod prometheus;
 mod random;
+mod relay;
 mod viewer;
 mod world;
 
@@ -33,5 +34,6 @@ pub use helm::Helm;
 pub use kubelets::{KWOK, Kubelets};
 pub use objects::{deployment, node_pool};
 pub use prometheus::{Prometheus, check_metrics};
+pub use relay::Relay;
 pub use viewer::Viewer;
 pub use world::{REGION, World, holds};

@@ -1,7 +1,8 @@
 //! A cluster with all that a controller meets: a control plane, an AWS, machines that join, and what the charts install.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::controller::Controller;
 use crate::crds;
 use crate::helm::Helm;
 use crate::kubelets::Kubelets;
+use crate::relay::Relay;
 
 /// The region that everything is in.
 pub const REGION: &str = "us-east-1";
@@ -83,11 +85,36 @@ impl World {
     /// # Errors
     /// Where it cannot be started.
     pub fn controller(&self, name: &str, more: &[&str]) -> Result<Controller> {
+        self.controller_as(&self.kubeconfig, name, more)
+    }
+
+    fn controller_as(&self, who: &Path, name: &str, more: &[&str]) -> Result<Controller> {
         let file = self.plane.logs().join("catalog.json").display().to_string();
         let mut flags = vec!["--catalog", &file, "--log-format", "text", "--cluster-name", &self.cluster];
         flags.extend(["--service-cidr", "10.96.0.0/16", "--leader-election-namespace", NAMESPACE]);
         flags.extend(more);
-        Controller::start_as(&self.plane, &self.kubeconfig, name, &flags, &self.front.environment(REGION))
+        Controller::start_as(&self.plane, who, name, &flags, &self.front.environment(REGION))
+    }
+
+    /// The same, where the API server is reached by way of a relay.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn controller_behind(&self, relay: &Relay, name: &str, more: &[&str]) -> Result<Controller> {
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(&self.kubeconfig)?)?;
+        kubeconfig["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address()));
+        let path = self.plane.logs().join(format!("kubeconfig-{name}"));
+        fs::write(&path, kubeconfig.to_string())?;
+        self.controller_as(&path, name, more)
+    }
+
+    /// Where the API server listens.
+    ///
+    /// # Errors
+    /// Where its address is none, which would be a defect.
+    pub fn api_server(&self) -> Result<SocketAddr> {
+        let server = self.plane.server();
+        server.trim_start_matches("https://").parse().with_context(|| format!("{server} is no address"))
     }
 
     /// An EC2NodeClass of what moto has, by id.

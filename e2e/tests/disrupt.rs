@@ -5,16 +5,14 @@
 
 #[path = "common/world.rs"]
 mod common;
-
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
+#[path = "common/witness.rs"]
+mod witness;
 
 use serde_json::{Value, json};
 use stowage_e2e::{World, holds};
 
 use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, settled};
+use witness::Witness;
 
 const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -41,83 +39,15 @@ fn change(world: &World, team: &str) {
     world.client().patch(&format!("{POOLS}/default"), &labels).unwrap();
 }
 
-/// Looks at every event of a collection, and keeps the most and the least of what it counts in all of it.
-struct Witness {
-    most: Arc<AtomicUsize>,
-    least: Arc<AtomicUsize>,
-    /// How many events it has seen.
-    seen: Arc<AtomicUsize>,
-    ended: Arc<AtomicBool>,
-}
-
-impl Witness {
-    /// From now on. `counts` is whether an object counts.
-    fn of(world: &World, collection: &'static str, counts: fn(&Value) -> bool) -> Self {
-        let (most, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (least, ended) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicBool::new(false)));
-        let witness =
-            Self { most: most.clone(), least: least.clone(), seen: seen.clone(), ended: ended.clone() };
-        let client = world.client().clone();
-        let mut objects: BTreeMap<String, Value> = world
-            .list(collection)
-            .unwrap()
-            .into_iter()
-            .map(|object| (name(&object).to_owned(), object))
-            .collect();
-        let (told, opened) = mpsc::channel();
-        thread::spawn(move || {
-            let each = |kind: &str, object: Value| {
-                let of = name(&object).to_owned();
-                if kind == "DELETED" {
-                    objects.remove(&of)
-                } else {
-                    objects.insert(of, object)
-                };
-                let count = objects.values().filter(|object| counts(object)).count();
-                most.fetch_max(count, Ordering::Relaxed);
-                least.fetch_min(count, Ordering::Relaxed);
-                seen.fetch_add(1, Ordering::Relaxed);
-                !ended.load(Ordering::Relaxed)
-            };
-            // The API server ends with the test.
-            drop(client.watch(
-                collection,
-                || {
-                    let _ = told.send(());
-                },
-                each,
-            ));
-        });
-        opened.recv().unwrap();
-        witness
-    }
-
-    fn most(&self) -> usize {
-        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
-        self.most.load(Ordering::Relaxed)
-    }
-
-    fn least(&self) -> usize {
-        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
-        self.least.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Whether a NodeClaim uses its pool's budgets up: it was chosen to go or goes, and its machine is not being ended yet.
-fn goes(claim: &Value) -> bool {
+fn goes(claim: &Value) -> usize {
     let chosen = holds(claim, "DisruptionReason") || !claim["metadata"]["deletionTimestamp"].is_null();
-    holds(claim, "Initialized") && !holds(claim, "InstanceTerminating") && chosen
+    usize::from(holds(claim, "Initialized") && !holds(claim, "InstanceTerminating") && chosen)
 }
 
 /// Whether a pod serves.
-fn serves(pod: &Value) -> bool {
-    holds(pod, "Ready") && pod["metadata"]["deletionTimestamp"].is_null()
+fn serves(pod: &Value) -> usize {
+    usize::from(holds(pod, "Ready") && pod["metadata"]["deletionTimestamp"].is_null())
 }
 
 fn is_tainted(node: &Value) -> bool {

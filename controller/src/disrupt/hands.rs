@@ -13,14 +13,15 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditi
 use serde::Serialize;
 use serde_json::{Value, json};
 use stowage_api::crd::NodeClaim;
-use stowage_api::crd::condition::{self, DISRUPTION_REASON};
+use stowage_api::crd::condition::{self, DISRUPTABLE, DISRUPTION_REASON};
 use stowage_api::well_known::TAINT_DISRUPTED;
 use stowage_cluster::Kind;
 use stowage_cluster::disrupt::Reason;
 use tracing::debug;
 
 use super::command::{Candidate, Replacement};
-use super::conditions::{held, remove};
+use super::conditions::{held, not_held, remove};
+use super::methods::Stays;
 use crate::answer::{is_conflict, is_gone, is_outdated};
 use crate::decide::Wanted;
 use crate::follow::Cluster;
@@ -85,6 +86,8 @@ impl Hands {
         .with_context(|| format!("Node {} is gone, or goes already", candidate.node))?;
         self.change_claim(&candidate.claim, |claim, all| {
             let generation = claim.metadata.generation;
+            // It stays no more.
+            remove(all, DISRUPTABLE);
             condition::set(all, held(DISRUPTION_REASON, reason.name(), "", generation, Timestamp::now()))
         })
         .await?
@@ -116,6 +119,19 @@ impl Hands {
         self.change_node(node, |node| {
             let left: Vec<_> = taints(node).iter().filter(|taint| taint.key != TAINT_DISRUPTED).collect();
             (left.len() < taints(node).len()).then(|| json!(left))
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Tells a NodeClaim why its node is not taken away to save money.
+    ///
+    /// # Errors
+    /// Where the API server does not take it.
+    pub async fn explain(&self, stays: &Stays) -> Result<()> {
+        self.change_claim(&stays.claim, |claim, all| {
+            let generation = claim.metadata.generation;
+            condition::set(all, not_held(DISRUPTABLE, stays.word, &stays.why, generation, Timestamp::now()))
         })
         .await?;
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use stowage_api::NodeClaim;
 use stowage_cluster::disrupt::{Reason, Room, standings};
@@ -14,6 +15,7 @@ use tracing::{info, warn};
 
 use super::command::{Command, Replacement};
 use super::conditions::is_drifted;
+use super::explain::Explainer;
 use super::hands::Hands;
 use super::methods::{self, Found, Method, View};
 use super::queue::{Queue, Step, UnderWay};
@@ -47,6 +49,9 @@ const HOLDS: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// Claims that are written side by side.
+const SIDE_BY_SIDE: usize = 10;
+
 /// What the loop works with.
 pub struct Disruptor {
     /// What is done.
@@ -76,11 +81,12 @@ struct State {
     queue: Queue,
     methods: Vec<Box<dyn Method>>,
     /// What was decided to save money, and from when on it may be carried out.
-    holding: Option<(Command, Instant)>,
+    holding: Option<(Vec<Command>, Instant)>,
     /// When it is looked for nodes again.
     next: Instant,
     /// `NodePools` whose budgets held nodes back when it was looked last.
     blocked: BTreeSet<(String, Reason)>,
+    explainer: Explainer,
     looked: Instant,
 }
 
@@ -91,6 +97,7 @@ struct Facts {
     lowering: LowerOptions,
     solving: stowage_solver::Options,
     shortages: Shortages,
+    spot_to_spot: bool,
     moment: stowage_cluster::disrupt::Moment,
     leaving: BTreeSet<String>,
     promised: BTreeMap<String, String>,
@@ -128,6 +135,8 @@ impl Facts {
             terms: &terms,
             // What a machine costs is known of those too that cannot be had now.
             prices: &Prices::of(&self.market.catalog),
+            whole: &self.market.catalog,
+            spot_to_spot: self.spot_to_spot,
         };
         f(&mut view)
     }
@@ -174,6 +183,7 @@ impl Disruptor {
             holding: None,
             next: start,
             blocked: BTreeSet::new(),
+            explainer: Explainer::default(),
             looked: start,
         };
         let mut changes = self.hands.cluster.changes();
@@ -198,7 +208,8 @@ impl Disruptor {
     async fn decide(&mut self, state: &mut State) -> Result<()> {
         let now = Instant::now();
         if state.holding.as_ref().is_some_and(|(_, from)| now >= *from) {
-            if let Some((command, _)) = state.holding.take() {
+            // One after the other, each on the cluster that those before it leave.
+            for command in state.holding.take().into_iter().flat_map(|(commands, _)| commands) {
                 self.carry_out(command, state).await?;
             }
             state.next = Instant::now();
@@ -221,6 +232,7 @@ impl Disruptor {
         let round = round?;
         self.measure(&round, state);
         self.tell(&round).await;
+        self.explain(&round, state).await;
         if !round.stray.is_empty() {
             info!(nodes = round.stray.len(), "marks of commands that nobody carries out are taken off");
             let stray = round.stray.iter().map(|(claim, node)| (claim.as_str(), node.as_str()));
@@ -232,7 +244,8 @@ impl Disruptor {
                 self.carry_out(command, state).await?;
             } else {
                 // What saves money can wait until it is certain.
-                state.holding = Some((command, Instant::now() + HOLDS));
+                let holding = state.holding.get_or_insert_with(|| (Vec::new(), Instant::now() + HOLDS));
+                holding.0.push(command);
             }
         }
         Ok(())
@@ -260,6 +273,7 @@ impl Disruptor {
             lowering,
             solving: self.settings.solving(),
             shortages: self.shortages.clone(),
+            spot_to_spot: self.settings.feature_gates.spot_to_spot_consolidation,
             moment,
             leaving: queue.leaving(),
             promised: queue.promised(&snapshot),
@@ -405,14 +419,37 @@ impl Disruptor {
         state.blocked = blocked;
     }
 
+    /// Writes into NodeClaims why their nodes stay.
+    async fn explain(&self, round: &Round, state: &mut State) {
+        let Some((_, _, found, _)) = round.found.iter().find(|(reason, ..)| *reason == Reason::Underutilized)
+        else {
+            return;
+        };
+        self.metrics.disruptions().stay(&found.stays);
+        let Some(snapshot) = self.hands.cluster.snapshot() else { return };
+        let due = state.explainer.due(&found.stays, &snapshot, Instant::now());
+        let written = due.into_iter().map(|stays| self.hands.explain(stays).boxed());
+        let written = futures::stream::iter(written.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
+        if let Some(error) = written.collect::<Vec<_>>().await.into_iter().find_map(Result::err) {
+            warn!(error = format!("{error:#}"), "why a node stays could not be written");
+        }
+    }
+
     /// Says why nodes stay that would go but for that.
     async fn tell(&self, round: &Round) {
         let kept = round.found.iter().flat_map(|(_, _, found, _)| &found.kept);
         let kept = kept.map(|(node, why)| ("", node.as_str(), why));
         let refused = round.refused.iter().map(|(claim, node, why)| (claim.as_str(), node.as_str(), why));
-        let all =
-            kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
-        self.announce(all.collect()).await;
+        let mut all: Vec<_> = kept
+            .chain(refused)
+            .map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())))
+            .collect();
+        let stays = round.found.iter().flat_map(|(_, _, found, _)| &found.stays);
+        let priced = stays.filter(|stays| !stays.refused);
+        all.extend(priced.map(|stays| {
+            (stays.claim.as_str(), stays.node.as_str(), ("Unconsolidatable", stays.why.clone()))
+        }));
+        self.announce(all).await;
     }
 
     /// Tells NodeClaims and Nodes, by name; an empty name is nobody.

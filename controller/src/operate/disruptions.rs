@@ -4,11 +4,12 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 use stowage_cluster::disrupt::{Reason, Room};
 
 use super::metrics::SECONDS;
+use crate::disrupt::methods::Stays;
 
 /// Counters of what is taken away.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Disruptions {
     allowed: IntGaugeVec,
     consuming: IntGaugeVec,
     blocked: CounterVec,
+    stay: IntGaugeVec,
+    stay_savings: GaugeVec,
     promised: Gauge,
     realised: Gauge,
 }
@@ -102,6 +105,26 @@ impl Disruptions {
                 &["nodepool"],
             )?,
             blocked: kept(registry, blocked)?,
+            stay: kept(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stowage_disruption_kept_nodes",
+                        "Nodes that are not taken away to save money, by why",
+                    ),
+                    &["nodepool", "reason"],
+                )?,
+            )?,
+            stay_savings: kept(
+                registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "stowage_disruption_kept_saving_dollars_per_hour",
+                        "What would be saved without nodes that are not taken away, where that is known",
+                    ),
+                    &["nodepool", "reason"],
+                )?,
+            )?,
             promised: gauge(
                 "stowage_disruption_promised_dollars_per_hour",
                 "What decisions that were carried out were planned to save; less than nothing where nodes had to be replaced",
@@ -111,6 +134,17 @@ impl Disruptions {
                 "What the same decisions have saved, as what came was launched",
             )?,
         })
+    }
+
+    /// These nodes stay.
+    pub(crate) fn stay(&self, all: &[Stays]) {
+        self.stay.reset();
+        self.stay_savings.reset();
+        for stays in all {
+            let labels = [stays.pool.as_str(), stays.word];
+            self.stay.with_label_values(&labels).inc();
+            self.stay_savings.with_label_values(&labels).add(stays.saving.unwrap_or_default());
+        }
     }
 
     /// It was decided to take nodes of these `NodePools` away.
