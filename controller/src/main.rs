@@ -250,6 +250,7 @@ async fn launching(
             announcer: announcer.clone(),
             outcomes: Outcomes::default(),
             lives: lives.clone(),
+            surge_first: settings.surge_first,
             cluster_name: settings.cluster_name.clone(),
             // Since then kube-scheduler tries the node first that somebody else has nominated a pod to.
             nominates: kubernetes >= (1, 35),

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
@@ -30,6 +32,7 @@ use super::drain::{Drain, drain, is_protected, is_waited_for};
 use super::join::taints;
 use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
+use super::surge::{ROLLED_FOR, Surge, may_surge, surge};
 use crate::announce::{normal, warning};
 use crate::answer::{is_gone, is_outdated};
 use crate::operate::lives::{Ended, error};
@@ -241,7 +244,17 @@ impl Caretaker {
                 }
             }
         }
-        let asked = todo.evict.iter().map(|pod| {
+        let mut evict = Vec::with_capacity(todo.evict.len());
+        for pod in &todo.evict {
+            if may_surge(pod, self.surge_first)
+                && let Some(note) = self.surge(claim, pod).await?
+            {
+                told.push((pod.object_ref(&()), normal("SurgeFirst", note)));
+            } else {
+                evict.push(*pod);
+            }
+        }
+        let asked = evict.into_iter().map(|pod| {
             let (keeper, pod) = (self.clone(), Pod::clone(pod));
             async move {
                 let answer = keeper.evict(&pod).await;
@@ -284,6 +297,38 @@ impl Caretaker {
         }
         self.announcer.tell_all(told).await;
         Ok(())
+    }
+
+    /// Has the Deployment of a pod make another one first, where it can; returns what is to be said of that. `None`: the pod is to
+    /// be evicted.
+    async fn surge(&self, claim: &NodeClaim, pod: &Pod) -> Result<Option<String>> {
+        let namespace = pod.namespace().unwrap_or_default();
+        let owner = |owners: &[OwnerReference], kind: &str| {
+            owners.iter().find(|o| o.kind == kind && o.controller == Some(true)).map(|o| o.name.clone())
+        };
+        let Some(set) = owner(pod.owner_references(), "ReplicaSet") else { return Ok(None) };
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &namespace);
+        let Some(set) = sets.get_opt(&set).await? else { return Ok(None) };
+        let Some(name) = owner(set.owner_references(), "Deployment") else { return Ok(None) };
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &namespace);
+        let Some(deployment) = deployments.get_opt(&name).await? else { return Ok(None) };
+        match surge(&deployment, &claim.name_any(), Self::since(claim, DRAINED), Timestamp::now()) {
+            Surge::Evict => Ok(None),
+            Surge::Wait => {
+                Ok(Some(format!("Waiting for Deployment {name} to replace the pod before it goes")))
+            }
+            Surge::Roll => {
+                let patch = json!({
+                    "metadata": {"resourceVersion": deployment.metadata.resource_version},
+                    "spec": {"template": {"metadata": {"annotations": {(ROLLED_FOR): claim.name_any()}}}},
+                });
+                deployments.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+                info!(deployment = name, namespace, claim = claim.name_any(), "a Deployment is rolled");
+                Ok(Some(format!(
+                    "Deployment {name} is rolled, so that another pod is ready before this one goes"
+                )))
+            }
+        }
     }
 
     /// Asks for the eviction of a pod.

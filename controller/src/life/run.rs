@@ -25,6 +25,7 @@ use super::join;
 use super::machines::Machines;
 use super::quiet::Quiet;
 use super::step::{Aspect, Late, Next, next};
+use super::surge::SurgeFirst;
 use crate::announce::{Announcer, warning};
 use crate::answer::{is_conflict, is_gone};
 use crate::assumed::Expected;
@@ -75,6 +76,8 @@ pub struct Caretaker {
     pub outcomes: Outcomes,
     /// What is measured.
     pub lives: Lives,
+    /// Whose pods leave only when others are ready.
+    pub surge_first: SurgeFirst,
     /// Name of the cluster, by which its machines are found.
     pub cluster_name: String,
     /// Whether the API server's scheduler tries the node first that a pod is nominated to by others.
