@@ -9,6 +9,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use stowage_api::NodeClaim;
 use stowage_cluster::disrupt::{Reason, Room, standings};
+use stowage_cluster::words::count;
 use stowage_cluster::{LowerOptions, Snapshot};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -244,6 +245,10 @@ impl Disruptor {
                 self.carry_out(command, state).await?;
             } else {
                 // What saves money can wait until it is certain.
+                if command.reason == Reason::Underutilized {
+                    let note = format!("{}; it is looked at again in {} s", saves(&command), HOLDS.as_secs());
+                    self.trail("ConsolidationCandidate", &command, &note).await;
+                }
                 let holding = state.holding.get_or_insert_with(|| (Vec::new(), Instant::now() + HOLDS));
                 holding.0.push(command);
             }
@@ -284,7 +289,7 @@ impl Disruptor {
     /// Looks at a command again, on the cluster as it is now, and begins it where it still holds.
     async fn carry_out(&mut self, command: Command, state: &mut State) -> Result<()> {
         let Some(facts) = self.facts(&state.queue) else { return Ok(()) };
-        let kind = command.kind;
+        let (kind, decided) = (command.kind, command.clone());
         let checked =
             tokio::task::spawn_blocking(move || facts.view(|view| Ok(methods::validate(command, view))));
         let command = match checked.await.context("looking again ended without an answer")?? {
@@ -292,9 +297,15 @@ impl Disruptor {
             Err(why) => {
                 info!(why, "what was decided does not hold any more");
                 self.metrics.disruptions().invalid(kind);
+                if decided.reason == Reason::Underutilized {
+                    self.trail("ConsolidationRejected", &decided, &why).await;
+                }
                 return Ok(());
             }
         };
+        if command.reason == Reason::Underutilized {
+            self.trail("ConsolidationApproved", &command, &saves(&command)).await;
+        }
         let of = of(&command);
         let nodes: Vec<&str> = command.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
         info!(
@@ -397,6 +408,13 @@ impl Disruptor {
         self.announce(told).await;
     }
 
+    /// Says to the nodes of a command what has become of it.
+    async fn trail(&self, reason: &'static str, command: &Command, note: &str) {
+        let said = |of: &super::command::Candidate| -> Said { (reason, format!("{}: {note}", of.node)) };
+        let all = command.candidates.iter().map(|of| (of.claim.as_str(), of.node.as_str(), said(of)));
+        self.announce(all.collect()).await;
+    }
+
     async fn release(&self, command: &Command) -> Result<()> {
         let all = command.candidates.iter().map(|of| (of.claim.as_str(), of.node.as_str()));
         self.hands.release_all(all).await
@@ -419,7 +437,7 @@ impl Disruptor {
         state.blocked = blocked;
     }
 
-    /// Writes into NodeClaims why their nodes stay.
+    /// Writes into NodeClaims why their nodes stay, and says so.
     async fn explain(&self, round: &Round, state: &mut State) {
         let Some((_, _, found, _)) = round.found.iter().find(|(reason, ..)| *reason == Reason::Underutilized)
         else {
@@ -428,6 +446,11 @@ impl Disruptor {
         self.metrics.disruptions().stay(&found.stays);
         let Some(snapshot) = self.hands.cluster.snapshot() else { return };
         let due = state.explainer.due(&found.stays, &snapshot, Instant::now());
+        let priced = due.iter().filter(|stays| !stays.refused);
+        let told = priced.map(|stays| {
+            (stays.claim.as_str(), stays.node.as_str(), ("Unconsolidatable", stays.why.clone()))
+        });
+        self.announce(told.collect()).await;
         let written = due.into_iter().map(|stays| self.hands.explain(stays).boxed());
         let written = futures::stream::iter(written.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
         if let Some(error) = written.collect::<Vec<_>>().await.into_iter().find_map(Result::err) {
@@ -440,16 +463,9 @@ impl Disruptor {
         let kept = round.found.iter().flat_map(|(_, _, found, _)| &found.kept);
         let kept = kept.map(|(node, why)| ("", node.as_str(), why));
         let refused = round.refused.iter().map(|(claim, node, why)| (claim.as_str(), node.as_str(), why));
-        let mut all: Vec<_> = kept
-            .chain(refused)
-            .map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())))
-            .collect();
-        let stays = round.found.iter().flat_map(|(_, _, found, _)| &found.stays);
-        let priced = stays.filter(|stays| !stays.refused);
-        all.extend(priced.map(|stays| {
-            (stays.claim.as_str(), stays.node.as_str(), ("Unconsolidatable", stays.why.clone()))
-        }));
-        self.announce(all).await;
+        let all =
+            kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
+        self.announce(all.collect()).await;
     }
 
     /// Tells NodeClaims and Nodes, by name; an empty name is nobody.
@@ -482,6 +498,16 @@ fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
 
 fn of(command: &Command) -> Of<'static> {
     Of { decision: command.decision(), reason: command.reason, kind: command.kind }
+}
+
+/// What a command comes to, in words.
+fn saves(command: &Command) -> String {
+    format!(
+        "{} go, {} come, which saves ${:.4} an hour",
+        count(command.candidates.len(), "node"),
+        command.replacements.len(),
+        command.saving()
+    )
 }
 
 fn launching(command: &Command) -> Said {
