@@ -33,8 +33,8 @@ impl Shifts {
         };
         // Of several shifts at the same time, the service says which is in effect.
         let stated = answer.zonal_shifts().iter().filter(|s| *s.applied_status() == AppliedStatus::Applied);
-        let stated = stated
-            .map(|s| Shift { zone_id: s.away_from().to_owned(), until: Some(s.expiry_time().secs()) });
+        let stated =
+            stated.map(|s| Shift { zone_id: s.away_from().to_owned(), until: Some(s.expiry_time().secs()) });
         let own =
             answer.autoshifts().iter().filter(|s| *s.applied_status() == AutoshiftAppliedStatus::Applied);
         let own = own.map(|s| Shift { zone_id: s.away_from().to_owned(), until: None });
