@@ -152,7 +152,7 @@ impl Listener {
                 Err(why) => {
                     self.measured.received("malformed");
                     if with(&self.memory.complaints, |all| all.is_new(&letter.body)) {
-                        warn!(message = letter.id, %why, "a message cannot be read, and is deleted");
+                        warn!(id = letter.id, %why, "a message cannot be read, and is deleted");
                     }
                 }
             }

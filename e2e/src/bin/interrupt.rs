@@ -37,7 +37,8 @@ fn main() -> Result<()> {
     let most = arguments.storms.iter().copied().max().unwrap_or(1);
     let world = World::start("interrupt-report")?;
     let mailbox = world.front.mailbox(REGION, QUEUE)?;
-    let controller = world.controller("interrupt", &["--interruption-queue", QUEUE])?;
+    let controller =
+        world.controller("interrupt", &["--disable-leader-election", "--interruption-queue", QUEUE])?;
     let mut pool = node_pool("default");
     pool["spec"]["template"]["spec"]["requirements"] = json!([
         {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
