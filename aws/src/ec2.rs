@@ -84,6 +84,9 @@ impl Refused {
             ".NotFoundException",
             "NoSuchEntity",
             "ParameterNotFound",
+            // Of SQS: the name of today's protocol, and the one of old that its errors still state.
+            "QueueDoesNotExist",
+            "AWS.SimpleQueueService.NonExistentQueue",
             "ResourceNotFoundException",
         ];
         self.code.as_deref().is_some_and(|code| gone.iter().any(|end| code.ends_with(end)))
@@ -100,6 +103,13 @@ impl Refused {
     /// Whether the account may not do this.
     pub fn is_forbidden(&self) -> bool {
         let codes = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// Whether it came too soon after others.
+    pub fn is_throttled(&self) -> bool {
+        let codes =
+            ["Throttling", "ThrottlingException", "RequestThrottled", "RequestLimitExceeded", "OverLimit"];
         self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 }

@@ -19,6 +19,7 @@ pub mod disrupt;
 pub mod facts;
 pub mod follow;
 pub mod gates;
+pub mod interrupt;
 pub mod launch;
 pub mod learnt;
 pub mod life;

@@ -17,6 +17,11 @@ use stowage_controller::disrupt::marks::Marker;
 use stowage_controller::disrupt::run::Disruptor;
 use stowage_controller::facts::ClusterFacts;
 use stowage_controller::follow::{Cluster, follow};
+use stowage_controller::interrupt::mend::Mender;
+use stowage_controller::interrupt::oust::{Going, Ouster};
+use stowage_controller::interrupt::run::{Listener, Memory};
+use stowage_controller::interrupt::shift::Shifter;
+use stowage_controller::interrupt::status::Examiner;
 use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{Launcher, Launching, Shortages};
 use stowage_controller::launch::templates::Templates;
@@ -230,6 +235,7 @@ async fn launching(
         let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
         let config = kube::Config::infer().await.context("cannot find the API server")?;
         let (marker, disruptor) = disruption(settings, metrics, &shared, &aws.ec2);
+        let interrupting = interruption(settings, metrics, &shared, &aws);
         let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, once, .. } =
             shared;
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
@@ -247,6 +253,7 @@ async fn launching(
             cluster: cluster.clone(),
             expected,
             launching: launching.clone(),
+            shortages: shortages.clone(),
             announcer: announcer.clone(),
             outcomes: Outcomes::default(),
             lives: lives.clone(),
@@ -292,14 +299,58 @@ async fn launching(
             announcer,
             tokens: Tokens::default(),
         };
-        Some((launcher, caretaker, classes, marker, disruptor))
+        Some((launcher, caretaker, classes, marker, disruptor, interrupting))
     };
     Ok(async move {
-        let Some((launcher, caretaker, classes, marker, disruptor)) = machines else {
+        let Some((launcher, caretaker, classes, marker, disruptor, interrupting)) = machines else {
             return std::future::pending().await;
         };
-        tokio::join!(classes.run(), launcher.run(), caretaker.run(), marker.run(), disruptor.run());
+        let (classes, launcher, marker) = (classes.run(), launcher.run(), marker.run());
+        tokio::join!(classes, launcher, caretaker.run(), marker, disruptor.run(), interrupting);
     })
+}
+
+/// The loops that see to machines that are taken away, fail or fall ill.
+fn interruption(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    shared: &Shared,
+    aws: &Clients,
+) -> impl Future<Output = ()> + use<> {
+    let measured = metrics.interruptions().clone();
+    let ouster = Ouster {
+        client: shared.client.clone(),
+        cluster: shared.cluster.clone(),
+        announcer: shared.announcer.clone(),
+        lives: shared.lives.clone(),
+        going: Going::default(),
+    };
+    let listener = Listener {
+        queues: aws.queues.clone(),
+        name: settings.interruption_queue.clone(),
+        ouster: ouster.clone(),
+        shortages: shared.shortages.clone(),
+        measured: measured.clone(),
+        memory: Memory::default(),
+    };
+    let listening = on(!settings.interruption_queue.is_empty(), listener.run());
+    let examiner = Examiner { ec2: aws.ec2.clone(), ouster: ouster.clone(), measured: measured.clone() };
+    let mender = Mender { ouster, measured: measured.clone() };
+    let mending = on(settings.feature_gates.node_repair, mender.run());
+    let shifter = Shifter {
+        shifts: aws.shifts.clone(),
+        clusters: aws.clusters.clone(),
+        cluster_name: settings.cluster_name.clone(),
+        cluster: shared.cluster.clone(),
+        market: shared.market.clone(),
+        shortages: shared.shortages.clone(),
+        announcer: shared.announcer.clone(),
+        measured,
+    };
+    let shifting = on(settings.enable_zonal_shift, shifter.run());
+    async move {
+        tokio::join!(listening, examiner.run(), mending, shifting);
+    }
 }
 
 /// Whoever marks nodes that are out of date or idle, and whoever takes nodes away.

@@ -4,6 +4,7 @@ pub mod calls;
 pub mod disruptions;
 mod exposition;
 pub mod health;
+pub mod interruptions;
 pub mod lease;
 pub mod lives;
 pub mod metrics;

@@ -15,6 +15,7 @@ mod controller;
 pub mod crds;
 mod daemon;
 pub mod differential;
+pub mod events;
 mod generate;
 mod helm;
 mod kubelets;

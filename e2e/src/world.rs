@@ -141,6 +141,24 @@ impl World {
         }))
     }
 
+    /// Makes the cluster known to EKS, under another address than it has.
+    ///
+    /// # Errors
+    /// Where moto does not make it.
+    pub fn eks(&self) -> Result<()> {
+        let role = "arn:aws:iam::123456789012:role/cluster";
+        let wish =
+            json!({"name": self.cluster, "roleArn": role, "resourcesVpcConfig": {}, "version": "1.35"});
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/eks/aws4_request, SignedHeaders=host, Signature=x"
+        );
+        let made = ureq::post(format!("{}/clusters", self.front.url()))
+            .header("Authorization", signed)
+            .header("Content-Type", "application/json")
+            .send(wish.to_string());
+        made.map(drop).context("EKS does not make a cluster")
+    }
+
     /// The objects of a collection.
     ///
     /// # Errors

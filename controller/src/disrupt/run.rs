@@ -486,7 +486,7 @@ impl Disruptor {
 /// Reason and words of an event.
 type Said = (&'static str, String);
 
-fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
+pub(crate) fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some(version.to_owned()),
         kind: Some(kind.to_owned()),

@@ -22,7 +22,7 @@ use stowage_api::crd::NodeClaim;
 use stowage_api::crd::condition::{
     DISRUPTION_REASON, DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED,
 };
-use stowage_api::well_known::TAINT_DISRUPTED;
+use stowage_api::well_known::{TAINT_DISRUPTED, ZONE};
 use stowage_aws::Machine;
 use tracing::{debug, info};
 
@@ -39,7 +39,7 @@ use crate::operate::lives::{Ended, error};
 use crate::time::{duration, later, moment, until};
 
 /// Annotation: by when the machine has to be gone.
-const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
+pub(crate) const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 
 /// Draining takes so long at least: a pod may have been bound just before the taint was there.
 const LEAST_DRAIN: Duration = Duration::from_secs(5);
@@ -47,11 +47,14 @@ const LEAST_DRAIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether pods have left or a machine has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a zone is back that the cluster is shifted away from.
+const WAIT_FOR_ZONE: Duration = Duration::from_secs(30);
+
 /// Evictions that are asked for side by side, of one node.
 const EVICTIONS: usize = 10;
 
 /// Load balancers send nothing to nodes with this label.
-const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+pub(crate) const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// What came of asking a pod to leave.
 enum Evicted {
@@ -108,6 +111,10 @@ impl Caretaker {
             }
             ours.push(node);
         }
+        if there && self.is_away(&claim) {
+            debug!(claim = name, "a machine of a zone that the cluster is shifted away from is ended later");
+            return Ok(WAIT_FOR_ZONE);
+        }
         if let (Some(id), true) = (&machine_id, there) {
             return self.terminate(&mut claim, id, machine.as_ref()).await;
         }
@@ -115,6 +122,11 @@ impl Caretaker {
             self.release_node(node).await?;
         }
         self.release(&claim, machine_id.as_deref()).await
+    }
+
+    /// Whether the cluster is shifted away from the zone of a claim.
+    fn is_away(&self, claim: &NodeClaim) -> bool {
+        claim.labels().get(ZONE).is_some_and(|zone| self.is_shifted(zone))
     }
 
     /// By when the machine has to be gone: said once, so that it does not move.
@@ -136,6 +148,10 @@ impl Caretaker {
     async fn machine(&self, claim: &NodeClaim) -> Result<(Option<String>, Option<Machine>)> {
         let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
         match provider.map(|provider| (provider, id(provider))) {
+            // EC2 is not asked; it is there until EC2 says otherwise.
+            Some((_, Some(id))) if self.is_away(claim) => {
+                Ok((Some(id.to_owned()), Some(Machine { id: id.to_owned(), ..Machine::default() })))
+            }
             Some((_, Some(id))) => {
                 let found = self.machines.get(id);
                 let found = self.lives.asking(("nodeclaim.lifecycle", "Get"), found, error).await?;

@@ -31,7 +31,8 @@ use crate::answer::{is_conflict, is_gone};
 use crate::assumed::Expected;
 use crate::claim::is_ours;
 use crate::follow::Cluster;
-use crate::launch::run::Launching;
+use crate::launch::run::{Launching, Shortages};
+use crate::market::now;
 use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::time::{moment, until};
@@ -70,6 +71,8 @@ pub struct Caretaker {
     pub expected: Expected,
     /// Claims that are being launched just now.
     pub launching: Launching,
+    /// Zones that the cluster is shifted away from.
+    pub shortages: Shortages,
     /// To say what is done.
     pub announcer: Announcer,
     /// Whether nodes have joined of late.
@@ -195,6 +198,11 @@ impl Caretaker {
             warn!(claim = name, error = format!("{error:#}"), "a step in the life of a NodeClaim failed");
             AGAIN
         })
+    }
+
+    /// Whether the cluster is shifted away from the zone of this name: EC2 is not asked about what runs there.
+    pub(super) fn is_shifted(&self, zone: &str) -> bool {
+        self.shortages.with(|short| short.is_shifted(now(), zone))
     }
 
     pub(super) fn claims(&self) -> Api<NodeClaim> {
@@ -371,6 +379,9 @@ impl Caretaker {
     async fn tag(&self, claim: &NodeClaim, node: &str) {
         let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
         let Some(id) = provider.and_then(id) else { return };
+        if claim.labels().get(well_known::ZONE).is_some_and(|zone| self.is_shifted(zone)) {
+            return;
+        }
         let tagged = async {
             let there = self.machines.get(id).await?.map(|machine| machine.tags).unwrap_or_default();
             self.machines.forget(id);

@@ -51,7 +51,11 @@ impl Caretaker {
         let claims: Vec<stowage_api::NodeClaim> = read.collect::<Result<_>>()?;
         let Some(snapshot) = self.cluster.snapshot() else { return Ok(()) };
         let now = Timestamp::now();
-        for claim in collect::lost(&claims, &snapshot, &machines, now) {
+        // What EC2 says of a zone that the cluster is shifted away from may be wrong.
+        let is_away = |claim: &stowage_api::NodeClaim| {
+            claim.metadata.labels.get(well_known::ZONE).is_some_and(|zone| self.is_shifted(zone))
+        };
+        for claim in collect::lost(&claims, &snapshot, &machines, now).into_iter().filter(|c| !is_away(c)) {
             warn!(
                 claim = claim.metadata.name,
                 machine = claim.status.provider_id,
@@ -60,7 +64,8 @@ impl Caretaker {
             self.lives.disrupted(&claim.metadata.labels, "garbage_collected");
             self.delete(&claim.metadata.name, "garbage_collected").await?;
         }
-        let orphans = collect::orphans(&machines, &claims, now);
+        let mut orphans = collect::orphans(&machines, &claims, now);
+        orphans.retain(|machine| !self.is_shifted(&machine.zone));
         let ids: Vec<String> = orphans.iter().map(|machine| machine.id.clone()).collect();
         if !ids.is_empty() {
             warn!(machines = ids.join(","), "machines that belong to no NodeClaim are ended");

@@ -17,6 +17,7 @@ use tracing::error;
 
 use super::disruptions::Disruptions;
 use super::exposition::Exposition;
+use super::interruptions::Interruptions;
 use super::lives::Lives;
 use super::state;
 use crate::decide::Decision;
@@ -52,6 +53,7 @@ pub struct Metrics {
     aws_seconds: HistogramVec,
     lives: Lives,
     disruptions: Disruptions,
+    interruptions: Interruptions,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
     moments: Arc<Mutex<Moments>>,
@@ -101,6 +103,7 @@ impl Metrics {
         let metrics = Self {
             lives: Lives::new(&registry)?,
             disruptions: Disruptions::new(&registry)?,
+            interruptions: Interruptions::new(&registry)?,
             registry,
             claims_created: counters(
                 "karpenter_nodeclaims_created_total",
@@ -203,6 +206,11 @@ impl Metrics {
     /// What is measured of nodes that are taken away.
     pub fn disruptions(&self) -> &Disruptions {
         &self.disruptions
+    }
+
+    /// What is measured of machines that are taken away, fail or fall ill.
+    pub fn interruptions(&self) -> &Interruptions {
+        &self.interruptions
     }
 
     /// The API server was called.

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::http::{Request, Response, forward, relay, serve};
 use super::instances::Ec2Form;
 use super::moto::Moto;
+use super::sqs::{Mailbox, receive};
 use super::stock::Stock;
+use super::unwell::{Unwell, managed, statuses};
 
 /// Elements of a page: fewer than were asked for, as AWS may give, and so few that every answer has several.
 const PAGE: usize = 20;
@@ -52,6 +54,10 @@ struct State {
     launched: BTreeMap<String, (u16, String)>,
     /// Instance types and zones that cannot be had, and the code that says so; `*` is any.
     short: Vec<(String, String, String)>,
+    /// Machines that something is wrong with, by id.
+    unwell: Vec<(String, Unwell)>,
+    /// Ids of zones that clusters are shifted away from; `None` where they may not be.
+    shifted: Option<Vec<String>>,
 }
 
 impl Front {
@@ -68,6 +74,8 @@ impl Front {
             seen: BTreeMap::new(),
             launched: BTreeMap::new(),
             short: Vec::new(),
+            unwell: Vec::new(),
+            shifted: None,
         };
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
@@ -123,6 +131,24 @@ impl Front {
             what.iter().map(|(t, z, c)| ((*t).to_owned(), (*z).to_owned(), (*c).to_owned())).collect();
     }
 
+    /// What EC2 finds wrong with machines from now on, by their ids.
+    pub fn unwell(&self, of: &[(String, Unwell)]) {
+        self.state().unwell = of.to_vec();
+    }
+
+    /// Shifts clusters away from the zones of these ids, and from no others.
+    pub fn shift(&self, zones: &[&str]) {
+        self.state().shifted = Some(zones.iter().map(|zone| (*zone).to_owned()).collect());
+    }
+
+    /// A queue, for tests.
+    ///
+    /// # Errors
+    /// Where moto does not make it.
+    pub fn mailbox(&self, region: &str, name: &str) -> Result<Mailbox> {
+        Mailbox::open(self.state().moto, region, name)
+    }
+
     /// Changes what is sold.
     pub fn change(&self, change: impl FnOnce(&mut Stock)) {
         change(&mut self.state().stock);
@@ -133,17 +159,19 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
     let target = request.header("x-amz-target").and_then(|target| target.split_once('.'));
     let call = match target {
         Some((_, call)) => call.to_owned(),
+        None if request.path.starts_with("/managedresources/") => "GetManagedResource".to_owned(),
         None => form(&request.body, "Action").unwrap_or_else(|| request.path.trim_matches('/').to_owned()),
     };
     // Dry runs are calls of their own: what is to happen to a launch does not happen to a trial of one.
     let tries = form(&request.body, "DryRun").as_deref() == Some("true");
     let call = if tries { format!("Try{call}") } else { call };
-    let (mishap, stock, moto) = {
+    let (mishap, stock, moto, unwell, shifted) = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         *state.seen.entry(call.clone()).or_default() += 1;
         let next = state.next.get_mut(&call).and_then(VecDeque::pop_front);
         let always = state.always.get(&call).or_else(|| state.always.get("*")).copied();
-        (next.or(always).unwrap_or(Mishap::None), state.stock.clone(), state.moto)
+        let mishap = next.or(always).unwrap_or(Mishap::None);
+        (mishap, state.stock.clone(), state.moto, state.unwell.clone(), state.shifted.clone())
     };
     let is_json = request.header("content-type").is_some_and(|kind| kind.contains("json"));
     let failure = |status: u16, code: &str| {
@@ -183,6 +211,13 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         "DescribePlacementGroups" => xml(placement_groups(request, &stock)),
         "GetParameter" => parameter(request, &stock),
         "DescribeReservedInstances" => xml(reserved(&stock)),
+        "DescribeInstanceStatus" => statuses(request, &unwell),
+        "GetManagedResource" => managed(shifted.as_deref()),
+        "ReceiveMessage" => receive(request, moto).unwrap_or_else(|_| failure(500, "Moto")),
+        "GetQueueUrl" | "DeleteMessageBatch" => relay(request, &request.body, moto).map_or_else(
+            |_| failure(500, "Moto"),
+            |(status, body)| Response::Whole(status, "application/x-amz-json-1.0", body),
+        ),
         "GetProducts" => products(request, &stock),
         "DescribeSavingsPlans" | "DescribeSavingsPlanRates" => savings(&call, request, &stock),
         tried if tried.starts_with("Try") => relay(request, &request.body, moto).map_or_else(
@@ -289,7 +324,7 @@ fn without(body: &str, short: &[(String, String, String)]) -> (String, String) {
 }
 
 /// A field of a form; the values that are asked for here need no decoding.
-fn form(body: &str, name: &str) -> Option<String> {
+pub(super) fn form(body: &str, name: &str) -> Option<String> {
     body.split('&').find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
 }
 
