@@ -27,6 +27,7 @@ pub mod make;
 pub mod market;
 pub mod node_class;
 pub mod operate;
+pub mod outlook;
 pub mod overlay;
 pub mod pool;
 pub mod provision;

@@ -18,24 +18,19 @@ use stowage_api::NodeClaim;
 use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::displaced;
 use stowage_solver::Memory;
-use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::announce::{Announcer, warning};
 use crate::assumed::{Amended, Beside, Expected};
 use crate::batch::Window;
-use crate::buffer::Buffers;
 use crate::decide::{Decision, Terms, decide};
 use crate::follow::Cluster;
-use crate::launch::run::Shortages;
-use crate::learnt::Learnt;
 use crate::make::Maker;
-use crate::market::{Market, now};
+use crate::market::now;
 use crate::operate::health::Pulse;
 use crate::operate::metrics::Metrics;
-use crate::pool::Standing;
+use crate::outlook::Outlook;
 use crate::say::{Said, say};
-use crate::settings::Settings;
 use crate::stand_in::stand_in;
 
 /// A pod that a plan could not help is planned for again after so long.
@@ -62,18 +57,8 @@ pub struct Provisioner {
     pub maker: Maker,
     /// What there is.
     pub cluster: Cluster,
-    /// What can be bought.
-    pub market: watch::Receiver<Arc<Market>>,
-    /// How.
-    pub settings: Settings,
-    /// What lately could not be had.
-    pub shortages: Shortages,
-    /// What nodes really have.
-    pub learnt: Learnt,
-    /// Which `NodePools` nodes can be made from.
-    pub standing: Standing,
-    /// For which pods to come room is kept.
-    pub buffers: Buffers,
+    /// What plans are made from.
+    pub outlook: Outlook,
     /// Which pods are meant for which machines.
     pub expected: Expected,
     /// To tell pods.
@@ -116,7 +101,10 @@ impl Provisioner {
     pub async fn run(mut self) {
         let mut state = State {
             start: Instant::now(),
-            window: Window::new(self.settings.batch_idle_duration, self.settings.batch_max_duration),
+            window: Window::new(
+                self.outlook.settings.batch_idle_duration,
+                self.outlook.settings.batch_max_duration,
+            ),
             memory: Memory::default(),
             tried: HashMap::new(),
             room: Duration::ZERO,
@@ -145,7 +133,7 @@ impl Provisioner {
     /// Looks at the cluster as it is, and makes a pass when a batch is complete.
     async fn look(&mut self, snapshot: &Arc<Snapshot>, state: &mut State) {
         let displaced = displaced(snapshot, Some(now()));
-        let market = Arc::clone(&self.market.borrow());
+        let market = Arc::clone(&self.outlook.market.borrow());
         let stand_in = |claim: &NodeClaim| stand_in(claim, snapshot, &market.catalog);
         let amended = self.expected.with(|all| {
             all.forget(snapshot, &displaced, Instant::now());
@@ -154,7 +142,7 @@ impl Provisioner {
         self.metrics.looked(&amended.snapshot, amended.unknown.len(), amended.waiting.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);
-        if std::mem::replace(&mut state.standing, self.standing.changes()) != state.standing {
+        if std::mem::replace(&mut state.standing, self.outlook.standing.changes()) != state.standing {
             state.tried.clear();
         }
         for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
@@ -162,7 +150,7 @@ impl Provisioner {
         }
         let held = state.held_up(&amended, now);
         // Room for them may be taken at any time, by pods that the scheduler needs no help with.
-        if !self.buffers.is_empty() && now >= state.room {
+        if !self.outlook.buffers.is_empty() && now >= state.room {
             state.window.add(BUFFERS, now);
         }
         if let Some(first) = held.first() {
@@ -184,24 +172,15 @@ impl Provisioner {
     }
 
     async fn pass(&mut self, mut amended: Amended, batch: usize, state: &mut State) -> Result<()> {
-        let market = Arc::clone(&self.market.borrow_and_update());
-        let mut lowering = self.settings.lowering();
-        lowering.learnt = self.learnt.with(Clone::clone);
-        lowering.commitments = market.commitments.clone();
-        lowering.closed.clone_from(&amended.held);
-        lowering.not_ready = self.standing.not_ready(&amended.snapshot);
-        let solving = self.settings.solving();
-        if !self.settings.feature_gates.node_overlay {
-            amended.snapshot.node_overlays.clear();
-        }
-        let names = self.buffers.inject(&mut amended.snapshot);
+        let mut grounds = self.outlook.of(&mut amended.snapshot);
+        grounds.lowering.closed.clone_from(&amended.held);
+        let names = grounds.to_come.clone();
         let mut memory = std::mem::take(&mut state.memory);
-        let shortages = self.shortages.clone();
         let started = Instant::now();
         self.metrics.planning(true);
         let solved = tokio::task::spawn_blocking(move || {
-            let catalog = shortages.for_sale(&market.catalog);
-            let terms = Terms { catalog: &catalog, lowering: &lowering, solving: &solving };
+            let catalog = grounds.for_sale();
+            let terms = Terms { catalog: &catalog, lowering: &grounds.lowering, solving: &grounds.solving };
             let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
             (decision, memory, amended)
         });
@@ -210,7 +189,7 @@ impl Provisioner {
         let (decision, memory, amended) = solved.context("the planner ended without an answer")?;
         state.memory = memory;
         let mut decision = decision?;
-        self.buffers.settle(&names, &mut decision);
+        self.outlook.buffers.settle(&names, &mut decision);
         let figures = decision.figures;
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.planned(batch, &decision, seconds);

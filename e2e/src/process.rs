@@ -91,7 +91,8 @@ impl Process {
         // the reader.
         let shell = self.shell.id();
         let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"))?;
-        let program = children.split_whitespace().next().with_context(|| format!("{} has ended", self.name))?;
+        let program =
+            children.split_whitespace().next().with_context(|| format!("{} has ended", self.name))?;
         let signal = if on { "-STOP" } else { "-CONT" };
         let status = Command::new("kill").args([signal, program]).status()?;
         anyhow::ensure!(status.success(), "{} is not there", self.name);

@@ -105,7 +105,10 @@ impl World {
         kubeconfig["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address()));
         let path = self.plane.logs().join(format!("kubeconfig-{name}"));
         fs::write(&path, kubeconfig.to_string())?;
-        self.controller_as(&path, name, more)
+        // Machines reach the API server without it.
+        let flags: Vec<&str> =
+            ["--cluster-endpoint", self.plane.server()].iter().chain(more).copied().collect();
+        self.controller_as(&path, name, &flags)
     }
 
     /// Where the API server listens.

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stowage_cluster::{LowerOptions, ReadOptions, Source, lower, read};
-use stowage_e2e::{World, holds};
+use stowage_e2e::{Controller, World, holds};
 use stowage_solver::{Options, solve};
 
-use common::{CLAIMS, DEPLOYMENTS, POOLS, Random, deployment, name, node_pool, nothing_is_left_over, settled};
+use common::{
+    CLAIMS, DEPLOYMENTS, POOLS, Random, deployment, name, node_pool, nothing_is_left_over, settled,
+};
 use witness::Witness;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -72,8 +74,7 @@ fn afresh(world: &World) -> f64 {
     let pool = world.client().get(&format!("{POOLS}/default")).unwrap();
     let objects: Vec<Value> = pods.into_iter().chain([pool]).collect();
     let text = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
-    let snapshot =
-        read(&[Source { name: "pods", bytes: text.as_bytes() }], &ReadOptions::default()).unwrap();
+    let snapshot = read(&[Source { name: "pods", bytes: text.as_bytes() }], &ReadOptions::default()).unwrap();
     let lowered = lower(&snapshot, &world.catalog, &LowerOptions::default()).unwrap();
     let never = AtomicBool::new(false);
     let plan = solve(&lowered.problem, &Options::default(), &never, &mut |_, _, _| {}).unwrap();
@@ -81,22 +82,53 @@ fn afresh(world: &World) -> f64 {
     plan.cost.dollars()
 }
 
+/// Why each node stays, as its claim says.
+fn whys(world: &World) -> Vec<String> {
+    let of = |claim: &Value| {
+        let conditions = claim["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let why = conditions.into_iter().find(|c| c["type"] == "Disruptable").unwrap_or_default();
+        let labels = &claim["metadata"]["labels"];
+        format!(
+            "{} {}: {} {}",
+            name(claim),
+            labels["node.kubernetes.io/instance-type"],
+            why["reason"],
+            why["message"]
+        )
+    };
+    world.claims().unwrap().iter().map(of).collect()
+}
+
 fn is_tainted(node: &Value) -> bool {
     node["spec"]["taints"].as_array().is_some_and(|taints| taints.iter().any(|taint| taint["key"] == TAINT))
 }
 
-/// Waits until nothing goes any more, and has not for half a minute: longer than a decision takes to be carried out.
-fn at_rest(world: &World) {
-    let mut since = std::time::Instant::now();
-    let mut before = 0;
+/// How often it was looked whether nodes are needed.
+fn looks(controller: &Controller) -> usize {
+    let text = controller.metrics().unwrap_or_default();
+    let of = |line: &&str| {
+        line.starts_with("karpenter_voluntary_disruption_decision_evaluation_duration_seconds_count{")
+            && line.contains("reason=\"underutilized\"")
+    };
+    let counts = text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+    counts.sum()
+}
+
+/// Waits until nothing goes any more: it was looked three times since anything has changed, and a decision takes less than two
+/// looks to be carried out.
+fn at_rest(world: &World, controller: &Controller) {
+    let mut before = (Vec::new(), 0);
     world
         .until("the cluster to come to rest", |w| {
-            let busy = w.claims()?.iter().any(|claim| goes(claim) > 0 || !holds(claim, "Ready"));
-            let count = w.claims()?.len();
-            if busy || count != before || w.nodes()?.iter().any(is_tainted) {
-                (since, before) = (std::time::Instant::now(), count);
+            let claims = w.claims()?;
+            let busy = claims.iter().any(|claim| goes(claim) > 0 || !holds(claim, "Ready"));
+            let mut names: Vec<String> = claims.iter().map(|claim| name(claim).to_owned()).collect();
+            names.sort();
+            let now = looks(controller);
+            if busy || names != before.0 || w.nodes()?.iter().any(is_tainted) {
+                before = (names, now);
             }
-            Ok((since.elapsed() > Duration::from_secs(45)).then_some(()))
+            Ok((now >= before.1 + 4).then_some(()))
         })
         .unwrap();
 }
@@ -120,13 +152,13 @@ fn a_thousand_pods_become_three_hundred_and_the_fleet_follows() {
     let controller = world.controller("controller", &[]).unwrap();
     let before = settled(&world, 1_001).len();
     let (dear, batch) = (cost(&world).unwrap(), world.client().get(&format!("{PODS}/batch")).unwrap());
-    at_rest(&world);
+    at_rest(&world, &controller);
 
     let going = Witness::of(&world, CLAIMS, goes);
     world.client().patch(&format!("{DEPLOYMENTS}/web"), &json!({"spec": {"replicas": 300}})).unwrap();
     world.until("pods to go", |w| Ok((w.pods()?.len() == 301).then_some(()))).unwrap();
     let serving = Witness::of(&world, PODS, serves);
-    at_rest(&world);
+    at_rest(&world, &controller);
     let claims = settled(&world, 301);
     nothing_is_left_over(&world);
 
@@ -164,20 +196,29 @@ fn killed_in_the_midst_of_it_no_budget_is_exceeded_and_no_mark_stays() {
     world.client().patch(&format!("{DEPLOYMENTS}/web"), &json!({"spec": {"replicas": 90}})).unwrap();
     drop(first);
     let mut moments = Random(0x7f4a_7c15);
-    for life in 0..8 {
+    for life in 0..6 {
         let controller = world.controller("killed", &["--disable-leader-election"]).unwrap();
-        // Somewhere between the look that decides and the end of the last node.
-        thread::sleep(Duration::from_millis(24_000 + moments.below(12_000)));
+        world
+            .until("something to go", |w| {
+                let some = w.claims()?.iter().any(|claim| goes(claim) > 0);
+                // Or there is nothing left to do.
+                Ok((some || looks(&controller) >= 6).then_some(()))
+            })
+            .unwrap();
+        thread::sleep(Duration::from_millis(moments.below(6_000)));
         drop(controller);
         println!("life {life}: {} machines", world.machines().unwrap().len());
     }
-    let _controller = world.controller("last", &["--disable-leader-election"]).unwrap();
-    at_rest(&world);
+    let controller = world.controller("last", &["--disable-leader-election"]).unwrap();
+    at_rest(&world, &controller);
     settled(&world, 90);
     nothing_is_left_over(&world);
     assert!(going.most() <= 3, "{} at once", going.most());
     assert!(world.nodes().unwrap().iter().all(|node| !is_tainted(node)));
     let (cheap, least) = (cost(&world).unwrap(), afresh(&world));
     println!("{dear:.3} $/h became {cheap:.3}; afresh {least:.3}");
+    for why in whys(&world) {
+        println!("{why}");
+    }
     assert!(cheap <= 1.15 * least, "{cheap} against {least}");
 }

@@ -15,7 +15,8 @@ use stowage_e2e::aws::Mishap;
 use stowage_e2e::{World, holds};
 
 use common::{
-    CLAIMS, CLASSES, DEPLOYMENTS, POOLS, Random, deployment, name, node_pool, nothing_is_left_over, one_a_node, settled,
+    CLAIMS, CLASSES, DEPLOYMENTS, POOLS, Random, deployment, name, node_pool, nothing_is_left_over,
+    one_a_node, settled,
 };
 
 fn world(name: &str) -> World {

@@ -244,7 +244,10 @@ fn limits_hold_at_every_moment_and_are_used() {
             let events = w.list("/api/v1/namespaces/default/events")?;
             let told = |event: &Value| {
                 event["reason"] == "FailedScheduling"
-                    && event["note"].as_str().or(event["message"].as_str()).is_some_and(|note| note.contains("limit"))
+                    && event["note"]
+                        .as_str()
+                        .or(event["message"].as_str())
+                        .is_some_and(|note| note.contains("limit"))
             };
             Ok((w.running()? >= 10 && events.iter().any(told)).then_some(()))
         })
@@ -257,8 +260,11 @@ fn limits_hold_at_every_moment_and_are_used() {
     world
         .until("another in its place", |w| {
             let names: Vec<Value> = w.claims()?.iter().map(|c| c["metadata"]["name"].clone()).collect();
-            let before = claims.iter().all(|c| c["metadata"]["name"] == first || names.contains(&c["metadata"]["name"]));
-            Ok((before && !names.iter().any(|name| name == first) && names.len() >= claims.len()).then_some(()))
+            let before = claims
+                .iter()
+                .all(|c| c["metadata"]["name"] == first || names.contains(&c["metadata"]["name"]));
+            Ok((before && !names.iter().any(|name| name == first) && names.len() >= claims.len())
+                .then_some(()))
         })
         .unwrap();
     assert!(witness.most() <= 24, "{} CPUs at some moment", witness.most());

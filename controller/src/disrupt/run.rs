@@ -8,10 +8,9 @@ use anyhow::{Context as _, Result};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use stowage_api::NodeClaim;
+use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Reason, Room, standings};
 use stowage_cluster::words::count;
-use stowage_cluster::{LowerOptions, Snapshot};
-use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::command::{Command, Replacement};
@@ -24,17 +23,13 @@ use super::simulate::needed;
 use super::words::refusal;
 use crate::announce::{Announcer, normal};
 use crate::assumed::{Beside, Expected};
-use crate::buffer::Buffers;
 use crate::claim::is_ours;
 use crate::decide::Terms;
-use crate::launch::run::Shortages;
-use crate::learnt::Learnt;
-use crate::market::{Market, now};
+use crate::market::now;
 use crate::operate::disruptions::Of;
 use crate::operate::metrics::Metrics;
 use crate::operate::state::Prices;
-use crate::pool::Standing;
-use crate::settings::Settings;
+use crate::outlook::{Grounds, Outlook};
 
 /// How often it is looked what could go.
 ///
@@ -57,18 +52,8 @@ const SIDE_BY_SIDE: usize = 10;
 pub struct Disruptor {
     /// What is done.
     pub hands: Hands,
-    /// What can be bought.
-    pub market: watch::Receiver<Arc<Market>>,
-    /// How.
-    pub settings: Settings,
-    /// What lately could not be had.
-    pub shortages: Shortages,
-    /// What nodes really have.
-    pub learnt: Learnt,
-    /// Which `NodePools` nodes can be made from.
-    pub standing: Standing,
-    /// For which pods to come room is kept.
-    pub buffers: Buffers,
+    /// What plans are made from.
+    pub outlook: Outlook,
     /// Which pods are meant for which machines.
     pub expected: Expected,
     /// To say what is done.
@@ -94,16 +79,12 @@ struct State {
 /// What is decided on, gathered from all who know something.
 struct Facts {
     snapshot: Snapshot,
-    market: Arc<Market>,
-    lowering: LowerOptions,
-    solving: stowage_solver::Options,
-    shortages: Shortages,
+    grounds: Grounds,
     spot_to_spot: bool,
     moment: stowage_cluster::disrupt::Moment,
     leaving: BTreeSet<String>,
     promised: BTreeMap<String, String>,
     ready: BTreeSet<String>,
-    to_come: crate::buffer::Virtual,
 }
 
 /// What came of a look.
@@ -122,9 +103,10 @@ impl Facts {
         let mut standings = standings(&self.snapshot, &self.moment);
         // Nodes of others are theirs to take away, and so are the marks on them.
         standings.retain(|standing| standing.claim.is_none_or(is_ours));
-        let catalog = self.shortages.for_sale(&self.market.catalog);
-        let terms = Terms { catalog: &catalog, lowering: &self.lowering, solving: &self.solving };
-        let is_to_come = |pod: &str| self.to_come.contains(pod);
+        let grounds = &self.grounds;
+        let catalog = grounds.for_sale();
+        let terms = Terms { catalog: &catalog, lowering: &grounds.lowering, solving: &grounds.solving };
+        let is_to_come = |pod: &str| grounds.to_come.contains(pod);
         let needed = needed(&self.snapshot, &standings, &self.promised, is_to_come, &terms)?;
         let mut view = View {
             snapshot: &self.snapshot,
@@ -135,8 +117,8 @@ impl Facts {
             ready: &|pool| self.ready.contains(pool),
             terms: &terms,
             // What a machine costs is known of those too that cannot be had now.
-            prices: &Prices::of(&self.market.catalog),
-            whole: &self.market.catalog,
+            prices: &Prices::of(&grounds.market.catalog),
+            whole: &grounds.market.catalog,
             spot_to_spot: self.spot_to_spot,
         };
         f(&mut view)
@@ -260,25 +242,14 @@ impl Disruptor {
     fn facts(&mut self, queue: &Queue) -> Option<Facts> {
         let snapshot = self.hands.cluster.snapshot()?;
         let mut amended = self.expected.with(|all| all.amend(&snapshot, &Beside::NOTHING));
-        let market = Arc::clone(&self.market.borrow_and_update());
-        let mut lowering = self.settings.lowering();
-        lowering.learnt = self.learnt.with(Clone::clone);
-        lowering.commitments = market.commitments.clone();
-        lowering.not_ready = self.standing.not_ready(&amended.snapshot);
-        if !self.settings.feature_gates.node_overlay {
-            amended.snapshot.node_overlays.clear();
-        }
+        let grounds = self.outlook.of(&mut amended.snapshot);
         let moment = queue.moment(&snapshot, now());
         let pools = snapshot.node_pools.iter().map(|pool| &pool.metadata.name);
-        let ready = pools.filter(|pool| self.standing.is_ready(pool)).cloned().collect();
+        let ready = pools.filter(|pool| self.outlook.standing.is_ready(pool)).cloned().collect();
         Some(Facts {
-            to_come: self.buffers.inject(&mut amended.snapshot),
             snapshot: amended.snapshot,
-            market,
-            lowering,
-            solving: self.settings.solving(),
-            shortages: self.shortages.clone(),
-            spot_to_spot: self.settings.feature_gates.spot_to_spot_consolidation,
+            grounds,
+            spot_to_spot: self.outlook.settings.feature_gates.spot_to_spot_consolidation,
             moment,
             leaving: queue.leaving(),
             promised: queue.promised(&snapshot),
@@ -399,7 +370,7 @@ impl Disruptor {
             let note = format!("Disrupting: {}", reason.name());
             told.push((candidate.claim.as_str(), candidate.node.as_str(), ("DisruptionTerminating", note)));
         }
-        let market = Arc::clone(&self.market.borrow());
+        let market = Arc::clone(&self.outlook.market.borrow());
         let prices = Prices::of(&market.catalog);
         let goes: f64 = of.command.candidates.iter().filter_map(|candidate| candidate.price).sum();
         let comes =
