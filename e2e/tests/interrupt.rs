@@ -379,8 +379,7 @@ fn nothing_is_launched_in_a_zone_that_the_cluster_is_shifted_away_from() {
     assert_eq!(world.front.seen("TerminateInstances"), asked);
     world.front.shift(&[]);
     told(&world, "ZonalShiftCleared", "default");
-    world.until("the machine to end", |w| Ok((!runs(w)?).then_some(()))).unwrap();
-    settled(&world, 13);
+    replaced(&world, &[name(&first).to_owned()].into(), 13);
     nothing_is_left_over(&world);
 }
 
