@@ -121,12 +121,11 @@ fn an_api_server_that_goes_away_is_waited_for() {
 fn user_data_that_cannot_be_read_is_said_and_waited_for() {
     let world = world("user-data");
     let mut class = world.node_class().unwrap();
-    class["metadata"]["name"] = json!("bottlerocket");
-    class["spec"]["amiFamily"] = json!("Bottlerocket");
-    class["spec"]["userData"] = json!("[settings.kubernetes\nmax-pods = ");
+    class["metadata"]["name"] = json!("told");
+    class["spec"]["userData"] = json!("MIME-Version: 1.0\n\nno part has a beginning");
     world.client().create(CLASSES, &class).unwrap();
     let of_class = json!({
-        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "bottlerocket"},
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "told"},
         "taints": [{"key": "other", "effect": "NoSchedule"}],
     });
     world.client().create(POOLS, &node_pool("other", &of_class)).unwrap();
@@ -139,7 +138,7 @@ fn user_data_that_cannot_be_read_is_said_and_waited_for() {
     world.client().create(DEPLOYMENTS, &deployment("web", 2, "900m", &json!({}))).unwrap();
     let said = world
         .until("the class to say what is wrong", |w| {
-            let class = w.client().get(&format!("{CLASSES}/bottlerocket"))?;
+            let class = w.client().get(&format!("{CLASSES}/told"))?;
             let conditions = class["status"]["conditions"].as_array().cloned().unwrap_or_default();
             Ok(conditions.into_iter().find(|c| c["type"] == "Ready" && c["status"] == "False"))
         })
@@ -147,8 +146,8 @@ fn user_data_that_cannot_be_read_is_said_and_waited_for() {
     assert!(said["message"].as_str().unwrap().contains("ValidationSucceeded"), "{said}");
     // All else goes on.
     world.until("the others to run", |w| Ok((w.running()? == 2).then_some(()))).unwrap();
-    let mended = json!({"spec": {"userData": "[settings.kubernetes]\nmax-pods = 29\n"}});
-    world.client().patch(&format!("{CLASSES}/bottlerocket"), &mended).unwrap();
+    let mended = json!({"spec": {"userData": "#!/bin/bash\necho told\n"}});
+    world.client().patch(&format!("{CLASSES}/told"), &mended).unwrap();
     settled(&world, 4);
     nothing_is_left_over(&world);
 }
