@@ -96,7 +96,9 @@ fn nodes_out_of_date_are_replaced_one_after_the_other() {
     world.client().create(BUDGETS, &budget).unwrap();
     let controller = world.controller("controller", &[]).unwrap();
     assert_eq!(settled(&world, 3).len(), 3);
-    world.until("all pods to serve", |w| Ok(w.pods()?.iter().all(serves).then_some(()))).unwrap();
+    world
+        .until("all pods to serve", |w| Ok(w.pods()?.iter().all(|pod| serves(pod) > 0).then_some(())))
+        .unwrap();
     let (going, serving) = (Witness::of(&world, CLAIMS, goes), Witness::of(&world, PODS, serves));
     change(&world, "b");
     world
@@ -147,6 +149,40 @@ fn a_pod_that_must_not_be_disrupted_keeps_its_node() {
         .until("the node to be replaced", |w| Ok(w.claims()?.iter().all(|c| name(c) != gone).then_some(())))
         .unwrap();
     assert_eq!(settled(&world, 1).len(), 1);
+}
+
+#[test]
+fn a_hundred_nodes_roll_under_budgets_and_no_pod_is_lost() {
+    let world = World::start("rolling").unwrap();
+    world.client().create(POOLS, &pool("10", &json!({}))).unwrap();
+    let keep = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+        "spec": {"maxUnavailable": 5, "selector": {"matchLabels": {"app": "web"}}},
+    });
+    world.client().create(BUDGETS, &keep).unwrap();
+    world.client().create(DEPLOYMENTS, &one_a_node(100)).unwrap();
+    let _controller = world.controller("controller", &[]).unwrap();
+    let before: Vec<String> = settled(&world, 100).iter().map(|claim| name(claim).to_owned()).collect();
+    assert_eq!(before.len(), 100);
+    let (going, serving) = (Witness::of(&world, CLAIMS, goes), Witness::of(&world, PODS, serves));
+    change(&world, "b");
+    // As long as it takes: what matters is that it goes on.
+    let mut left = before.len();
+    while left > 0 {
+        world
+            .until("the next nodes to be replaced", |w| {
+                let claims = w.claims()?;
+                let now = claims.iter().filter(|claim| before.iter().any(|of| of == name(claim))).count();
+                Ok((now < left).then(|| left = now))
+            })
+            .unwrap();
+    }
+    assert_eq!(settled(&world, 100).len(), 100);
+    nothing_is_left_over(&world);
+    println!("{} at most went at the same time, {} pods served at least", going.most(), serving.least());
+    assert!(going.most() <= 10, "{} at once", going.most());
+    assert!(going.most() > 3, "they roll together, as far as budgets allow: {}", going.most());
+    assert!(serving.least() >= 95, "{} served at some moment", serving.least());
 }
 
 #[test]

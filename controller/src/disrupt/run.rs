@@ -225,6 +225,8 @@ impl Disruptor {
         for command in round.found.into_iter().flat_map(|(_, _, found, _)| found.commands) {
             if command.reason == Reason::Drifted {
                 self.carry_out(command, state).await?;
+                // There may be more that budgets allow.
+                state.next = Instant::now() + TICK;
             } else {
                 // What saves money can wait until it is certain.
                 if command.reason == Reason::Underutilized {
