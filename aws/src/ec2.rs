@@ -106,6 +106,11 @@ impl Refused {
         self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 
+    /// Whether a token was used before, with something else: that launch was answered to nobody.
+    pub fn is_mismatch(&self) -> bool {
+        self.code.as_deref() == Some("IdempotentParameterMismatch")
+    }
+
     /// Whether it came too soon after others.
     pub fn is_throttled(&self) -> bool {
         let codes =
@@ -377,23 +382,26 @@ impl Ec2 {
         }
     }
 
-    /// Ends machines. Those that are not there are no error.
-    ///
-    /// # Errors
-    /// What EC2 says.
-    pub async fn terminate(&self, ids: &[String]) -> Result<(), Refused> {
+    /// Ends machines, and says what came of each. Those that are not there are no error. One that may not be ended keeps no other
+    /// from its end.
+    pub async fn terminate(&self, ids: &[String]) -> Vec<(String, Result<(), Refused>)> {
+        let mut out = Vec::with_capacity(ids.len());
         for some in ids.chunks(AT_ONCE) {
             match self.terminate_all(some).await {
-                // One that is unknown makes EC2 refuse all of them.
-                Err(refused) if refused.is_gone() && some.len() > 1 => {
-                    for one in some.chunks(1) {
-                        self.terminate_all(one).await.or_else(Refused::unless_gone)?;
+                // EC2 refuses all of them for one.
+                Err(refused) if some.len() > 1 && !refused.is_throttled() => {
+                    for one in some {
+                        let ended = self.terminate_all(std::slice::from_ref(one)).await;
+                        out.push((one.clone(), ended.or_else(Refused::unless_gone)));
                     }
                 }
-                ended => ended.or_else(Refused::unless_gone)?,
+                ended => {
+                    let ended = ended.or_else(Refused::unless_gone);
+                    out.extend(some.iter().map(|id| (id.clone(), ended.clone())));
+                }
             }
         }
-        Ok(())
+        out
     }
 
     async fn terminate_all(&self, ids: &[String]) -> Result<(), Refused> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stowage_api::NodeClaim;
-use stowage_api::well_known::{HOSTNAME, stable};
+use stowage_api::well_known::{HOSTNAME, INSTANCE_TYPE, ZONE, stable};
 use stowage_cluster::object::Node;
 use stowage_cluster::{Pod, Snapshot};
 
@@ -28,6 +28,8 @@ use crate::disrupt::command::displace;
 pub struct Assumed {
     /// By name of the claim.
     machines: BTreeMap<String, Machine>,
+    /// Claims of which it shows what they were launched as.
+    launched: BTreeSet<String>,
     /// Since when pods have been nominated: by pod, with the node.
     nominated: HashMap<String, (Arc<str>, Instant)>,
     /// Pods whose nomination has come to nothing.
@@ -39,6 +41,10 @@ struct Machine {
     /// As it was planned; `None` where that was before our time, and its claim's status says what it will be.
     node: Option<Node>,
     pods: Vec<String>,
+    /// Of these, the ones that were put there after it was planned: it was not chosen for them.
+    late: BTreeSet<String>,
+    /// Whether it has been seen what it was launched as.
+    launched: bool,
     /// When its node was opened to its pods.
     opened: Option<Instant>,
     /// Whether its room is for pods that still run elsewhere.
@@ -89,7 +95,7 @@ pub struct Amended {
     pub unknown: Vec<String>,
     /// Claims that stand in the snapshot as the nodes that they will be.
     pub coming: BTreeSet<String>,
-    /// Of these, those whose room is for pods that still run elsewhere.
+    /// Nodes that nothing may be placed on: of those that come, the ones whose room is for pods that still run elsewhere.
     pub held: BTreeSet<String>,
     /// Pods that still run on nodes which are being deleted, and were planned for all the same.
     pub displaced: BTreeSet<String>,
@@ -114,9 +120,13 @@ impl Assumed {
 
     /// A pod is to run on the machine of a claim besides those that it was made for.
     pub fn expect(&mut self, claim: &str, pod: &str) {
-        let pods = &mut self.machines.entry(claim.to_owned()).or_default().pods;
-        if !pods.iter().any(|there| there == pod) {
-            pods.push(pod.to_owned());
+        let machine = self.machines.entry(claim.to_owned()).or_default();
+        machine.launched |= self.launched.contains(claim);
+        if !machine.pods.iter().any(|there| there == pod) {
+            machine.pods.push(pod.to_owned());
+            if !machine.launched {
+                machine.late.insert(pod.to_owned());
+            }
         }
     }
 
@@ -145,6 +155,13 @@ impl Assumed {
             snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c)).collect();
         self.machines
             .retain(|name, _| claims.get(name.as_str()).is_some_and(|c| !c.metadata.is_terminating()));
+        let launched = claims.iter().filter(|(_, claim)| !claim.status.provider_id.is_empty());
+        self.launched = launched.map(|(name, _)| (*name).to_owned()).collect();
+        for (name, machine) in &mut self.machines {
+            if let Some(claim) = claims.get(name.as_str()).filter(|c| !c.status.provider_id.is_empty()) {
+                machine.launch(claim);
+            }
+        }
         self.judge_nominations(snapshot, now);
         let waiting: HashSet<String> =
             snapshot.pods().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
@@ -248,6 +265,24 @@ impl Assumed {
             true
         });
         Amended { snapshot: out, waiting, unknown, coming, held, displaced: beside.displaced.clone() }
+    }
+}
+
+impl Machine {
+    /// It was launched as what its claim says by now. Where that is another type or in another zone than was planned, only the
+    /// pods that it was chosen for are known to fit: the others are planned for again.
+    fn launch(&mut self, claim: &NodeClaim) {
+        if std::mem::replace(&mut self.launched, true) {
+            return;
+        }
+        let late = std::mem::take(&mut self.late);
+        let planned = self.node.as_ref().map(|node| &node.metadata.labels);
+        let as_planned = planned.is_some_and(|planned| {
+            [INSTANCE_TYPE, ZONE].iter().all(|key| planned.get(*key) == claim.metadata.labels.get(*key))
+        });
+        if !as_planned {
+            self.pods.retain(|pod| !late.contains(pod));
+        }
     }
 }
 

@@ -16,7 +16,8 @@ use stowage_cluster::words::{amount, reason};
 use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
 use stowage_pricing::Catalog;
 use stowage_solver::{
-    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, SpecId, TypeId, solve_again,
+    Effort, Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, SpecId, TypeId,
+    Violation, solve_again,
 };
 
 use crate::claim::{Choice, MOST_TYPES};
@@ -48,6 +49,8 @@ pub struct Decision {
     pub barren: Vec<String>,
     /// What all that costs.
     pub figures: Figures,
+    /// What a first plan broke, where a plainer one had to be made: a defect of the solver.
+    pub defect: Option<String>,
 }
 
 /// What a plan costs, as it was weighed.
@@ -100,10 +103,20 @@ pub fn decide(
     cancel: &AtomicBool,
 ) -> Result<Decision, DecideError> {
     let lowered = lower(snapshot, terms.catalog, terms.lowering)?;
-    let solution = solve_again(&lowered.problem, terms.solving, memory, cancel, &mut |_, _, _| {}).map_err(
-        |violations| DecideError::Broken(violations.first().map(|v| v.what.clone()).unwrap_or_default()),
-    )?;
-    Ok(orders(&lowered, &solution, &terms.lowering.not_ready))
+    let what = |broken: Vec<Violation>| broken.into_iter().next().map(|v| v.what).unwrap_or_default();
+    let solve = |options: &Options, memory: &mut Memory| {
+        solve_again(&lowered.problem, options, memory, cancel, &mut |_, _, _| {}).map_err(what)
+    };
+    let (solution, defect) = match solve(terms.solving, memory) {
+        Ok(solution) => (solution, None),
+        // A plainer plan is better than none.
+        Err(defect) => {
+            *memory = Memory::default();
+            let plain = Options { effort: Effort::Quick, ..terms.solving.clone() };
+            (solve(&plain, memory).map_err(DecideError::Broken)?, Some(defect))
+        }
+    };
+    Ok(Decision { defect, ..orders(&lowered, &solution, &terms.lowering.not_ready) })
 }
 
 fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, String>) -> Decision {
@@ -137,6 +150,7 @@ fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, S
             .collect(),
         placed: placed.collect(),
         unplaced: unplaced.collect(),
+        defect: None,
         figures: Figures {
             cost: solution.cost.dollars(),
             bound: solution.bound.dollars(),

@@ -13,12 +13,11 @@ use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-use stowage_api::well_known::NODES;
+use stowage_api::well_known::{NODE_POOL, NODES};
 use stowage_api::{NodeClaim, NodePool, Quantity, ResourceList};
 use stowage_cluster::object::Node;
 use stowage_cluster::{Kind, Snapshot};
 use tokio::sync::{Mutex, watch};
-use tracing::warn;
 
 use crate::answer::{is_conflict, is_refused};
 use crate::assumed::{Beside, Expected};
@@ -62,13 +61,12 @@ impl Maker {
         Self { client, cluster, expected, market, turn: Arc::default() }
     }
 
-    /// Makes claims for what is wanted, and says what each is called. They are expected from then on, with their pods. Those of
-    /// a `NodePool` that cannot be read, or is being deleted, are left out. `held`: they are for pods that still run on nodes
+    /// Makes claims for what is wanted, and says what each is called. They are expected from then on, with their pods. `held`: they are for pods that still run on nodes
     /// which are to go.
     ///
     /// # Errors
-    /// Where the API server does not say how it serves them. One that would exceed a limit, or is refused, is an error of its
-    /// own.
+    /// Where the API server does not say how it serves them. One of a `NodePool` that cannot be read or is being deleted, that
+    /// would exceed a limit, or that is refused, is an error of its own.
     pub async fn planned<'w>(
         &self,
         all: &'w [Wanted],
@@ -79,22 +77,11 @@ impl Maker {
         }
         let _turn = self.turn.lock().await;
         let (pools, claims) = self.apis().await?;
-        let mut templates = HashMap::<&str, (Value, NodePool)>::new();
+        let mut templates = HashMap::<&str, Result<(Value, NodePool), String>>::new();
         for wanted in all {
             if !templates.contains_key(wanted.pool.as_str()) {
                 // As it is in the cluster, with every field of it: planning knows only some.
-                match pools.get(&wanted.pool).await {
-                    Ok(pool) if pool.metadata.deletion_timestamp.is_some() => {
-                        warn!(pool = wanted.pool, "a NodePool is being deleted: no node is made from it");
-                    }
-                    Ok(pool) => {
-                        let whole = serde_json::to_value(pool)?;
-                        let read = serde_json::from_value(whole.clone())
-                            .with_context(|| format!("NodePool {} cannot be read", wanted.pool))?;
-                        templates.insert(&wanted.pool, (whole, read));
-                    }
-                    Err(error) => warn!(pool = wanted.pool, %error, "a NodePool cannot be read"),
-                }
+                templates.insert(&wanted.pool, template(&pools, &wanted.pool).await);
             }
         }
         let snapshot = self.cluster.snapshot().context("the cluster is not known")?;
@@ -103,10 +90,14 @@ impl Maker {
         let mut out = Vec::new();
         let mut asked = Vec::new();
         for wanted in all {
-            let Some((whole, pool)) = templates.get(wanted.pool.as_str()) else { continue };
-            match take(pool, spent.entry(wanted.pool.clone()).or_default(), wanted) {
-                Ok(()) => asked.push((wanted, node_claim(whole, &wanted.choice))),
-                Err(error) => out.push((wanted, Err(error))),
+            match &templates[wanted.pool.as_str()] {
+                Err(why) => out.push((wanted, Err(anyhow!(why.clone())))),
+                Ok((whole, pool)) => {
+                    match take(pool, spent.entry(wanted.pool.clone()).or_default(), wanted) {
+                        Ok(()) => asked.push((wanted, node_claim(whole, &wanted.choice))),
+                        Err(error) => out.push((wanted, Err(error))),
+                    }
+                }
             }
         }
         let made = asked.into_iter().map(|(wanted, claim)| {
@@ -136,13 +127,22 @@ impl Maker {
     /// Makes so many claims of a static `NodePool`, and says what each is called.
     ///
     /// # Errors
-    /// Where the `NodePool` cannot be read. Each that is refused is an error of its own.
+    /// Where the `NodePool` cannot be read, or its limit leaves no room for all of them. Each that is refused is an error of its own.
     pub async fn fixed(&self, pool: &str, count: u64) -> Result<Vec<Result<String>>> {
         let _turn = self.turn.lock().await;
         let (pools, claims) = self.apis().await?;
-        let claim = static_claim(&serde_json::to_value(pools.get(pool).await?)?);
+        let (whole, read) = template(&pools, pool).await.map_err(|why| anyhow!(why))?;
+        let claim = static_claim(&whole);
         let snapshot = self.cluster.snapshot().context("the cluster is not known")?;
         let known: BTreeSet<&str> = snapshot.node_claims().map(|c| c.metadata.name.as_str()).collect();
+        // Those that go count until they are gone.
+        let of_pool = |claim: &&NodeClaim| claim.metadata.labels.get(NODE_POOL).is_some_and(|of| of == pool);
+        let there = snapshot.node_claims().filter(of_pool).count() as u64;
+        let limit = read.spec.limits.get(NODES);
+        let limit = limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default());
+        if there.saturating_add(count) > limit {
+            bail!("limits.nodes of NodePool {pool} is {limit}, and {there} NodeClaims of it are there");
+        }
         let make = |_| create(&claims, claim.clone(), pool, &known);
         let made = futures::stream::iter(0..count).map(make).buffer_unordered(SIDE_BY_SIDE);
         let note = |made: Result<DynamicObject>| {
@@ -166,6 +166,17 @@ impl Maker {
         let amended = self.expected.with(|all| all.amend(snapshot, &beside));
         counts(&amended.snapshot).into_iter().map(|(pool, count)| (pool.to_owned(), count)).collect()
     }
+}
+
+/// A `NodePool` as it is in the cluster, with every field of it: planning knows only some.
+async fn template(pools: &Api<DynamicObject>, name: &str) -> Result<(Value, NodePool), String> {
+    let pool = pools.get(name).await.map_err(|error| format!("NodePool {name} cannot be read: {error}"))?;
+    if pool.metadata.deletion_timestamp.is_some() {
+        return Err(format!("NodePool {name} is being deleted"));
+    }
+    let whole = serde_json::to_value(pool).map_err(|error| error.to_string())?;
+    let read = serde_json::from_value(whole.clone());
+    read.map(|read| (whole, read)).map_err(|error| format!("NodePool {name} cannot be read: {error}"))
 }
 
 /// Takes what a node will have at most from what limits leave.

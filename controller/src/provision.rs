@@ -16,7 +16,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use stowage_api::NodeClaim;
 use stowage_cluster::Snapshot;
-use stowage_cluster::disrupt::displaced;
+use stowage_cluster::disrupt::{Leaving, leaving};
 use stowage_solver::Memory;
 use tracing::{debug, error, info, warn};
 
@@ -78,6 +78,8 @@ struct State {
     tried: HashMap<String, Duration>,
     /// When it is seen again whether there is room for pods to come.
     room: Duration,
+    /// Since when a batch is held up.
+    held: Option<Duration>,
     /// Since when claims have been unknown.
     unknown: HashMap<String, Duration>,
     /// How often `NodePools` had become ready, or ceased to be, when that was.
@@ -92,7 +94,13 @@ impl State {
             self.unknown.entry(claim.clone()).or_insert(now);
         }
         let is_patient = |claim: &&str| self.unknown.get(*claim).is_none_or(|since| now < *since + PATIENCE);
-        amended.unknown.iter().map(String::as_str).filter(is_patient).collect()
+        let held: Vec<&str> = amended.unknown.iter().map(String::as_str).filter(is_patient).collect();
+        if held.is_empty() {
+            self.held = None;
+            return held;
+        }
+        // However many come one after the other.
+        if now < *self.held.get_or_insert(now) + PATIENCE { held } else { Vec::new() }
     }
 }
 
@@ -109,6 +117,7 @@ impl Provisioner {
             tried: HashMap::new(),
             room: Duration::ZERO,
             unknown: HashMap::new(),
+            held: None,
             standing: 0,
         };
         let mut changes = self.cluster.changes();
@@ -132,13 +141,15 @@ impl Provisioner {
 
     /// Looks at the cluster as it is, and makes a pass when a batch is complete.
     async fn look(&mut self, snapshot: &Arc<Snapshot>, state: &mut State) {
-        let displaced = displaced(snapshot, Some(now()));
+        let Leaving { nodes, pods: displaced } = leaving(snapshot, Some(now()));
         let market = Arc::clone(&self.outlook.market.borrow());
         let stand_in = |claim: &NodeClaim| stand_in(claim, snapshot, &market.catalog);
-        let amended = self.expected.with(|all| {
+        let mut amended = self.expected.with(|all| {
             all.forget(snapshot, &displaced, Instant::now());
             all.amend(snapshot, &Beside { displaced: &displaced, stand_in: &stand_in })
         });
+        // Nothing is placed on what goes, whoever has been told of that already.
+        amended.held.extend(nodes);
         self.metrics.looked(&amended.snapshot, amended.unknown.len(), amended.waiting.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);
@@ -159,6 +170,7 @@ impl Provisioner {
             return;
         }
         let Some(batch) = state.window.take(now) else { return };
+        state.held = None;
         state.room = now + AGAIN;
         let waiting = amended.waiting.clone();
         if let Err(error) = self.pass(amended, batch, state).await {
@@ -189,6 +201,12 @@ impl Provisioner {
         let (decision, memory, amended) = solved.context("the planner ended without an answer")?;
         state.memory = memory;
         let mut decision = decision?;
+        if let Some(defect) = &decision.defect {
+            error!(
+                defect,
+                "the planner made a plan that breaks a rule, which was not followed, and then a plainer one"
+            );
+        }
         self.outlook.buffers.settle(&names, &mut decision);
         let figures = decision.figures;
         let seconds = started.elapsed().as_secs_f64();
@@ -238,7 +256,10 @@ impl Provisioner {
                     said.extend(wanted.pods.iter().map(|pod| (pod.as_str(), Said::Expected(name.clone()))));
                 }
                 Err(error) => {
-                    warn!(pool = wanted.pool, error = format!("{error:#}"), "a NodeClaim was not made");
+                    let why = format!("{error:#}");
+                    warn!(pool = wanted.pool, error = why, "a NodeClaim was not made");
+                    let told = Said::Nowhere(format!("no NodeClaim could be made: {why}"));
+                    said.extend(wanted.pods.iter().map(|pod| (pod.as_str(), told.clone())));
                 }
             }
         }
@@ -249,12 +270,12 @@ impl Provisioner {
         said.extend(decision.unplaced.iter().map(|(pod, why)| (pod.as_str(), Said::Nowhere(why.clone()))));
         // Those that still run have not asked for anything.
         said.retain(|(pod, _)| !amended.displaced.contains(*pod));
-        say(&self.announcer, &said, &amended.snapshot).await;
+        say(&self.announcer, &said, &amended.snapshot);
         let barren = decision.barren.iter().map(|pool| {
             let note = "No instance type that can be had now meets its requirements: see spec.template.spec.requirements";
             (node_pool(pool), warning("NoCompatibleInstanceTypes", note))
         });
-        self.announcer.tell_all(barren).await;
+        self.announcer.tell_all(barren);
     }
 }
 

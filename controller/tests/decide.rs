@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stowage_api::NodeClaim;
-use stowage_cluster::disrupt::displaced;
+use stowage_cluster::disrupt::leaving;
 use stowage_cluster::{Index, Kind, LowerOptions};
 use stowage_controller::assumed::{Amended, Assumed, Beside};
 use stowage_controller::claim::node_claim;
@@ -47,7 +47,7 @@ impl Cluster {
 
     fn amend_at(&mut self, now: Instant) -> Amended {
         let snapshot = self.index.snapshot();
-        let displaced = displaced(&snapshot, None);
+        let displaced = leaving(&snapshot, None).pods;
         let stand_in = |claim: &NodeClaim| stand_in(claim, &snapshot, &CATALOG);
         self.assumed.forget(&snapshot, &displaced, now);
         self.assumed.amend(&snapshot, &Beside { displaced: &displaced, stand_in: &stand_in })
@@ -92,6 +92,25 @@ fn amd64() -> Value {
         {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
         {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
     ]}}})
+}
+
+#[test]
+fn what_is_launched_otherwise_than_planned_keeps_only_the_pods_that_it_was_chosen_for() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    cluster.amend();
+    cluster.pod("late", "100m");
+    cluster.assumed.expect(&name, "default/late");
+    assert_eq!(cluster.amend().waiting, [""; 0], "it counts as planned until it is launched");
+    let mut claim = node_claim(&json!({"metadata": {"name": "default"}}), &decision.wanted[0].choice);
+    claim["metadata"]["name"] = json!(name);
+    claim["metadata"]["labels"]["topology.kubernetes.io/zone"] = json!("us-east-1f");
+    claim["status"] = json!({"providerID": "aws:///us-east-1f/i-1", "allocatable": {"cpu": "900m", "memory": "6Gi", "pods": "29"}});
+    cluster.put(Kind::NodeClaim, &claim);
+    assert_eq!(cluster.amend().waiting, ["default/late"]);
+    assert_eq!(cluster.assumed.pods_of(&name), ["default/web"]);
 }
 
 #[test]

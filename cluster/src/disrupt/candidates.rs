@@ -213,11 +213,20 @@ fn moves(pod: &Pod) -> bool {
     pod.is_bound() && (!pod.terminating || successor) && pod.daemon_set.is_none() && !pod.mirror
 }
 
-/// Pods that are about to leave nodes which are being deleted, `namespace/name`. One that nobody may evict now is not among
-/// them: nobody knows when it leaves.
+/// Nodes that are being deleted, and who has to leave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Nodes, by name: those of `NodeClaims` that are being deleted among them.
+    pub nodes: BTreeSet<String>,
+    /// Pods that are about to leave, `namespace/name`. One that nobody may evict now is not among them: nobody knows when it
+    /// leaves.
+    pub pods: BTreeSet<String>,
+}
+
+/// Nodes that are being deleted, and who has to leave them.
 ///
 /// compat: karpenter v1.14, `CurrentlyReschedulablePods`.
-pub fn displaced(snapshot: &Snapshot, now: Option<Timestamp>) -> BTreeSet<String> {
+pub fn leaving(snapshot: &Snapshot, now: Option<Timestamp>) -> Leaving {
     let going = snapshot.node_claims().filter(|claim| claim.metadata.is_terminating());
     let names = going.flat_map(|claim| [claim.status.node_name.as_str(), claim.status.provider_id.as_str()]);
     let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
@@ -232,7 +241,7 @@ pub fn displaced(snapshot: &Snapshot, now: Option<Timestamp>) -> BTreeSet<String
         .map(|node| node.metadata.name.as_str())
         .collect();
     if leaving.is_empty() {
-        return BTreeSet::new();
+        return Leaving::default();
     }
     let shields = Shields::of(snapshot);
     let leaves = |pod: &&Pod| {
@@ -241,7 +250,10 @@ pub fn displaced(snapshot: &Snapshot, now: Option<Timestamp>) -> BTreeSet<String
             && protected(pod, now).is_none()
             && shields.guard(pod).is_none()
     };
-    snapshot.pods().filter(leaves).map(Pod::key).collect()
+    Leaving {
+        pods: snapshot.pods().filter(leaves).map(Pod::key).collect(),
+        nodes: leaving.into_iter().map(str::to_owned).collect(),
+    }
 }
 
 /// Why a node may not go, whatever the cause.

@@ -192,7 +192,7 @@ fn what_pods_hold_up_is_passed_over_where_their_time_is_limited() {
 fn pods_of_nodes_that_are_deleted_are_about_to_leave() {
     let going = r#", "deletionTimestamp": "2026-07-01T10:00:00Z"}"#;
     let none: [&str; 0] = [];
-    let of = |cluster: &Snapshot| displaced(cluster, None).into_iter().collect::<Vec<_>>();
+    let of = |cluster: &Snapshot| leaving(cluster, None).pods.into_iter().collect::<Vec<_>>();
     assert_eq!(of(&plain(POD)), none, "its node stays");
     assert_eq!(of(&cluster(going, "", "", POD)), ["default/web"]);
     let claim_goes = plain(POD);
@@ -201,6 +201,7 @@ fn pods_of_nodes_that_are_deleted_are_about_to_leave() {
     claim.metadata.deletion_timestamp = Some("2026-07-01T10:00:00Z".into());
     claim_goes.node_claims = vec![claim.into()];
     assert_eq!(of(&claim_goes), ["default/web"], "the claim goes first");
+    assert_eq!(leaving(&claim_goes, None).nodes.into_iter().collect::<Vec<_>>(), ["n"]);
     let kept = budget("keep", r#""maxUnavailable": 0"#);
     assert_eq!(of(&cluster(going, "", "", &format!("{POD}{kept}"))), none, "nobody may evict it");
     let job = POD.replace(
@@ -208,7 +209,7 @@ fn pods_of_nodes_that_are_deleted_are_about_to_leave() {
         r#""name": "web", "annotations": {"karpenter.sh/do-not-disrupt": "true"},"#,
     );
     assert_eq!(of(&cluster(going, "", "", &job)), none);
-    let leaving =
+    let gone =
         POD.replace(r#""name": "web","#, r#""name": "web", "deletionTimestamp": "2026-07-01T10:00:00Z","#);
-    assert_eq!(of(&cluster(going, "", "", &leaving)), none, "it has left: its successor waits by itself");
+    assert_eq!(of(&cluster(going, "", "", &gone)), none, "it has left: its successor waits by itself");
 }

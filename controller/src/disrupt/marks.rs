@@ -210,7 +210,7 @@ impl Marker {
         }
         self.lives.disrupted(&claim.metadata.labels, "expired");
         let note = format!("Disrupting NodeClaim: it is older than {age}");
-        self.announcer.tell(now.object_ref(&()), normal("DisruptionTerminating", note)).await;
+        self.announcer.tell(now.object_ref(&()), normal("DisruptionTerminating", note));
         Ok(())
     }
 }

@@ -214,7 +214,7 @@ impl Disruptor {
         (state.methods, state.queue) = (methods, queue);
         let round = round?;
         self.measure(&round, state);
-        self.tell(&round).await;
+        self.tell(&round);
         self.explain(&round, state).await;
         if !round.stray.is_empty() {
             info!(nodes = round.stray.len(), "marks of commands that nobody carries out are taken off");
@@ -231,7 +231,7 @@ impl Disruptor {
                 // What saves money can wait until it is certain.
                 if command.reason == Reason::Underutilized {
                     let note = format!("{}; it is looked at again in {} s", saves(&command), HOLDS.as_secs());
-                    self.trail("ConsolidationCandidate", &command, &note).await;
+                    self.trail("ConsolidationCandidate", &command, &note);
                 }
                 let holding = state.holding.get_or_insert_with(|| (Vec::new(), Instant::now() + HOLDS));
                 holding.0.push(command);
@@ -271,13 +271,13 @@ impl Disruptor {
                 info!(why, "what was decided does not hold any more");
                 self.metrics.disruptions().invalid(kind);
                 if decided.reason == Reason::Underutilized {
-                    self.trail("ConsolidationRejected", &decided, &why).await;
+                    self.trail("ConsolidationRejected", &decided, &why);
                 }
                 return Ok(());
             }
         };
         if command.reason == Reason::Underutilized {
-            self.trail("ConsolidationApproved", &command, &saves(&command)).await;
+            self.trail("ConsolidationApproved", &command, &saves(&command));
         }
         let of = of(&command);
         let nodes: Vec<&str> = command.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
@@ -313,7 +313,7 @@ impl Disruptor {
         match made {
             Ok(made) => {
                 let launching = made.iter().map(|claim| (claim.as_str(), "", launching(&command)));
-                self.announce(launching.collect()).await;
+                self.announce(launching.collect());
                 state.queue.add(command, made, Instant::now());
                 Ok(())
             }
@@ -335,7 +335,7 @@ impl Disruptor {
                 Step::Wait(claims) => {
                     let note = "Waiting on readiness to continue disruption";
                     let event = || ("DisruptionWaitingReadiness", note.to_owned());
-                    self.announce(claims.iter().map(|claim| (claim.as_str(), "", event())).collect()).await;
+                    self.announce(claims.iter().map(|claim| (claim.as_str(), "", event())).collect());
                 }
                 Step::Go => self.remove(&of, snapshot, &mut state.queue).await,
                 Step::Fail(why) => {
@@ -378,14 +378,14 @@ impl Disruptor {
         let comes =
             of.made.iter().filter_map(|name| prices.price(&claims.get(name.as_str())?.metadata.labels));
         self.metrics.disruptions().done(of.command.saving(), goes - comes.sum::<f64>());
-        self.announce(told).await;
+        self.announce(told);
     }
 
     /// Says to the nodes of a command what has become of it.
-    async fn trail(&self, reason: &'static str, command: &Command, note: &str) {
+    fn trail(&self, reason: &'static str, command: &Command, note: &str) {
         let said = |of: &super::command::Candidate| -> Said { (reason, format!("{}: {note}", of.node)) };
         let all = command.candidates.iter().map(|of| (of.claim.as_str(), of.node.as_str(), said(of)));
-        self.announce(all.collect()).await;
+        self.announce(all.collect());
     }
 
     async fn release(&self, command: &Command) -> Result<()> {
@@ -423,7 +423,7 @@ impl Disruptor {
         let told = priced.map(|stays| {
             (stays.claim.as_str(), stays.node.as_str(), ("Unconsolidatable", stays.why.clone()))
         });
-        self.announce(told.collect()).await;
+        self.announce(told.collect());
         let written = due.into_iter().map(|stays| self.hands.explain(stays).boxed());
         let written = futures::stream::iter(written.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
         if let Some(error) = written.collect::<Vec<_>>().await.into_iter().find_map(Result::err) {
@@ -432,17 +432,17 @@ impl Disruptor {
     }
 
     /// Says why nodes stay that would go but for that.
-    async fn tell(&self, round: &Round) {
+    fn tell(&self, round: &Round) {
         let kept = round.found.iter().flat_map(|(_, _, found, _)| &found.kept);
         let kept = kept.map(|(node, why)| ("", node.as_str(), why));
         let refused = round.refused.iter().map(|(claim, node, why)| (claim.as_str(), node.as_str(), why));
         let all =
             kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
-        self.announce(all.collect()).await;
+        self.announce(all.collect());
     }
 
     /// Tells NodeClaims and Nodes, by name; an empty name is nobody.
-    async fn announce(&self, all: Vec<(&str, &str, Said)>) {
+    fn announce(&self, all: Vec<(&str, &str, Said)>) {
         let Some(snapshot) = self.hands.cluster.snapshot().filter(|_| !all.is_empty()) else { return };
         let uids: HashMap<&str, &str> =
             snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c.metadata.uid.as_str())).collect();
@@ -452,7 +452,7 @@ impl Disruptor {
             let node = (!node.is_empty()).then(|| about("v1", "Node", node, node));
             claim.into_iter().chain(node).map(move |of| (of, normal(event.0, event.1.clone())))
         });
-        self.announcer.tell_all(told).await;
+        self.announcer.tell_all(told);
     }
 }
 

@@ -129,7 +129,7 @@ impl Ouster {
             all.iter().flatten().map(move |of| (of.clone(), event(said.reason, said.note.as_str())))
         });
         let told: Vec<_> = told.collect();
-        self.announcer.tell_all(told).await;
+        self.announcer.tell_all(told);
     }
 
     /// Deletes a claim; says whether it was not going already.

@@ -125,7 +125,7 @@ impl Shifter {
                 told.extend(pools.map(|pool| (reference(pool), event(zone, id, is_away))));
             }
         }
-        self.announcer.tell_all(told).await;
+        self.announcer.tell_all(told);
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use k8s_openapi::jiff::Timestamp as Moment;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Client, Resource as _, ResourceExt as _};
@@ -326,6 +326,10 @@ impl Launcher {
         let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
         let order = match order(&read, &of, &market.catalog, &self.addresses.free(), &is_away) {
             Ok(order) => order,
+            // A launch that was not answered may have a machine, whatever is left to be had.
+            Err(NothingToOrder::NoOffering) if self.tokens.is_open(&claim.name_any()) => {
+                bail!("an earlier launch was not answered, and may have a machine that does not show yet")
+            }
             Err(NothingToOrder::NoOffering) => return Ok(None),
             Err(other) => return Err(other.into()),
         };
@@ -369,7 +373,10 @@ impl Launcher {
                 }
             }
         };
-        let answer = self.ec2.launch(&fleet).await.inspect_err(forget_gone)?;
+        self.tokens.asked(&claim.name_any());
+        let answer = self.ec2.launch(&fleet).await.inspect_err(forget_gone).inspect_err(|refused| {
+            self.tokens.refused(&claim.name_any(), refused.is_mismatch());
+        })?;
         answer.failures.iter().for_each(|failure| self.note(failure, &order.capacity_type));
         let Some(started) = answer.machines.into_iter().next() else {
             self.tokens.spent(&claim.name_any());
@@ -441,11 +448,13 @@ impl Launcher {
         let name = claim.name_any();
         let labels = labels(&market.catalog, machine);
         let patch = json!({"metadata": {"labels": labels, "annotations": annotations(class)}});
-        claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        // As it is now: conditions that others have written since it was read stay.
+        let claim = &claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         let read = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
         let of = self.learnt.with(|learnt| as_set_up(&market.catalog, &read, machine, learnt));
         let status = status(claim, machine, of.as_ref(), &Moment::now().to_string());
-        let patch = json!({"status": status});
+        let version = &claim.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version}, "status": status});
         let written = claims.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         let seen: DynamicObject = serde_json::from_value(serde_json::to_value(written)?)?;
         self.cluster.assume(Kind::NodeClaim, &seen);
@@ -474,7 +483,7 @@ impl Launcher {
         let Some(claim) = claims.get_opt(&name).await? else { return Ok(Outcome::GivenUp) };
         let (event, reason) = given.names();
         let note = format!("NodeClaim {name} is given up: {why}");
-        self.announcer.tell(claim.object_ref(&()), warning(event, note)).await;
+        self.announcer.tell(claim.object_ref(&()), warning(event, note));
         // No machine stands behind it, so that nothing has to be drained first. Finalizers of others are theirs to take.
         let left: Vec<&String> = claim.finalizers().iter().filter(|f| *f != FINALIZER).collect();
         let patch =

@@ -34,7 +34,7 @@ use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
 use super::surge::{ROLLED_FOR, Surge, may_surge, surge};
 use crate::announce::{normal, warning};
-use crate::answer::{is_gone, is_outdated};
+use crate::answer::{is_gone, is_outdated, is_refused};
 use crate::operate::lives::{Ended, error};
 use crate::time::{duration, later, moment, until};
 
@@ -86,8 +86,8 @@ impl Caretaker {
             return Ok(SOON);
         }
         let deadline = self.deadline(&mut claim).await?;
-        let (machine_id, machine) = self.machine(&claim).await?;
-        let there = machine.as_ref().is_some_and(|machine| machine.state != "terminated");
+        // EC2 is asked when it matters: draining does not wait for it.
+        let mut machine = None;
 
         let mut ours = Vec::new();
         for node in nodes {
@@ -103,7 +103,10 @@ impl Caretaker {
             if !node.finalizers().iter().any(|f| f == FINALIZER) {
                 continue;
             }
-            if there || is_ready(&node) {
+            if !is_ready(&node) && machine.is_none() {
+                machine = Some(self.machine(&claim).await?);
+            }
+            if machine.as_ref().is_none_or(|(_, machine)| is_there(machine.as_ref())) {
                 match self.empty(&mut claim, &mut node, deadline).await? {
                     Progress::Waiting => return Ok(LOOK),
                     Progress::Done => {}
@@ -111,6 +114,11 @@ impl Caretaker {
             }
             ours.push(node);
         }
+        let (machine_id, machine) = match machine {
+            Some(known) => known,
+            None => self.machine(&claim).await?,
+        };
+        let there = is_there(machine.as_ref());
         if there && self.is_away(&claim) {
             debug!(claim = name, "a machine of a zone that the cluster is shifted away from is ended later");
             return Ok(WAIT_FOR_ZONE);
@@ -214,7 +222,7 @@ impl Caretaker {
             if attached > 0 && !over {
                 let message = format!("{attached} volumes are still attached");
                 self.set(claim, VOLUMES_DETACHED, UNKNOWN, "AwaitingVolumeDetachment", &message).await?;
-                self.announcer.tell(reference(node), normal("AwaitingVolumeDetachment", message)).await;
+                self.announcer.tell(reference(node), normal("AwaitingVolumeDetachment", message));
                 return Ok(Progress::Waiting);
             }
             if attached > 0 {
@@ -246,6 +254,11 @@ impl Caretaker {
             match api.delete(&pod.name_any(), &how).await {
                 // Or the pod of that name is another one by now.
                 Err(error) if is_outdated(&error) => {}
+                // Somebody forbids it: the others are to leave all the same.
+                Err(error) if is_refused(&error) => {
+                    let note = format!("Failed to drain node, pod {} cannot be deleted: {error}", key(pod));
+                    told.push((reference(node), warning("FailedDraining", note)));
+                }
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     self.lives.pod_drained(&why_it_goes(claim));
@@ -311,7 +324,7 @@ impl Caretaker {
             let note = format!("All pods will be deleted by {deadline}");
             told.push((reference(node), normal("TerminationGracePeriodExpiring", note)));
         }
-        self.announcer.tell_all(told).await;
+        self.announcer.tell_all(told);
         Ok(())
     }
 
@@ -361,8 +374,9 @@ impl Caretaker {
             }
             Err(kube::Error::Api(status)) => match self.answered(status.code) {
                 404 | 409 => Ok(Evicted::Gone),
-                // 500: more than one budget covers the pod, and the API server does not choose.
-                429 | 500 => Ok(Evicted::Not(status.message.clone())),
+                // 429: a budget; 500: more than one budget covers the pod, and the API server does not choose; others: somebody
+                // forbids it.
+                400..=500 => Ok(Evicted::Not(status.message.clone())),
                 _ => Err(kube::Error::Api(status).into()),
             },
             Err(error) => Err(error.into()),
@@ -464,6 +478,11 @@ impl Caretaker {
         }
         Ok(())
     }
+}
+
+/// Whether a machine has not ended yet.
+fn is_there(machine: Option<&Machine>) -> bool {
+    machine.is_some_and(|machine| machine.state != "terminated")
 }
 
 /// Why a claim goes, as metrics call it; `deleted` where somebody has just deleted it.

@@ -27,14 +27,14 @@ pub struct Machines {
     /// Tags that all machines of the cluster have.
     cluster: BTreeMap<String, String>,
     of_claims: Together<Machine>,
-    ending: Together<()>,
+    ending: Together<Result<(), Refused>>,
 }
 
 #[derive(Debug)]
 struct Answer {
     at: Instant,
     asked: BTreeSet<String>,
-    found: HashMap<String, Machine>,
+    found: Result<HashMap<String, Machine>, Refused>,
 }
 
 impl Machines {
@@ -64,11 +64,17 @@ impl Machines {
             let asked = self.wanted.with(|wanted| wanted.clone());
             let ids: Vec<String> = asked.iter().cloned().collect();
             let at = Instant::now();
-            let found = self.ec2.machines_by_id(&ids).await?;
-            let found = found.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
-            *answer = Some(Answer { at, asked, found });
+            let found = self.ec2.machines_by_id(&ids).await;
+            let by_id = |all: Vec<Machine>| all.into_iter().map(|m| (m.id.clone(), m)).collect();
+            // A refusal is an answer, too: those who wait need not each be refused in turn.
+            let at = if found.is_err() { Instant::now() } else { at };
+            *answer = Some(Answer { at, asked, found: found.map(by_id) });
         }
-        Ok(answer.as_ref().and_then(|a| a.found.get(id)).cloned())
+        match answer.as_ref().map(|answer| &answer.found) {
+            Some(Ok(found)) => Ok(found.get(id).cloned()),
+            Some(Err(refused)) => Err(refused.clone()),
+            None => Ok(None),
+        }
     }
 
     /// The machine that was launched for a claim and is alive; `None` where there is none. Asked together with what others ask.
@@ -88,14 +94,13 @@ impl Machines {
     /// Ends a machine, together with those that others end.
     ///
     /// # Errors
-    /// What EC2 says, of whichever of them.
+    /// What EC2 says of it.
     pub async fn end(&self, id: &str) -> Result<(), Refused> {
         let ask = async |ids: &[String], waited: Duration| {
             self.lives.batch("terminate_instances", ids.len(), waited);
-            self.ec2.terminate(ids).await?;
-            Ok(ids.iter().map(|id| (id.clone(), ())).collect())
+            Ok(self.ec2.terminate(ids).await.into_iter().collect())
         };
-        self.ending.ask(id, ask).await.map(drop)
+        self.ending.ask(id, ask).await?.unwrap_or(Ok(()))
     }
 
     /// Nobody looks at this one any more.

@@ -1,6 +1,7 @@
 //! The loop that sees to it that every NodeClaim gets what it needs next.
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,7 +141,7 @@ impl Caretaker {
         }
         let now = Timestamp::now();
         let mut due = None::<Timestamp>;
-        let mut owned = std::collections::HashSet::new();
+        let mut owned = HashSet::new();
         for claim in snapshot.node_claims() {
             let name = claim.metadata.name.as_str();
             let machine = claim.status.provider_id.as_str();
@@ -320,9 +321,18 @@ impl Caretaker {
                 well_known::TAINT_UNREGISTERED
             );
             warn!(claim = name, node, "a node joined without the taint that keeps pods off it");
-            self.announcer.tell(claim.object_ref(&()), warning("UnregisteredTaintMissing", note)).await;
+            self.announcer.tell(claim.object_ref(&()), warning("UnregisteredTaintMissing", note));
         }
-        let pods = self.expected.with(|all| all.pods_of(name).to_vec());
+        let mut pods = self.expected.with(|all| all.pods_of(name).to_vec());
+        // Those that still run elsewhere have successors of other names.
+        if let Some(snapshot) = self.cluster.snapshot() {
+            let waiting: HashSet<String> = snapshot
+                .pods()
+                .filter(|pod| pod.pending() == Some(Ok(())))
+                .map(stowage_cluster::Pod::key)
+                .collect();
+            pods.retain(|pod| waiting.contains(pod));
+        }
         let nominated = if self.nominates { self.nominate(&pods, node).await } else { 0 };
         let patch = join::registered(&there, &claim);
         let written = nodes.patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;

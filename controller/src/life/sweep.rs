@@ -1,5 +1,6 @@
 //! Garbage is collected, for ever: what belongs together is decided in [`super::collect`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -7,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams};
 use stowage_api::well_known;
+use stowage_aws::Refused;
 use tracing::warn;
 
 use super::collect;
@@ -69,7 +71,22 @@ impl Caretaker {
         let ids: Vec<String> = orphans.iter().map(|machine| machine.id.clone()).collect();
         if !ids.is_empty() {
             warn!(machines = ids.join(","), "machines that belong to no NodeClaim are ended");
-            self.lives.asking((COLLECTOR, "Delete"), self.ec2.terminate(&ids), error).await?;
+            let ended = async {
+                let refused = self
+                    .ec2
+                    .terminate(&ids)
+                    .await
+                    .into_iter()
+                    .filter_map(|(id, ended)| Some((id, ended.err()?)));
+                let refused: BTreeMap<String, Refused> = refused.collect();
+                for (machine, why) in &refused {
+                    warn!(machine, %why, "a machine that belongs to no NodeClaim cannot be ended");
+                }
+                orphans.retain(|machine| !refused.contains_key(&machine.id));
+                refused.into_values().next().map_or(Ok(()), Err)
+            };
+            // What could be ended was.
+            let _ = self.lives.asking((COLLECTOR, "Delete"), ended, error).await;
         }
         for machine in orphans {
             let provider = machine.provider_id();

@@ -25,7 +25,6 @@ use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
 use stowage_controller::make::Maker;
-use stowage_controller::market::{self};
 use stowage_controller::node_class::trial::{Known, Trial};
 use stowage_controller::node_class::{NodeClasses, alias};
 use stowage_controller::operate::metrics::Metrics;
