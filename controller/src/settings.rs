@@ -116,7 +116,7 @@ pub struct Settings {
     #[arg(long, env = "STOWAGE_SURGE_FIRST", value_enum, ignore_case = true, default_value = "never")]
     pub surge_first: SurgeFirst,
 
-    /// Name of the queue of SQS that EventBridge tells of interruptions [default: none is listened to]
+    /// Name of the queue of SQS that `EventBridge` tells of interruptions [default: none is listened to]
     #[arg(long, env = "INTERRUPTION_QUEUE", default_value = "", hide_default_value = true)]
     pub interruption_queue: String,
 

@@ -1,4 +1,4 @@
-//! What EventBridge says of machines, as it arrives in the queue: text that anybody may have written who may send to it.
+//! What `EventBridge` says of machines, as it arrives in the queue: text that anybody may have written who may send to it.
 //!
 //! # Invariants
 //! - Reading never panics, and takes no more than the text is long. What is no event at all is [`Malformed`]; an event that
@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest text that is read, bytes: EventBridge's own limit for an event.
+/// The longest text that is read, bytes: `EventBridge`'s own limit for an event.
 pub const LONGEST: usize = 256 * 1024;
 
 /// What a message is about.

@@ -83,18 +83,15 @@ impl Listener {
             while let Some(ended) = working.try_join_next() {
                 report(Some(ended));
             }
-            match self.next(&mut queue, &mut trouble).await {
-                Some(letters) => {
-                    pause = FIRST_PAUSE;
-                    if let (false, Some(queue)) = (letters.is_empty(), &queue) {
-                        let (listener, queue) = (self.clone(), queue.clone());
-                        working.spawn(async move { listener.handle(&queue, letters).await });
-                    }
+            if let Some(letters) = self.next(&mut queue, &mut trouble).await {
+                pause = FIRST_PAUSE;
+                if let (false, Some(queue)) = (letters.is_empty(), &queue) {
+                    let (listener, queue) = (self.clone(), queue.clone());
+                    working.spawn(async move { listener.handle(&queue, letters).await });
                 }
-                None => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LAST_PAUSE);
-                }
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
             }
         }
     }

@@ -127,7 +127,7 @@ pub(crate) fn realised(
 /// Sums of what pods state, by node and resource; those of DaemonSets once more by themselves.
 type Sums<'s> = HashMap<(&'s str, bool), BTreeMap<&'s str, i64>>;
 
-fn sums<'s>(snapshot: &'s Snapshot, stated: fn(&PodSpec) -> BTreeMap<&str, i64>) -> Sums<'s> {
+fn sums(snapshot: &Snapshot, stated: fn(&PodSpec) -> BTreeMap<&str, i64>) -> Sums<'_> {
     let mut known = HashMap::<*const PodSpec, BTreeMap<&str, i64>>::new();
     let mut sums = Sums::new();
     for pod in snapshot.pods().filter(|pod| pod.is_bound()) {
