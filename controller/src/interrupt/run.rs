@@ -86,25 +86,22 @@ impl Listener {
             while let Some(ended) = working.try_join_next() {
                 report(Some(ended));
             }
-            match self.next(&mut queue, &mut trouble).await {
-                Some(letters) => {
-                    pause = FIRST_PAUSE;
-                    let Some(queue) = &queue else { continue };
-                    let mut storm = letters.len() >= LETTERS_AT_ONCE;
+            let Some(letters) = self.next(&mut queue, &mut trouble).await else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+                continue;
+            };
+            pause = FIRST_PAUSE;
+            let Some(queue) = &queue else { continue };
+            let mut storm = letters.len() >= LETTERS_AT_ONCE;
+            self.begin(&mut working, queue, letters);
+            while storm && working.len() < BATCHES {
+                storm = false;
+                let more = (0..AT_ONCE).map(|_| queue.receive_now());
+                // What is refused now is refused again by the next call, which says so.
+                for letters in futures::future::join_all(more).await.into_iter().flatten() {
+                    storm |= letters.len() >= LETTERS_AT_ONCE;
                     self.begin(&mut working, queue, letters);
-                    while storm && working.len() < BATCHES {
-                        storm = false;
-                        let more = (0..AT_ONCE).map(|_| queue.receive_now());
-                        // What is refused now is refused again by the next call, which says so.
-                        for letters in futures::future::join_all(more).await.into_iter().flatten() {
-                            storm |= letters.len() >= LETTERS_AT_ONCE;
-                            self.begin(&mut working, queue, letters);
-                        }
-                    }
-                }
-                None => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LAST_PAUSE);
                 }
             }
         }
