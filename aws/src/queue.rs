@@ -65,8 +65,20 @@ impl Queue {
     /// # Errors
     /// What SQS says.
     pub async fn receive(&self) -> Result<Vec<Letter>, Refused> {
+        self.receive_within(WAIT).await
+    }
+
+    /// Up to [`AT_ONCE`] messages, of those that are there now.
+    ///
+    /// # Errors
+    /// What SQS says.
+    pub async fn receive_now(&self) -> Result<Vec<Letter>, Refused> {
+        self.receive_within(0).await
+    }
+
+    async fn receive_within(&self, seconds: i32) -> Result<Vec<Letter>, Refused> {
         let call = self.client.receive_message().queue_url(&self.url);
-        let call = call.max_number_of_messages(AT_ONCE as i32).wait_time_seconds(WAIT);
+        let call = call.max_number_of_messages(AT_ONCE as i32).wait_time_seconds(seconds);
         let call = call.visibility_timeout(HIDDEN);
         let call = call.message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
         let answer = call.send().await.map_err(|error| Refused::of("ReceiveMessage", &error))?;

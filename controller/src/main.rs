@@ -97,7 +97,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         announcer: announcer.clone(),
         metrics: Arc::clone(&metrics),
     };
-    let launching = launching(region.as_deref(), shared).await?;
+    let launching = Box::pin(launching(region.as_deref(), shared)).await?;
     let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
     metrics.watch(View {
         cluster: cluster.clone(),

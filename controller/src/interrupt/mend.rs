@@ -85,7 +85,7 @@ impl Mender {
                 blocked.unhealthy, blocked.of
             );
             warn!(claim = name, condition, note, "a node is not repaired");
-            return self.ouster.tell(patient.owner, &[Said::warning("NodeRepairBlocked", note)]).await;
+            return self.ouster.tell(patient.owner, &[Said::warning("NodeRepairBlocked", note)]);
         }
         match self.ouster.oust(patient.owner, Ending::Overdue, "unhealthy").await {
             Ok(true) => {
@@ -96,7 +96,7 @@ impl Mender {
                     image: &claim.status.image_id,
                 });
                 let note = format!("Disrupting NodeClaim: {condition} of its node was wrong for too long");
-                self.ouster.tell(patient.owner, &[Said::warning("DisruptionTerminating", note)]).await;
+                self.ouster.tell(patient.owner, &[Said::warning("DisruptionTerminating", note)]);
             }
             Ok(false) => {}
             Err(error) => {

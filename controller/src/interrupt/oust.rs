@@ -118,7 +118,7 @@ impl Ouster {
     }
 
     /// Tells a claim and its node.
-    pub async fn tell(&self, owner: Owner<'_>, said: &[Said]) {
+    pub fn tell(&self, owner: Owner<'_>, said: &[Said]) {
         let claim = &owner.claim.metadata;
         let claim = about("karpenter.sh/v1", "NodeClaim", &claim.name, &claim.uid);
         // Nodes are known by their name where others would state a uid: kubectl looks for that.

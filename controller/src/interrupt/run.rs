@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! find ─▶ receive ten, wait up to 20 s ─▶ act, side by side ─▶ delete those that are dealt with
-//!   ▲         └─ the next ten at once
+//!   ▲         └─ ten came: what else is there now, several tens at once
 //!   └─ the queue is gone
 //! ```
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
-use stowage_aws::{Letter, Queue, Queues, Refused};
+use stowage_aws::{LETTERS_AT_ONCE, Letter, Queue, Queues, Refused};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -27,6 +27,9 @@ use crate::time::until;
 
 /// Batches of messages that are dealt with at the same time; more are left in the queue until one is done.
 const BATCHES: usize = 10;
+
+/// Batches that are asked for at the same time in a storm.
+const AT_ONCE: usize = 4;
 
 /// Machines of one batch that are seen to side by side.
 const SIDE_BY_SIDE: usize = 20;
@@ -83,16 +86,32 @@ impl Listener {
             while let Some(ended) = working.try_join_next() {
                 report(Some(ended));
             }
-            if let Some(letters) = self.next(&mut queue, &mut trouble).await {
-                pause = FIRST_PAUSE;
-                if let (false, Some(queue)) = (letters.is_empty(), &queue) {
-                    let (listener, queue) = (self.clone(), queue.clone());
-                    working.spawn(async move { listener.handle(&queue, letters).await });
-                }
-            } else {
+            let Some(letters) = self.next(&mut queue, &mut trouble).await else {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
+                continue;
+            };
+            pause = FIRST_PAUSE;
+            let Some(queue) = &queue else { continue };
+            let mut storm = letters.len() >= LETTERS_AT_ONCE;
+            self.begin(&mut working, queue, letters);
+            while storm && working.len() < BATCHES {
+                storm = false;
+                let more = (0..AT_ONCE).map(|_| queue.receive_now());
+                // What is refused now is refused again by the next call, which says so.
+                for letters in futures::future::join_all(more).await.into_iter().flatten() {
+                    storm |= letters.len() >= LETTERS_AT_ONCE;
+                    self.begin(&mut working, queue, letters);
+                }
             }
+        }
+    }
+
+    /// Begins to deal with messages.
+    fn begin(&self, working: &mut JoinSet<()>, queue: &Queue, letters: Vec<Letter>) {
+        if !letters.is_empty() {
+            let (listener, queue) = (self.clone(), queue.clone());
+            working.spawn(async move { listener.handle(&queue, letters).await });
         }
     }
 
@@ -229,7 +248,7 @@ impl Listener {
         let (ouster, claim) = (self.ouster.clone(), deed.owner.claim.clone());
         let node = deed.owner.node.map(str::to_owned);
         tokio::spawn(async move {
-            ouster.tell(Owner { claim: &claim, node: node.as_deref() }, &said).await;
+            ouster.tell(Owner { claim: &claim, node: node.as_deref() }, &said);
         });
         Ok(())
     }

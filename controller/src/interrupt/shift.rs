@@ -68,9 +68,9 @@ impl Shifter {
             match self.ask(&mut arn, &mut trouble).await {
                 Ok(Some(found)) => {
                     trouble.over("zonal shifts are heard of again");
-                    self.follow(&mut shifted, &found).await;
+                    self.follow(&mut shifted, &found);
                 }
-                Ok(None) => self.follow(&mut shifted, &[]).await,
+                Ok(None) => self.follow(&mut shifted, &[]),
                 // What was known holds until it ends by itself.
                 Err(refused) => {
                     let remedy = "allow arc-zonal-shift:GetManagedResource and eks:DescribeCluster: deploy/iam/zonal-shift.json, read.json";
@@ -101,7 +101,7 @@ impl Shifter {
         Ok(found)
     }
 
-    async fn follow(&self, shifted: &mut BTreeMap<String, Option<Timestamp>>, found: &[Shift]) {
+    fn follow(&self, shifted: &mut BTreeMap<String, Option<Timestamp>>, found: &[Shift]) {
         let market = Arc::clone(&self.market.borrow());
         let Some(snapshot) = self.cluster.snapshot() else { return };
         let names = names(&market.catalog, &snapshot);
@@ -163,12 +163,16 @@ fn apply(
     let mut news = News::default();
     for id in shifted.keys().filter(|id| !wanted.contains_key(*id)) {
         short.shift_back(id);
-        zone_names(names, id).into_iter().for_each(|name| short.shift_back(name));
+        for name in zone_names(names, id) {
+            short.shift_back(name);
+        }
         news.back.push(id.clone());
     }
     for (id, until) in &wanted {
         short.shift(id, *until);
-        zone_names(names, id).into_iter().for_each(|name| short.shift(name, *until));
+        for name in zone_names(names, id) {
+            short.shift(name, *until);
+        }
         if !shifted.contains_key(id) {
             news.away.push(id.clone());
         }

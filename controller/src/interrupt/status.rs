@@ -134,7 +134,7 @@ impl Examiner {
                     Ok(true) => {
                         warn!(machine = of.id, why = verdict.why, "something is wrong with a machine");
                         let said = Said::warning("InstanceUnhealthy", verdict.why);
-                        self.ouster.tell(owner, &[said]).await;
+                        self.ouster.tell(owner, &[said]);
                     }
                     Ok(false) => {}
                     Err(error) => {

@@ -20,6 +20,7 @@ use super::exposition::Exposition;
 use super::interruptions::Interruptions;
 use super::lives::Lives;
 use super::state;
+use super::transitions::Transitions;
 use crate::decide::Decision;
 use crate::follow::Cluster;
 use crate::market::Market;
@@ -321,7 +322,7 @@ impl Metrics {
             "operator_nodeclaim_status_condition_current_status_seconds",
         );
         state::conditions(&mut out, of_claims, &state::of_claims(&snapshot), now);
-        view.cluster.transitions().write(&mut out, &snapshot, view.each, now);
+        Transitions::write(&mut out, &snapshot, view.each, now);
         state::ignored(&mut out, &snapshot);
         state::user_data(&mut out, &view.pools.user_data());
         if view.each {

@@ -26,9 +26,12 @@ pub(crate) struct Transitions(Shared<Seen>);
 #[derive(Debug, Default)]
 struct Seen {
     /// By kind and uid: conditions by type, with status and since when.
-    objects: BTreeMap<(Kind, String), BTreeMap<String, (String, Option<Timestamp>)>>,
+    objects: BTreeMap<(Kind, String), Conditions>,
     counters: BTreeMap<Kind, Counters>,
 }
+
+/// By type: status, and since when.
+type Conditions = BTreeMap<String, (String, Option<Timestamp>)>;
 
 #[derive(Clone, Debug)]
 struct Counters {
@@ -131,7 +134,7 @@ impl Transitions {
     }
 
     /// What is to be said as of now: how long objects have been going. Objects that went unseen are forgotten.
-    pub(crate) fn write(&self, out: &mut Exposition, snapshot: &Snapshot, each: bool, now: Timestamp) {
+    pub(crate) fn write(out: &mut Exposition, snapshot: &Snapshot, each: bool, now: Timestamp) {
         let help = "How long an object has been on its way out";
         let mut family = |name, all: &mut dyn Iterator<Item = &stowage_api::ObjectMeta>| {
             out.gauge(name, help);

@@ -74,7 +74,7 @@ impl Mailbox {
             "AWS4-HMAC-SHA256 Credential=x/20260101/{}/sqs/aws4_request, SignedHeaders=host, Signature=x",
             self.region
         );
-        let _turn = Moto::turn();
+        let _turn = Moto::turn_of_queues();
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         let moto = ureq::Agent::new_with_config(config).post(format!("http://127.0.0.1:{}", self.port));
         let asked = moto

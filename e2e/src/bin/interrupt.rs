@@ -84,11 +84,17 @@ fn main() -> Result<()> {
             Ok(machines.iter().all(|m| taken.iter().all(|(_, id)| *id != m.id)).then_some(()))
         })?;
     }
+    if std::env::var_os("STOWAGE_KEEP_LOGS").is_some() {
+        world.plane.keep_logs();
+        println!("  logs: {}", world.plane.logs().display());
+    }
     let metrics = controller.metrics()?;
-    for line in
-        metrics.lines().filter(|l| l.starts_with("karpenter_interruption_message_queue_duration_seconds"))
-    {
-        println!("  {line}");
+    for line in metrics.lines() {
+        let waited = line.starts_with("karpenter_interruption_message_queue_duration_seconds_");
+        let called = line.starts_with("stowage_aws_calls_total{") && line.contains("Message");
+        if called || waited && !line.contains("_bucket") {
+            println!("  {line}");
+        }
     }
     Ok(())
 }
