@@ -161,14 +161,14 @@ mod tests {
             }}))
             .expect("a pod")
         };
-        use SurgeFirst::{Annotated, Never, SingleReplica};
         for (owner, stated, expected) in [
             ("ReplicaSet", None, [false, false, true]),
             ("ReplicaSet", Some("true"), [false, true, true]),
             ("ReplicaSet", Some("false"), [false, false, false]),
             ("StatefulSet", Some("true"), [false, false, false]),
         ] {
-            let found = [Never, Annotated, SingleReplica].map(|whose| may_surge(&pod(owner, stated), whose));
+            let all = [SurgeFirst::Never, SurgeFirst::Annotated, SurgeFirst::SingleReplica];
+            let found = all.map(|whose| may_surge(&pod(owner, stated), whose));
             assert_eq!(found, expected, "{owner} {stated:?}");
         }
     }
