@@ -95,6 +95,18 @@ fn amd64() -> Value {
 }
 
 #[test]
+fn a_pod_that_asks_for_more_than_can_be_counted_keeps_nobody_else_from_a_node() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("absurd", "3P");
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    assert_eq!((decision.wanted.len(), &decision.wanted[0].pods), (1, &vec!["default/web".to_owned()]));
+    let (pod, why) = &decision.unplaced[0];
+    assert_eq!((decision.unplaced.len(), pod.as_str()), (1, "default/absurd"));
+    assert!(why.contains("cpu"), "{why}");
+}
+
+#[test]
 fn what_is_launched_otherwise_than_planned_keeps_only_the_pods_that_it_was_chosen_for() {
     let mut cluster = Cluster::with_pool(&amd64());
     cluster.pod("web", "700m");

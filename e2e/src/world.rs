@@ -55,6 +55,14 @@ impl World {
     /// # Errors
     /// Where something does not start.
     pub fn start(cluster: &str) -> Result<Self> {
+        Self::start_with(cluster, &[])
+    }
+
+    /// The same, where the chart has these values: `settings.surgeFirst=Annotated`.
+    ///
+    /// # Errors
+    /// Where something does not start.
+    pub fn start_with(cluster: &str, values: &[&str]) -> Result<Self> {
         let front = Front::start(Stock::of(REGION)?)?;
         let options = Options {
             scheduler: Some(Options::scheduler()),
@@ -67,7 +75,7 @@ impl World {
         crds::install(plane.client())?;
         let catalog = Catalog::embedded(REGION, &Settings::default())?;
         fs::write(plane.logs().join("catalog.json"), catalog.to_json())?;
-        let kubeconfig = install(&plane)?;
+        let kubeconfig = install(&plane, values)?;
         let kubelets = Kubelets::start(&plane, &ec2, cluster, &catalog)?;
         let world = Self { kubelets, plane, front, ec2, catalog, cluster: cluster.to_owned(), kubeconfig };
         let class = world.node_class()?;
@@ -241,12 +249,14 @@ pub fn holds(object: &Value, condition: &str) -> bool {
 }
 
 /// Puts in what the chart says of permissions; gives the kubeconfig of its service account.
-fn install(plane: &ControlPlane) -> Result<PathBuf> {
+fn install(plane: &ControlPlane, values: &[&str]) -> Result<PathBuf> {
     let client = plane.client();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     client.create("/api/v1/namespaces", &namespace)?;
     let chart = crds::root().join("deploy/charts/stowage");
-    let objects = Helm::ready()?.template(&chart, &["--set", "settings.clusterName=e2e"])?;
+    let values = ["settings.clusterName=e2e"].into_iter().chain(values.iter().copied());
+    let flags: Vec<&str> = values.flat_map(|value| ["--set", value]).collect();
+    let objects = Helm::ready()?.template(&chart, &flags)?;
     let mut account = None;
     for object in &objects {
         let namespaced =

@@ -152,6 +152,33 @@ fn a_pod_that_must_not_be_disrupted_keeps_its_node() {
 }
 
 #[test]
+fn the_only_pod_of_a_deployment_leaves_when_another_serves() {
+    let world = World::start_with("surge", &["settings.surgeFirst=Annotated"]).unwrap();
+    world.client().create(POOLS, &pool("1", &json!({}))).unwrap();
+    let mut web = one_a_node(1);
+    web["spec"]["template"]["metadata"]["annotations"] = json!({"stowage.dev/surge-first": "true"});
+    world.client().create(DEPLOYMENTS, &web).unwrap();
+    let _controller = world.controller("controller", &["--surge-first", "annotated"]).unwrap();
+    let first = name(&settled(&world, 1)[0]).to_owned();
+    world
+        .until("the pod to serve", |w| Ok((w.pods()?.iter().map(serves).sum::<usize>() == 1).then_some(())))
+        .unwrap();
+    let serving = Witness::of(&world, PODS, serves);
+    world.client().delete(&format!("{CLAIMS}/{first}")).unwrap();
+    world
+        .until("another machine in its place", |w| {
+            let claims = w.claims()?;
+            let other = claims.iter().any(|claim| name(claim) != first && holds(claim, "Ready"));
+            Ok((other && claims.len() == 1 && w.running()? == 1).then_some(()))
+        })
+        .unwrap();
+    assert!(serving.least() >= 1, "at every moment somebody serves");
+    let rolled = world.client().get(&format!("{DEPLOYMENTS}/web")).unwrap();
+    assert_eq!(rolled["spec"]["template"]["metadata"]["annotations"]["stowage.dev/rolled-for"], first);
+    nothing_is_left_over(&world);
+}
+
+#[test]
 fn a_hundred_nodes_roll_under_budgets_and_no_pod_is_lost() {
     let world = World::start("rolling").unwrap();
     world.client().create(POOLS, &pool("10", &json!({}))).unwrap();
