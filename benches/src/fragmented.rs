@@ -2,9 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use stowage_solver::{
-    Effort, Fleet, Held, Node, Options, Problem, Resources, RunningPod, Sold, Solution, solve,
-};
+use stowage_solver::{Consolidation, Effort, Fleet, Options, Problem, Solution, solve};
 
 /// A cluster and what is known of its nodes.
 #[derive(Debug)]
@@ -26,7 +24,8 @@ impl Fragmented {
     pub fn of(pending: &Problem, nodes: usize) -> Self {
         let planned = |name: &str| {
             let mut problem = pending.clone();
-            problem.types.retain(|of| of.name == name);
+            // Types keep their ids: what is not for sale has no offerings.
+            problem.types.iter_mut().filter(|of| of.name != name).for_each(|of| of.offerings.clear());
             let options = Options { effort: Effort::Quick, ..Options::default() };
             let never = AtomicBool::new(false);
             let plan = solve(&problem, &options, &never, &mut |_, _, _| {}).expect("a plan");
@@ -39,64 +38,25 @@ impl Fragmented {
             }
             (problem, plan) = planned(name);
         }
-        let (nodes, fleet) = settled(&problem, &plan);
-        let problem = Problem { pods: Vec::new(), nodes, ..pending.clone() };
+        let (mut problem, mut fleet) = settled(&problem, plan);
+        problem.types.clone_from(&pending.types);
+        let mut number = 0_usize;
+        fleet.ended(&mut problem, |_| {
+            number += 1;
+            number.is_multiple_of(3)
+        });
         Self { problem, fleet }
     }
 }
 
-fn settled(problem: &Problem, plan: &Solution) -> (Vec<Node>, Fleet) {
-    let (mut nodes, mut fleet, mut number) = (Vec::new(), Fleet::default(), 0_usize);
-    for (at, new) in plan.new_nodes.iter().enumerate() {
-        let (pool, of_type) = (&problem.pools[new.pool.index()], &problem.types[new.instance_type.index()]);
-        let offering = new.offering(problem);
-        let mut labels = pool.labels.clone();
-        labels.extend(of_type.labels.clone());
-        labels.extend(offering.labels.clone());
-        let daemons =
-            new.daemons.iter().map(|d| &problem.specs[problem.daemons[d.index()].spec.index()].requests);
-        let mut used = daemons.fold(Resources::default(), |sum, requests| sum.plus(requests));
-        let (mut pods, mut moves) = (Vec::new(), Vec::new());
-        for pod in &new.pods {
-            number += 1;
-            if number.is_multiple_of(3) {
-                continue;
-            }
-            let pod = &problem.pods[pod.index()];
-            used = used.plus(&problem.specs[pod.spec.index()].requests);
-            moves.push((u32::try_from(pods.len()).unwrap_or(u32::MAX), 1000));
-            pods.push(RunningPod {
-                name: pod.name.clone(),
-                spec: pod.spec,
-                labels: pod.labels,
-                terminating: false,
-            });
-        }
-        nodes.push(Node {
-            name: format!("node-{at:05}"),
-            labels,
-            taints: pool.taints.clone(),
-            allocatable: of_type.allocatable.clone(),
-            used,
-            host_ports: Vec::new(),
-            pods,
-            pool: Some(pool.name.clone()),
-            open: true,
-        });
-        fleet.nodes.push(Held {
-            price: Some(new.price),
-            sold_as: Sold {
-                instance_type: of_type.name.clone(),
-                zone: offering.zone.clone(),
-                capacity_type: offering.capacity_type.clone(),
-            },
-            removable: true,
-            receives: true,
-            moves,
-            fixed: 1000,
-            capacity: of_type.capacity.clone(),
-            balanced: false,
-        });
+/// What a plan leads to, where all may go and anything may come.
+fn settled(problem: &Problem, pending: Solution) -> (Problem, Fleet) {
+    let plan = Consolidation { pending, ..Consolidation::default() };
+    let (mut problem, mut fleet) = plan.carried_out(problem, &Fleet::default());
+    for (node, held) in problem.nodes.iter_mut().zip(&mut fleet.nodes) {
+        (held.removable, held.receives, node.open) = (true, true, true);
+        held.fixed = 1000;
+        held.moves.iter_mut().for_each(|(_, weight)| *weight = 1000);
     }
-    (nodes, fleet)
+    (problem, fleet)
 }

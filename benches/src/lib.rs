@@ -14,6 +14,7 @@
 mod fragmented;
 pub mod measure;
 mod random;
+pub mod replay;
 mod service;
 mod snapshot;
 

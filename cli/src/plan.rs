@@ -60,7 +60,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 /// # Errors
 /// Where input cannot be used.
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
-    let Prepared { snapshot, catalog, mut lowered, remarks, of_fargate, progress } = prepared(args, dump)?;
+    let Prepared { snapshot, catalog, mut lowered, remarks, of_fargate, progress, .. } = prepared(args, dump)?;
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);
@@ -99,6 +99,8 @@ struct Prepared {
     /// What to know of prices and capacity, and of Fargate.
     remarks: Vec<String>,
     of_fargate: Vec<String>,
+    /// What is paid for already.
+    commitments: Commitments,
     progress: Progress,
 }
 
@@ -123,6 +125,7 @@ fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
         MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
     };
     let (fargate, of_fargate) = args.fargate.options(&snapshot, &catalog, live_rates)?;
+    let commitments = commitments(args, &catalog, paid_for, &mut remarks)?;
     let options = LowerOptions {
         fargate,
         nodes: args.nodes.settings(),
@@ -130,7 +133,7 @@ fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
         min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
-        commitments: commitments(args, &catalog, paid_for, &mut remarks)?,
+        commitments: commitments.clone(),
         learnt: seen::learnt(args.learnt.as_deref(), &snapshot, &catalog)?,
         ..LowerOptions::default()
     };
@@ -138,7 +141,7 @@ fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
     if let Some(path) = dump {
         replay::write(path, &lowered.problem)?;
     }
-    Ok(Prepared { snapshot, catalog, lowered, remarks, of_fargate, progress })
+    Ok(Prepared { snapshot, catalog, lowered, remarks, of_fargate, commitments, progress })
 }
 
 /// What a plan that breaks a rule is told as.
@@ -150,11 +153,12 @@ fn defect(violations: &[Violation]) -> Failure {
 
 /// Plans which nodes need not be, and prints that.
 fn consolidate_nodes(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> {
-    let Prepared { snapshot, catalog, lowered, remarks, progress, .. } =
+    let Prepared { snapshot, catalog, lowered, remarks, commitments, progress, .. } =
         prepared(&args.planning, args.dump_problem.as_deref())?;
     let of_lowering: Vec<String> = lowered.notes.iter().map(ToString::to_string).collect();
     let interrupt = Interrupt::listen();
-    let planned = consolidate::plan(&snapshot, &catalog, lowered, &args.aims, &interrupt, &progress);
+    let planned =
+        consolidate::plan(&snapshot, &catalog, &commitments, lowered, &args.aims, &interrupt, &progress);
     let interrupted = interrupt.finish();
     drop(progress);
     let mut answer = planned.map_err(|violations| defect(&violations))?;

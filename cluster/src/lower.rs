@@ -49,6 +49,7 @@ pub use self::device::stands_for_devices;
 pub use self::fargate::{FargateOptions, OnFargate};
 pub use self::nominated::{Nominated, list_nominated};
 pub use self::quota::Commitment;
+pub(crate) use self::quota::is_committable;
 
 pub(crate) use self::labels::requirement;
 use self::notes::Notes;

@@ -87,6 +87,11 @@ impl<'m> Alternatives<'m> {
 
     /// What else a node could be launched as, with `budget` left of the limits.
     pub(crate) fn of_nodes(&self, new: &NewNodes, budget: &Budget) -> Arc<[Alternative]> {
+        self.of_nodes_up_to(new, budget, i64::MAX)
+    }
+
+    /// The same for at most so many micro-dollars an hour, as weighed.
+    pub(crate) fn of_nodes_up_to(&self, new: &NewNodes, budget: &Budget, most: i64) -> Arc<[Alternative]> {
         let model = self.model;
         let own = &model.kinds.kinds[new.kind as usize];
         let place = |at: u32| self.places[at as usize];
@@ -96,7 +101,10 @@ impl<'m> Alternatives<'m> {
         types.entry(own_capacity).or_default().insert(own.instance_type);
         let mut found = Vec::new();
         let mut holding = self.holding(&new.pods, new.kind, own.variant);
-        holding.retain(|at| budget.allows_instead(model, own, &model.kinds.kinds[*at as usize]));
+        holding.retain(|at| {
+            let kind = &model.kinds.kinds[*at as usize];
+            (*at == new.kind || kind.price <= most) && budget.allows_instead(model, own, kind)
+        });
         // Types that `minValues` needs keep their places among so many.
         for at in model.varied_by(new.kind, &holding) {
             types.entry(place(at).1).or_default().insert(model.kinds.kinds[at as usize].instance_type);
@@ -169,7 +177,7 @@ fn label_rules(spec: &PodSpec) -> impl Iterator<Item = (&PodSelector, &str)> {
 }
 
 /// For each kind the number of its value of a label, zero for none.
-fn column(model: &Model<'_>, label: &str) -> Vec<u32> {
+pub(crate) fn column(model: &Model<'_>, label: &str) -> Vec<u32> {
     if let Some(known) = model.kinds.column(label) {
         return known.to_vec();
     }

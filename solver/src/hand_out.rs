@@ -13,12 +13,13 @@ use crate::problem::{NodeId, PodId};
 use crate::solution::{Alternative, NewNode, Placement, Routed, Solution, Unplaced};
 use crate::topology::Dealt;
 
-/// Names the pods of an arrangement, and its nodes.
+/// Names the pods of an arrangement, and its nodes; and where somebody is `choosing`, what else they could be launched as.
 pub(crate) fn hand_out(
     model: &Model<'_>,
     dealt: &Dealt,
     arrangement: &Arrangement,
     budget: &Budget,
+    choosing: bool,
     solution: &mut Solution,
 ) {
     let problem = model.problem;
@@ -41,11 +42,15 @@ pub(crate) fn hand_out(
         by_name(&mut pods);
         solution.placements.push(Placement { node: NodeId::of(*node), pods });
     }
-    let choices = Alternatives::of(model);
+    let varied = problem.pools.iter().any(|pool| !pool.min_values.is_empty());
+    let choices = (choosing || varied).then(|| Alternatives::of(model));
     for new in &arrangement.new {
         let kind = &model.kinds.kinds[new.kind as usize];
-        let alternatives = choices.of_nodes(new, budget);
-        let relaxed = model.lacking(new.kind, &choices.holding(&new.pods, new.kind, kind.variant));
+        let (mut alternatives, mut relaxed) = (Arc::default(), Vec::new());
+        if let Some(choices) = &choices {
+            alternatives = choices.of_nodes(new, budget);
+            relaxed = model.lacking(new.kind, &choices.holding(&new.pods, new.kind, kind.variant));
+        }
         for _ in 0..new.copies {
             let mut pods = Vec::new();
             for (class, count) in &new.pods {

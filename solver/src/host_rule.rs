@@ -166,10 +166,14 @@ impl HostRules {
             .zip(&classes.running)
             .map(|(node, running)| {
                 let mut state = HostState::default();
+                // Nothing is put there.
+                if !node.open {
+                    return state;
+                }
                 for (pod, matched) in node.pods.iter().zip(running) {
                     let mut parts = ids.parts(&problem.specs[pod.spec.index()], matched, classes);
                     parts.retain(|part| !ids.is_port(part.rule));
-                    state.add_all(&parts, 1);
+                    state.add_all(&parts, pod.count);
                 }
                 for taken in &node.host_ports {
                     for part in ids.port_parts(std::slice::from_ref(taken)) {

@@ -39,7 +39,7 @@ pub(crate) fn climb(
     climbed(problem, options, memory, true, cancel, progress)
 }
 
-/// The same with quick effort and nothing proven: for plans of which only the packing counts.
+/// The same with quick effort, nothing proven and nothing to choose from: for plans of which only the packing counts.
 pub(crate) fn pack(problem: &Problem, max_steps: u64, cancel: &AtomicBool) -> Solution {
     let options = Options { effort: Effort::Quick, max_steps, ..Options::default() };
     climbed(problem, &options, &mut Memory::default(), false, cancel, &mut |_, _, _| {})
@@ -107,13 +107,13 @@ fn climbed(
         let relaxed = Relaxation::with_late(&model, &dealt, &held, &came.collect::<Vec<bool>>(), &stages);
         let raised = bound.max(relaxed.round_up(&model, resource_bound(&model, &relaxed)));
         let mut with_late = state(&arrangement, raised);
-        hand_out(&model, &dealt, &arrangement, &budget, &mut with_late);
+        hand_out(&model, &dealt, &arrangement, &budget, proving, &mut with_late);
         // Latecomers may rely on an order that the verifier does not find. Better without them than no plan at all.
         if verify(problem, &with_late).is_empty() {
             return with_late;
         }
     }
-    hand_out(&model, &dealt, &packed, &budget, &mut solution);
+    hand_out(&model, &dealt, &packed, &budget, proving, &mut solution);
     solution
 }
 

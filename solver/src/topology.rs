@@ -173,9 +173,9 @@ impl Tally {
         let mut spreads = SpreadTally::default();
         for (node, matched) in model.problem.nodes.iter().zip(&model.classes.running) {
             let mut here = HashMap::new();
-            for matched in node.pods.iter().zip(matched).filter(|(p, _)| !p.terminating).map(|(_, m)| m) {
+            for (pod, matched) in node.pods.iter().zip(matched).filter(|(pod, _)| !pod.terminating) {
                 for selector in matched {
-                    *here.entry(*selector).or_insert(0) += 1;
+                    *here.entry(*selector).or_insert(0) += pod.count;
                 }
             }
             spreads.live.push(here);

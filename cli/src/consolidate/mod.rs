@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use stowage_api::well_known;
 use stowage_cluster::disrupt::{Moment, Standing, fleet, latest, standings};
 use stowage_cluster::{Lowered, Snapshot, words};
-use stowage_pricing::Catalog;
+use stowage_pricing::{Catalog, Commitments};
 use stowage_solver::{Aims, Consolidation, Fleet, Kept, NodeId, Problem, Violation, consolidate};
 
 use crate::args::ConsolidateArgs;
@@ -35,6 +35,7 @@ pub(crate) struct Answer {
 pub(crate) fn plan(
     snapshot: &Snapshot,
     catalog: &Catalog,
+    commitments: &Commitments,
     lowered: Lowered,
     args: &ConsolidateArgs,
     interrupt: &Interrupt,
@@ -44,7 +45,7 @@ pub(crate) fn plan(
     let moment = Moment { now: latest(snapshot), ..Moment::default() };
     let all = standings(snapshot, &moment);
     let problem = lowered.problem;
-    let fleet = fleet(&problem, catalog, &all);
+    let fleet = fleet(&problem, catalog, commitments, &all);
     let aims = Aims {
         floor: args.saving_floor.price,
         floor_share: args.saving_floor.share,
@@ -86,6 +87,11 @@ fn notes(
     if found.spent {
         notes.push("the search ended before nothing was left to find: another look may find more".to_owned());
     }
+    if found.more {
+        notes.push(
+            "once these steps are taken another look finds more, which cannot be done together with them".to_owned(),
+        );
+    }
     if snapshot.disruption_budgets.is_empty() {
         notes.push("no PodDisruptionBudget in the snapshot: none is honoured".to_owned());
     }
@@ -104,8 +110,8 @@ fn notes(
     }
     if !free {
         notes.push(
-            "nodes that run count at their price: what reserved instances or savings plans cover of it is not saved by \
-             taking them away"
+            "what reserved instances and savings plans cover is paid for with nodes or without: a node counts at what is taken \
+             off the bill when it goes, those first that cost most for what that disrupts"
                 .to_owned(),
         );
     }

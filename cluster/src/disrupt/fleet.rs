@@ -1,20 +1,34 @@
 //! Standings and prices, as consolidation wants them: one entry for each node of the lowered problem.
+//!
+//! # What a node costs
+//! What its offering costs today, as the catalogue has it: what it cost when it was launched nobody states. A node of reserved
+//! capacity costs next to nothing more than the reservation, which is paid for with it or without.
+//!
+//! Reserved instances and savings plans are paid for, too, so a node costs what taking it away would take off the bill. That
+//! depends on which others go: of three alike of which two are covered, the first to go saves its price, and the others nothing.
+//! So nodes are thought to go one after the other, those first that cost most for what their going disrupts, and those that may
+//! not go last; each costs what is then taken off. Whatever set of them goes saves that much, or more: what covers a node covers
+//! another as soon as it is gone, and the more have gone, the less is left to cover.
 
 use std::collections::{BTreeMap, HashMap};
 
 use stowage_api::{ConsolidationPolicy, StatusCondition, well_known};
-use stowage_pricing::{Catalog, Timestamp};
+use stowage_pricing::{Catalog, Commitments, Nodes, Timestamp};
 use stowage_solver::{Fleet, Held, Node, Price, Problem, Sold};
 
 use super::candidates::{Refusal, Standing};
 use super::cost::UNIT;
+use crate::lower::is_committable;
 use crate::snapshot::Snapshot;
 
 /// What the nodes of a problem cost, and what may be done with them. Nodes without a standing (machines that are being launched)
-/// stay as they are.
-///
-/// A node's price is what its offering costs today, as `catalog` has it: what it cost when it was launched nobody states.
-pub fn fleet(problem: &Problem, catalog: &Catalog, standings: &[Standing<'_>]) -> Fleet {
+/// stay as they are. `commitments` are those in force, whatever uses them.
+pub fn fleet(
+    problem: &Problem,
+    catalog: &Catalog,
+    commitments: &Commitments,
+    standings: &[Standing<'_>],
+) -> Fleet {
     let by_name: BTreeMap<&str, &Standing<'_>> =
         standings.iter().map(|standing| (standing.node.metadata.name.as_str(), standing)).collect();
     let mut prices = Prices { problem, catalog, known: HashMap::new() };
@@ -35,7 +49,7 @@ pub fn fleet(problem: &Problem, catalog: &Catalog, standings: &[Standing<'_>]) -
         let moves = node.pods.iter().enumerate();
         let moves = moves.filter_map(|(at, pod)| Some((u32::try_from(at).ok()?, *weights.get(&pod.name)?)));
         Held {
-            price: prices.of(node, &sold_as),
+            price: prices.of(&sold_as),
             sold_as,
             removable: standing.may_save(),
             receives: receives(standing),
@@ -45,7 +59,57 @@ pub fn fleet(problem: &Problem, catalog: &Catalog, standings: &[Standing<'_>]) -
             balanced: standing.policy() == ConsolidationPolicy::Balanced,
         }
     };
-    Fleet { nodes: problem.nodes.iter().map(held).collect() }
+    let mut fleet = Fleet { nodes: problem.nodes.iter().map(held).collect() };
+    if *commitments != Commitments::default() {
+        discount(problem, commitments, &mut fleet);
+    }
+    // What a node costs beside its machine is no part of what commitments cover.
+    for (node, held) in problem.nodes.iter().zip(&mut fleet.nodes) {
+        let pool = problem.pools.iter().find(|pool| Some(&pool.name) == node.pool.as_ref());
+        held.price = held.price.map(|price| price + pool.map_or(Price::ZERO, |pool| pool.node_cost));
+    }
+    fleet
+}
+
+/// Leaves of the price of nodes on demand what is taken off the bill when they go.
+fn discount(problem: &Problem, commitments: &Commitments, fleet: &mut Fleet) {
+    let of_node = |at: usize, held: &Held| {
+        let sold = &held.sold_as;
+        let price = held.price.filter(|_| is_committable(&problem.nodes[at].labels))?;
+        Some((at, price, (sold.instance_type.clone(), sold.zone.clone())))
+    };
+    let mut going: Vec<_> =
+        fleet.nodes.iter().enumerate().filter_map(|(at, held)| of_node(at, held)).collect();
+    let mut running = BTreeMap::<(String, String), Nodes>::new();
+    for (_, price, (instance_type, zone)) in &going {
+        let nodes = running.entry((instance_type.clone(), zone.clone())).or_insert_with(|| Nodes {
+            instance_type: instance_type.clone(),
+            zone: zone.clone(),
+            count: 0,
+            on_demand: price.dollars(),
+        });
+        nodes.count += 1;
+    }
+    let worth = |at: usize, price: Price| {
+        i128::from(price.micros()) * 1_000_000 / i128::from(fleet.nodes[at].disruption().max(1))
+    };
+    going.sort_by_cached_key(|(at, price, _)| {
+        let stays = !fleet.nodes[*at].removable;
+        (stays, std::cmp::Reverse(worth(*at, *price)), problem.nodes[*at].name.clone())
+    });
+    let bill = |running: &BTreeMap<(String, String), Nodes>| {
+        let nodes: Vec<Nodes> = running.values().filter(|nodes| nodes.count > 0).cloned().collect();
+        Price::from_dollars(commitments.bill(&nodes).on_demand).unwrap_or(Price::ZERO)
+    };
+    let mut whole = bill(&running);
+    for (at, price, key) in going {
+        if let Some(nodes) = running.get_mut(&key) {
+            nodes.count -= 1;
+        }
+        let rest = bill(&running);
+        fleet.nodes[at].price = Some((whole - rest).max(Price::ZERO).min(price));
+        whole = rest;
+    }
 }
 
 /// The newest moment that a snapshot states: about when it was made. `None` where it states none.
@@ -100,10 +164,10 @@ struct Prices<'a> {
 }
 
 impl Prices<'_> {
-    /// What an hour of a node costs, with what its `NodePool` says that a node costs beside its machine.
-    fn of(&mut self, node: &Node, sold: &Sold) -> Option<Price> {
+    /// What an hour of a machine costs.
+    fn of(&mut self, sold: &Sold) -> Option<Price> {
         let (problem, catalog) = (self.problem, self.catalog);
-        let instance = *self.known.entry(sold.clone()).or_insert_with(|| {
+        *self.known.entry(sold.clone()).or_insert_with(|| {
             let types = problem.types.iter().filter(|of| of.name == sold.instance_type);
             let mut offered = types.flat_map(|of| &of.offerings).filter(|o| {
                 o.zone == sold.zone && o.capacity_type == sold.capacity_type && o.rebate == Price::ZERO
@@ -113,9 +177,10 @@ impl Prices<'_> {
             let of_type = catalog.types.iter().find(|of| of.name == sold.instance_type);
             let all = of_type.into_iter().flat_map(|of| &of.offerings);
             let mut stated = all.filter(|o| o.zone() == sold.zone && o.capacity_type() == sold.capacity_type);
-            for_sale.or_else(|| stated.next().and_then(|offering| Price::from_dollars(offering.price)))
-        });
-        let pool = problem.pools.iter().find(|pool| Some(&pool.name) == node.pool.as_ref());
-        instance.map(|price| price + pool.map_or(Price::ZERO, |pool| pool.node_cost))
+            let stated = || stated.next().and_then(|offering| Price::from_dollars(offering.price));
+            // A reservation is paid for whether it is offered now or not.
+            let reserved = (sold.capacity_type == well_known::RESERVED).then_some(Price::ZERO);
+            for_sale.or_else(stated).or(reserved)
+        })
     }
 }

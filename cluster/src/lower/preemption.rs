@@ -95,7 +95,8 @@ pub(super) fn preempt(
                     victims.iter().map(|at| yard.nodes[node].pods[*at].name.clone()).collect();
                 released = yard.release_lower(node, specs[id.index()].priority, specs);
                 let name = pods[at].name.clone();
-                let running = RunningPod { name, spec: id, labels: pods[at].labels, terminating: false };
+                let labels = pods[at].labels;
+                let running = RunningPod { name, spec: id, labels, terminating: false, count: 1 };
                 preempting.push((at, yard.evict(node, &victims, running, specs, slot)));
             } else {
                 hopeless.insert(id);

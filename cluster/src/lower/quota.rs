@@ -192,6 +192,13 @@ fn region(catalog: &Catalog) -> Option<&str> {
     catalog.types.iter().flat_map(|of| &of.offerings).find_map(Offering::region)
 }
 
+/// Whether commitments are for a node with these labels.
+pub(crate) fn is_committable(labels: &Labels) -> bool {
+    labels.get(CAPACITY_TYPE).is_none_or(|own| own == ON_DEMAND)
+        && labels.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND")
+        && labels.get(OS).is_none_or(|own| own == LINUX)
+}
+
 /// Nodes on demand that run, or are being launched; and how many there are of other regions, which are not among them.
 fn running(snapshot: &Snapshot, catalog: &Catalog) -> (Vec<Nodes>, usize) {
     let region = region(catalog);
@@ -209,10 +216,8 @@ fn running(snapshot: &Snapshot, catalog: &Catalog) -> (Vec<Nodes>, usize) {
     let claims = launching(snapshot).map(|claim| &claim.metadata.labels);
     let mut counts = BTreeMap::<(String, String), u32>::new();
     for stated in nodes.chain(claims) {
-        let on_demand = stated.get(CAPACITY_TYPE).is_none_or(|own| own == ON_DEMAND)
-            && stated.get(EKS_CAPACITY_TYPE).is_none_or(|own| own == "ON_DEMAND")
-            && stated.get(OS).is_none_or(|own| own == LINUX);
-        if let (Some(of), Some(zone), true) = (stated.get(INSTANCE_TYPE), stated.get(ZONE), on_demand) {
+        let committable = is_committable(stated);
+        if let (Some(of), Some(zone), true) = (stated.get(INSTANCE_TYPE), stated.get(ZONE), committable) {
             if is_here(stated.get(REGION), zone) {
                 *counts.entry((of.clone(), zone.clone())).or_insert(0) += 1;
             } else {

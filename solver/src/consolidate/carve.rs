@@ -1,8 +1,9 @@
 //! From what a search found to steps that can be taken one after the other.
 //!
 //! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first. Each is checked on the
-//! cluster that those before it leave, with everything that is for sale. One that breaks a rule, or finds too few types to
-//! choose from, is left out; the others do not need it, and are checked without it.
+//! cluster that those before it leave, with everything that is for sale. One that needs another first (it moves pods to a zone
+//! that the other makes the emptiest) is taken after it. One that breaks a rule whatever was done before, or finds too few types
+//! to choose from, is left out; the others are checked without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +11,21 @@ use super::fleet::{Fleet, SPOT};
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
 use super::steps::{Account, Case, Draft, drafts};
-use super::{Consolidation, Destination, Kept, PodMove, Stage, Step, wide};
+use super::{Destination, Kept, PodMove, Stage, Step, wide};
 use crate::Progress;
 use crate::money::Price;
-use crate::problem::{NodeId, PodId, Problem};
+use crate::problem::{NodeId, PodId, Problem, TopologyKey};
 use crate::solution::{NewNode, Placement, Solution};
 use crate::verify::verify;
 
-/// Adds the steps to `out`. Returns why nodes stay whose step was left out.
+/// Returns the steps, and why nodes stay whose step was left out.
 pub(super) fn carve(
     problem: &Problem,
     fleet: &Fleet,
     search: &Search<'_>,
-    out: &mut Consolidation,
     progress: Progress<'_>,
-) -> BTreeMap<usize, Kept> {
-    let mut refused = BTreeMap::new();
+) -> (Vec<Step>, BTreeMap<usize, Kept>) {
+    let (mut steps, mut refused) = (Vec::new(), BTreeMap::new());
     let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
         .into_iter()
         .map(|draft| (case(fleet, problem, &draft, search).account(), draft))
@@ -37,36 +37,48 @@ pub(super) fn carve(
         per(b, a).cmp(&per(a, b)).then_with(|| da.removes.cmp(&db.removes))
     });
     let mut left = search.court.aims.limits.clone();
-    let mut state = State::of(problem, fleet);
-    let total = drafts.len() as u64;
-    for (at, (account, draft)) in drafts.into_iter().enumerate() {
-        progress(Stage::CHECKING, at as u64, total);
-        let mut refuse = |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
-        let mut going = BTreeMap::<&str, u32>::new();
-        for node in &draft.removes {
-            *going.entry(problem.nodes[*node].pool.as_deref().unwrap_or("")).or_insert(0) += 1;
-        }
-        if going.iter().any(|(pool, count)| left.get(*pool).is_some_and(|left| left < count)) {
-            refuse(Kept::Limit);
-            continue;
-        }
-        // Of moves that pay each on its own, the sum may be one that does not.
-        let verdict = search.court.judge(&case(fleet, problem, &draft, search));
-        let step =
-            verdict.and_then(|_| Carver { problem, fleet, search, state: &mut state }.step(&draft, account));
-        match step {
-            Ok(step) => {
-                for (pool, count) in going {
-                    if let Some(left) = left.get_mut(pool) {
-                        *left -= count;
-                    }
-                }
-                out.steps.push(step);
+    let mut carver = Carver { problem, fleet, search, state: State::of(problem, fleet) };
+    let (total, mut waiting) = (drafts.len() as u64, drafts);
+    loop {
+        let before = waiting.len();
+        let mut later = Vec::new();
+        for (account, draft) in waiting {
+            progress(Stage::CHECKING, (steps.len() + refused.len()) as u64, total);
+            let mut refuse = |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
+            let mut going = BTreeMap::<&str, u32>::new();
+            for node in &draft.removes {
+                *going.entry(problem.nodes[*node].pool.as_deref().unwrap_or("")).or_insert(0) += 1;
             }
-            Err(why) => refuse(why),
+            if going.iter().any(|(pool, count)| left.get(*pool).is_some_and(|left| left < count)) {
+                refuse(Kept::Limit);
+                continue;
+            }
+            // Of moves that pay each on its own, the sum may be one that does not.
+            if let Err(why) = search.court.judge(&case(fleet, problem, &draft, search)) {
+                refuse(why);
+                continue;
+            }
+            match carver.step(&draft, account) {
+                Ok(step) => {
+                    for (pool, count) in going {
+                        if let Some(left) = left.get_mut(pool) {
+                            *left -= count;
+                        }
+                    }
+                    steps.push(step);
+                }
+                Err(why) => later.push((account, draft, why)),
+            }
         }
+        // What is done now may be what they waited for.
+        if later.is_empty() || later.len() == before {
+            for (_, draft, why) in later {
+                refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
+            }
+            return (steps, refused);
+        }
+        waiting = later.into_iter().map(|(account, draft, _)| (account, draft)).collect();
     }
-    refused
 }
 
 /// What a step comes to, for the court.
@@ -83,15 +95,15 @@ fn case<'s>(fleet: &'s Fleet, problem: &'s Problem, draft: &Draft, search: &'s S
     }
 }
 
-struct Carver<'a, 's> {
+struct Carver<'a> {
     problem: &'a Problem,
     fleet: &'a Fleet,
     search: &'a Search<'a>,
     /// The cluster as the steps so far leave it, with the whole catalogue.
-    state: &'s mut State,
+    state: State,
 }
 
-impl Carver<'_, '_> {
+impl Carver<'_> {
     fn step(&mut self, draft: &Draft, account: Account) -> Result<Step, Kept> {
         let going: BTreeMap<&str, (usize, Key)> = self
             .search
@@ -107,11 +119,14 @@ impl Carver<'_, '_> {
         let least = account.least(self.search.court.aims);
         let spot = self.spot_rule(draft);
         let saving = account.saving;
-        let found = self.state.without(&positions, |problem, movers, keys| {
+        let near = near(&self.state, &positions, going.values().map(|(_, to)| *to));
+        let sale = self.search.sale;
+        let mut budget = sale.budget(&self.state.problem);
+        let found = self.state.without(&positions, near.as_ref(), |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
-            let after = wide::spent(problem, &launches);
+            launches.iter().for_each(|launch| sale.take(launch, &mut budget));
+            let count = launches.len();
             for launch in &mut launches {
-                let own: Vec<_> = launch.pods.iter().map(|pod| problem.pods[pod.index()].clone()).collect();
                 let most = match spot {
                     // All that is cheaper than what is there: the choice has to be wide, and the cheapest of it are taken.
                     Some((_, price)) => price - Price::from_micros(1),
@@ -119,9 +134,10 @@ impl Carver<'_, '_> {
                     None if !problem.pools[launch.pool.index()].min_values.is_empty() => {
                         Price::from_micros(i64::MAX)
                     }
-                    None => wide::most(launch, saving, least, numbers.len()),
+                    None => wide::most(launch, saving, least, count),
                 };
-                let (mut all, types) = wide::alternatives(&after, launch, own, most);
+                let own = launch.pods.iter().map(|pod| problem.pods[pod.index()].name.as_str());
+                let (mut all, types) = sale.alternatives(launch, own, most, &budget);
                 if let Some((least, _)) = spot.filter(|_| launch.offering(problem).capacity_type == SPOT) {
                     if types < least {
                         return Err(Kept::SpotTypes { found: types, least });
@@ -197,9 +213,9 @@ impl Carver<'_, '_> {
         let launch = |number: &usize| {
             let planned = end.bought.get(number);
             let planned = planned.ok_or_else(|| Kept::Broken("a launch is not known".to_owned()))?;
-            let offering = wide::offering_of(self.problem, &end.problem, planned);
-            let offering = offering.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
-            Ok(NewNode { offering, alternatives: [].into(), pods: Vec::new(), ..planned.clone() })
+            let new = self.search.sale.launch(&end.problem, planned);
+            let new = new.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
+            Ok(NewNode { alternatives: [].into(), pods: Vec::new(), ..new })
         };
         numbers.iter().map(launch).collect()
     }
@@ -211,6 +227,22 @@ impl Carver<'_, '_> {
         let spot = one.sold_as.capacity_type == SPOT && draft.launches.len() == 1;
         self.search.court.aims.spot_types.zip(one.price).filter(|_| spot)
     }
+}
+
+/// The nodes that a check has to look at: those that receive pods. All of them where a rule looks at every node, as spread over
+/// hosts does.
+pub(super) fn near(
+    state: &State,
+    gone: &BTreeSet<usize>,
+    receive: impl Iterator<Item = Key>,
+) -> Option<BTreeSet<usize>> {
+    let pods = gone.iter().flat_map(|at| &state.problem.nodes[*at].pods);
+    let specs: BTreeSet<_> = pods.map(|pod| pod.spec).collect();
+    let over_hosts = |spec: &crate::SpecId| {
+        let spec = &state.problem.specs[spec.index()];
+        spec.spread.iter().any(|rule| rule.key == TopologyKey::Host)
+    };
+    (!specs.iter().any(over_hosts)).then(|| receive.filter_map(|key| state.position(key)).collect())
 }
 
 /// Hands the pods of a step to its launches.

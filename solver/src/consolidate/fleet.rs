@@ -2,7 +2,7 @@
 //! that costs its pods.
 
 use crate::money::Price;
-use crate::problem::Resources;
+use crate::problem::{NodeId, Problem, Resources, RunningPod};
 
 /// The nodes of a problem, in the same order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,37 @@ pub struct Held {
     pub capacity: Resources,
     /// Whether its `NodePool` wants savings in proportion to disruption: see [`super::Aims::balance`].
     pub balanced: bool,
+}
+
+impl Fleet {
+    /// Takes pods away that have ended: their room is free again. Returns the nodes that they have left.
+    pub fn ended(&mut self, problem: &mut Problem, mut gone: impl FnMut(&RunningPod) -> bool) -> Vec<NodeId> {
+        let mut left = Vec::new();
+        for (at, (node, held)) in problem.nodes.iter_mut().zip(&mut self.nodes).enumerate() {
+            let ends: Vec<bool> = node.pods.iter().map(&mut gone).collect();
+            if !ends.contains(&true) {
+                continue;
+            }
+            left.push(NodeId::of(at));
+            for (pod, _) in node.pods.iter().zip(&ends).filter(|(_, ends)| **ends) {
+                let spec = &problem.specs[pod.spec.index()];
+                node.used = node.used.minus(&spec.requests);
+                // No two pods of a node have the same port.
+                node.host_ports.retain(|port| !spec.host_ports.contains(port));
+            }
+            let mut number = 0;
+            let number_of = |ends: &bool| {
+                number += u32::from(!ends);
+                (!ends).then(|| number - 1)
+            };
+            let numbers: Vec<Option<u32>> = ends.iter().map(number_of).collect();
+            let still = |(pod, weight): &(u32, i64)| Some((numbers.get(*pod as usize).copied()??, *weight));
+            held.moves = held.moves.iter().filter_map(still).collect();
+            let mut stays = ends.into_iter().map(|ends| !ends);
+            node.pods.retain(|_| stays.next().unwrap_or(true));
+        }
+        left
+    }
 }
 
 impl Held {
@@ -104,6 +135,18 @@ impl Default for Aims {
 }
 
 impl Aims {
+    /// The same once steps are taken: fewer nodes may go.
+    pub(super) fn after(&self, problem: &Problem, steps: &[super::Step]) -> Self {
+        let mut rest = self.clone();
+        for node in steps.iter().flat_map(|step| &step.removes) {
+            let pool = problem.nodes[node.index()].pool.as_deref().unwrap_or("");
+            if let Some(left) = rest.limits.get_mut(pool) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        rest
+    }
+
     /// What a disruption is worth in money.
     pub fn worth(&self, disruption: i64) -> Price {
         let micros = i128::from(disruption.max(0)) * i128::from(self.pod_price.micros().max(0)) / 1000;

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::State;
+use super::fleet::Fleet;
 use crate::bound::worths;
 use crate::kind::untolerated;
 use crate::model::selects;
@@ -42,28 +42,27 @@ struct Alike {
     price: i64,
 }
 
-pub(super) fn ideal(state: &State) -> Ideal {
-    let (problem, homes) = poured(state);
-    let (bound, worth_of) = worths(&problem);
-    let mut worth = vec![0.0; state.keys.len()];
+pub(super) fn ideal(problem: &Problem, fleet: &Fleet) -> Ideal {
+    let (poured, homes) = poured(problem, fleet);
+    let (bound, worth_of) = worths(&poured);
+    let mut worth = vec![0.0; problem.nodes.len()];
     for (home, pod) in homes.iter().zip(&worth_of) {
         worth[*home] += pod;
     }
     let fixed =
-        state.fleet.nodes.iter().filter(|held| held.candidate().is_none()).filter_map(|held| held.price);
+        fleet.nodes.iter().filter(|held| held.candidate().is_none()).filter_map(|held| held.price);
     Ideal { bound: bound + fixed.sum(), worth }
 }
 
 /// The problem in which all pods of nodes that may go wait; and by pod, its node.
-fn poured(state: &State) -> (Problem, Vec<usize>) {
-    let from = &state.problem;
+fn poured(from: &Problem, fleet: &Fleet) -> (Problem, Vec<usize>) {
     let daemons = from.daemons.iter().map(|daemon| &from.specs[daemon.spec.index()].requests);
     let daemons = daemons.fold(Resources::default(), |sum, requests| sum.plus(requests));
     let (mut pods, mut homes, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
     let mut groups = BTreeMap::<Alike, i64>::new();
-    for (at, (node, held)) in from.nodes.iter().zip(&state.fleet.nodes).enumerate() {
+    for (at, (node, held)) in from.nodes.iter().zip(&fleet.nodes).enumerate() {
         let Some(price) = held.candidate() else {
-            nodes.push(node.clone());
+            nodes.push(Node { open: node.open && held.receives, ..node.clone() });
             continue;
         };
         let mut moved = Resources::default();
@@ -92,7 +91,7 @@ fn poured(state: &State) -> (Problem, Vec<usize>) {
             .entry(Alike { labels: shared, taints: node.taints.clone(), room, price: price.micros() })
             .or_insert(0) += 1;
     }
-    let broken = broken(state);
+    let broken = broken(from);
     let mut problem = Problem {
         resources: from.resources.clone(),
         zone_key: from.zone_key.clone(),
@@ -113,15 +112,14 @@ fn poured(state: &State) -> (Problem, Vec<usize>) {
 
 /// A spec with no rule left that pods that run may have broken.
 fn plain(spec: &PodSpec, broken: bool) -> PodSpec {
-    let mut plain = PodSpec { spread: Vec::new(), affinity: Vec::new(), ..spec.clone() };
+    let mut plain = PodSpec { spread: Vec::new(), affinity: Vec::new(), route: None, ..spec.clone() };
     plain.anti_affinity.retain(|term| term.key == TopologyKey::Host && !broken);
     plain.unbound_claims.clear();
     plain
 }
 
 /// Specs of which a pod shares its host with one that it wants to be away from.
-fn broken(state: &State) -> BTreeSet<usize> {
-    let problem = &state.problem;
+fn broken(problem: &Problem) -> BTreeSet<usize> {
     let mut out = BTreeSet::new();
     for node in &problem.nodes {
         for (at, pod) in node.pods.iter().enumerate() {

@@ -13,27 +13,34 @@
 //! - Replacements are launched before anything goes: limits and quotas hold with both there.
 //! - Each step passes the verifier, on the cluster that the steps before it leave.
 //! - Pods that run stay or move; none is left without a place. Pending pods have what they would have had without.
-//! - No step costs more than it saves, and none puts a node in the place of its like. So looks at what plans lead to come to an
-//!   end: most at the second, some at the third, where a step that was left out had hidden another, or where what is paid for
-//!   already comes back with a node that goes.
+//! - No step costs more than it saves, and none puts a node in the place of its like.
+//! - A second look at what a plan leads to finds nothing, or the plan says that there is more. One look may leave something: a
+//!   step that it left out had hidden another. So the plan goes on, look after look, until one finds nothing; what a later one
+//!   does to a node that an earlier one launched, or to a pod that it moved, is made one step with that (`join.rs`). Where it
+//!   cannot be one step, that is the end, and there is more: the two together would put a node in the place of its like (one
+//!   goes for a cheaper one, which goes again, with others, for the first), or need more of a limit at the same time than there
+//!   is, or save too little for the pods of both. Whoever takes the steps may look again.
 //! - The bound holds for every arrangement: see `ideal.rs`.
 
+mod afar;
 mod carve;
 mod fleet;
 mod ideal;
+mod join;
+mod look;
 mod search;
 mod state;
 mod steps;
 mod wide;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 pub use fleet::{Aims, Fleet, Held, Sold};
 
-use self::search::Search;
+use self::join::join;
+use self::look::look;
 use self::state::{Key, State};
-use self::steps::Court;
 use crate::money::Price;
 use crate::problem::{NodeId, Problem};
 use crate::solution::{NewNode, Reason, Solution};
@@ -158,6 +165,8 @@ pub struct Consolidation {
     pub after: Price,
     /// No arrangement of the same pods on nodes that may be kept or bought costs less.
     pub bound: Price,
+    /// Whether another look at what this leads to finds more, which cannot be one plan with this: see the invariants.
+    pub more: bool,
     /// Whether the budget of steps was spent.
     pub spent: bool,
     /// Steps of work.
@@ -206,58 +215,69 @@ fn sorted_out(
     };
     let awaited: Vec<NodeId> = pending.placements.iter().map(|placement| placement.node).collect();
     let (whole, fleet) = settled(problem, fleet, &pending);
-    let ideal = ideal::ideal(&State::of(&whole, &fleet));
-    let narrow = wide::narrowed(&whole, &fleet);
-    let before = State::of(&whole, &fleet).cost();
+    let before = fleet.nodes.iter().filter_map(|held| held.price).sum();
     let mut out = Consolidation { pending, before, ..Consolidation::default() };
-    // A step that turns out to break a rule is looked for no more, and what there is without it is.
-    let mut barred = BTreeMap::<usize, Kept>::new();
-    let (refused, kept) = loop {
-        let mut open = fleet.clone();
-        for at in barred.keys() {
-            open.nodes[*at].removable = false;
+    let first = look(&whole, &fleet, aims, 0, cancel, &mut *progress);
+    let bound = first.bound;
+    let (mut kept, mut again) = (first.kept, first.again);
+    (out.steps, out.spent, out.work) = (first.steps, first.spent, first.work);
+    while again && !out.spent {
+        let (next, next_fleet, keys) = after(&whole, &fleet, &out.steps);
+        let rest = aims.after(&whole, &out.steps);
+        let more = look(&next, &next_fleet, &rest, out.work, cancel, &mut *progress);
+        (out.spent, out.work, again) = (more.spent, more.work, more.again);
+        kept = more.kept.into_iter().filter_map(|(at, why)| Some((old(keys[at])?, why))).collect();
+        if more.steps.is_empty() {
+            break;
         }
-        let start = State::of(&narrow, &open);
-        let court = Court::of(&start, aims);
-        let (moves, kept, steps) = (BTreeMap::new(), BTreeMap::new(), out.work);
-        let mut search = Search {
-            whole: &whole,
-            fleet: &fleet,
-            court,
-            state: start,
-            moves,
-            kept,
-            steps,
-            thorough: true,
-            cancel,
-        };
-        search.run(&mut *progress);
-        (out.spent, out.work) = (search.spent(), search.steps);
-        out.steps.clear();
-        let mut refused = carve::carve(&whole, &open, &search, &mut out, &mut *progress);
-        let broken = refused.iter().filter(|(at, why)| **why != Kept::Limit && !barred.contains_key(*at));
-        let broken: BTreeMap<usize, Kept> = broken.map(|(at, why)| (*at, why.clone())).collect();
-        if broken.is_empty() || out.spent {
-            refused.extend(barred);
-            break (refused, search.kept);
+        match join(&whole, &fleet, aims, &out.steps, &more.steps, &keys) {
+            Some(joined) => out.steps = joined,
+            None => {
+                out.more = true;
+                break;
+            }
         }
-        barred.extend(broken);
-    };
+    }
     out.after = out.before - out.steps.iter().map(|step| step.saving).sum();
-    out.bound = ideal.bound.min(out.after);
-    let gone: Vec<NodeId> = out.steps.iter().flat_map(|step| step.removes.iter().copied()).collect();
+    out.bound = bound.min(out.after);
+    let gone: BTreeSet<NodeId> = out.steps.iter().flat_map(|step| step.removes.iter().copied()).collect();
     for (at, held) in fleet.nodes.iter().enumerate().take(problem.nodes.len()) {
-        let why = match (held.candidate(), refused.get(&at), kept.get(&Key::Old(at))) {
+        let why = match (held.candidate(), kept.get(&at)) {
             _ if gone.contains(&NodeId::of(at)) => continue,
             _ if awaited.contains(&NodeId::of(at)) => Kept::Awaited,
-            (None, ..) if held.removable => Kept::UnknownPrice,
-            (None, ..) => Kept::NotRemovable,
-            (_, Some(why), _) | (_, None, Some(why)) => why.clone(),
+            (None, _) if held.removable => Kept::UnknownPrice,
+            (None, _) => Kept::NotRemovable,
+            (_, Some(why)) => why.clone(),
             _ => Kept::NotReached,
         };
         out.kept.push((NodeId::of(at), why));
     }
     Ok(out)
+}
+
+/// The node that was there at first.
+fn old(key: Key) -> Option<usize> {
+    match key {
+        Key::Old(at) => Some(at),
+        Key::New(_) => None,
+    }
+}
+
+/// The cluster once steps are taken, in the order of names; and which node each was. New nodes are numbered in the order of the
+/// steps that launch them.
+fn after(problem: &Problem, fleet: &Fleet, steps: &[Step]) -> (Problem, Fleet, Vec<Key>) {
+    let mut state = State::of(problem, fleet);
+    for step in steps {
+        state.take(step);
+    }
+    state.tidy();
+    // Whether a node takes pods is the fleet's to say, and whether it may be given more the problem's.
+    for (node, key) in state.problem.nodes.iter_mut().zip(&state.keys) {
+        if let Key::Old(at) = key {
+            node.open = problem.nodes.get(*at).is_none_or(|node| node.open);
+        }
+    }
+    (Problem { specs: problem.specs.clone(), ..state.problem }, state.fleet, state.keys)
 }
 
 /// The cluster once pending pods have their places. Nodes that get some stay; what is launched for them takes no other pods: it
@@ -311,35 +331,7 @@ impl Consolidation {
     /// that have no place are gone from it.
     pub fn carried_out(&self, problem: &Problem, fleet: &Fleet) -> (Problem, Fleet) {
         let (whole, whole_fleet) = settled(problem, fleet, &self.pending);
-        let mut state = State::of(&whole, &whole_fleet);
-        for step in &self.steps {
-            let removed: std::collections::BTreeSet<Key> =
-                step.removes.iter().map(|node| Key::Old(node.index())).collect();
-            let positions = removed.iter().filter_map(|key| state.position(*key)).collect();
-            let movers = state.without(&positions, |_, movers, _| movers.to_vec());
-            let mut placed = BTreeMap::<Key, Vec<state::Mover>>::new();
-            let mut launches: Vec<(&NewNode, Vec<state::Mover>)> =
-                step.launches.iter().map(|launch| (launch, Vec::new())).collect();
-            for mover in movers {
-                let found = step.moves.binary_search_by(|pod| pod.pod.as_str().cmp(mover.name.as_str()));
-                match found.map(|at| step.moves[at].to) {
-                    Ok(Destination::Existing(node)) => {
-                        placed.entry(Key::Old(node.index())).or_default().push(mover);
-                    }
-                    Ok(Destination::New(launch)) if launch < launches.len() => launches[launch].1.push(mover),
-                    _ => {}
-                }
-            }
-            let placed: Vec<_> = placed.into_iter().collect();
-            state.carry_out(&removed, &placed, &launches);
-        }
-        state.name_new_nodes();
-        // Whether a node takes pods is the fleet's to say, and whether it may be given more the problem's.
-        for (node, key) in state.problem.nodes.iter_mut().zip(&state.keys) {
-            if let Key::Old(at) = key {
-                node.open = problem.nodes.get(*at).is_none_or(|node| node.open);
-            }
-        }
-        (Problem { specs: problem.specs.clone(), ..state.problem }, state.fleet)
+        let (next, next_fleet, _) = after(&whole, &whole_fleet, &self.steps);
+        (next, next_fleet)
     }
 }

@@ -1,46 +1,58 @@
 //! The search for nodes that may go together.
 //!
 //! ```text
-//! nodes by what they cost above the worth of their pods ─▶ neighbourhoods ─▶ a few at a time: plan their pods anew
-//!    ─▶ what falls apart into steps is judged step by step ─▶ those that pay are carried out, the rest is halved
+//! nodes by what they cost above the worth of their pods ─▶ parts of the cluster ─▶ all of a part, its worst third, a ninth…
+//!    ─▶ plan their pods anew ─▶ what falls apart into steps is judged step by step ─▶ the best of it is carried out
 //! ```
 //!
-//! That goes on until nothing more is found, so that a second look at what comes out finds nothing either. A node that was
+//! Small clusters are searched more closely: neighbours together, their halves, and each node alone; of the smallest every set.
+//! All that goes on until nothing more is found, so that a second look at what comes out finds nothing either. A node that was
 //! launched on the way may go again: then the two steps are one, and it was never launched.
+//!
+//! A trial looks at the nodes that go, and at some that may receive their pods. The rest is seen from afar (`afar.rs`), so that
+//! it takes as long in a cluster of a thousand nodes as in one of sixty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fleet::{Aims, Fleet, Held, SPOT};
+use super::fleet::{Aims, Fleet, Held, SPOT, Sold};
 use super::ideal::ideal;
 use super::state::{Key, Mover, State, Targets, Trial};
 use super::steps::{Case, Court, Moves};
-use super::{Kept, Stage, wide};
+use super::wide::Sale;
+use super::{Kept, Stage};
 use crate::Progress;
+use crate::model::admits;
 use crate::money::Price;
-use crate::problem::Problem;
+use crate::problem::{Problem, Resources};
 use crate::solution::NewNode;
 
-/// Nodes that are planned anew together at most: few enough that a plan of their pods is made in no time, and enough for what
-/// several become one by.
+/// Nodes that are planned anew together in small clusters: few enough that a plan of their pods is made in no time, and enough
+/// for what several become one by.
 const TOGETHER: usize = 8;
-/// In large clusters more of them: so large a part of all nodes that may go, so that trials stay few, up to
-const PART: usize = 40;
-/// so many.
-const MOST_TOGETHER: usize = 64;
 /// Up to so many nodes that may go, every set of them is tried.
 const EXHAUSTIVE: usize = 5;
-/// Up to so many, each is tried alone.
+/// Up to so many, each is tried alone, and all others may receive its pods.
 const THOROUGH: usize = 64;
-/// What a trial takes beside the packing, in steps: for each node, and for each running pod.
+/// Of larger clusters, so many nodes are one part: what replaces them wastes little by being whole nodes, and a step of them can
+/// be taken at once.
+const PART: usize = 24;
+/// Nodes beside its own that a trial in a large cluster looks at.
+const RECEIVERS: usize = 32;
+/// What a trial takes beside the packing, in steps: for each node that it looks at, for each running pod there, and at all.
 const STEPS_OF_NODE: u64 = 60;
 const STEPS_OF_POD: u64 = 12;
-/// The most that one trial may take.
-const STEPS_OF_TRIAL: u64 = 4_000_000;
+const STEPS_OF_ANY: u64 = 2_000;
+/// The most that packing in one trial may take: of large clusters no more than putting it together once, so that there can be
+/// many; what is to be carried out is packed with more care.
+const STEPS_OF_TRIAL: u64 = 200_000;
+const STEPS_OF_PART: u64 = 1;
+const STEPS_OF_CARE: u64 = 300_000;
 
 pub(super) struct Search<'a> {
     /// With everything that is for sale.
     pub(super) whole: &'a Problem,
+    pub(super) sale: &'a Sale<'a>,
     /// The nodes there were at first.
     pub(super) fleet: &'a Fleet,
     pub(super) court: Court<'a>,
@@ -51,6 +63,14 @@ pub(super) struct Search<'a> {
     pub(super) steps: u64,
     /// Whether there are so few nodes that each is tried alone, whatever came of trials with others.
     pub(super) thorough: bool,
+    /// Nodes that may go, those first that are worth it most; in the order in which they were found.
+    pub(super) ranked: Vec<Key>,
+    /// What each of them costs above the worth of its pods, in micro-dollars an hour.
+    pub(super) waste: BTreeMap<Key, i64>,
+    /// Of a large cluster: the part whose nodes receive pods, beside those that may not go; any may where there is none.
+    pub(super) among: Option<BTreeSet<Key>>,
+    /// Whether what was done before has kept from doing more: a look that knows nothing of it might do that.
+    pub(super) biased: bool,
     pub(super) cancel: &'a AtomicBool,
 }
 
@@ -76,15 +96,20 @@ impl Search<'_> {
     pub(super) fn run(&mut self, progress: Progress<'_>) {
         loop {
             self.kept.clear();
-            self.state.name_new_nodes();
+            self.biased = false;
+            self.state.tidy();
             self.court = Court::of(&self.state, self.court.aims);
             let all = self.candidates();
             if all.is_empty() || self.spent() {
                 return;
             }
+            self.ranked.clone_from(&all);
             self.thorough = all.len() <= THOROUGH;
-            let found =
-                if all.len() <= EXHAUSTIVE { self.every_set(&all) } else { self.neighbours(&all, progress) };
+            let found = match all.len() {
+                0..=EXHAUSTIVE => self.every_set(&all),
+                _ if self.thorough => self.neighbours(&all, &mut *progress),
+                _ => self.parts(&all, &mut *progress),
+            };
             if !found {
                 return;
             }
@@ -96,14 +121,16 @@ impl Search<'_> {
     }
 
     /// Nodes that may go, those first that cost most above the worth of their pods for what they disrupt.
-    fn candidates(&self) -> Vec<Key> {
-        let worth = ideal(&self.state).worth;
+    fn candidates(&mut self) -> Vec<Key> {
+        let worth = ideal(&self.state.problem, &self.state.fleet).worth;
+        self.waste.clear();
         let nodes =
             self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);
         let mut ranked: Vec<(f64, Price, &str, Key)> = nodes
             .filter_map(|(((node, held), key), worth)| {
                 let price = held.candidate()?;
                 let waste = (price.micros() as f64 - worth).max(0.0);
+                self.waste.insert(*key, waste as i64);
                 Some((waste / held.disruption().max(1) as f64, price, node.name.as_str(), *key))
             })
             .collect();
@@ -120,7 +147,7 @@ impl Search<'_> {
             }
             let set: BTreeSet<Key> =
                 all.iter().enumerate().filter(|(at, _)| mask & (1 << at) != 0).map(|(_, key)| *key).collect();
-            let proposals = self.propose(&set).pay;
+            let proposals = self.propose(&set, STEPS_OF_TRIAL).pay;
             // Parts of the set that pay by themselves are sets of their own.
             let whole = proposals.into_iter().filter(|p| p.removed == set).max_by_key(|p| p.gain);
             if let Some(proposal) = whole
@@ -130,6 +157,81 @@ impl Search<'_> {
             }
         }
         best.map(|best| self.accept(&best)).is_some()
+    }
+
+    /// Goes through a large cluster part by part, then through the nodes that no part has a reason for.
+    fn parts(&mut self, all: &[Key], progress: Progress<'_>) -> bool {
+        let total = all.len().div_ceil(PART) as u64;
+        // First each part by itself: then what is done to one has nothing to do with the others.
+        for apart in [true, false] {
+            let mut found = false;
+            for (at, part) in all.chunks(PART).enumerate() {
+                progress(Stage::SEARCHING, at as u64, total);
+                self.among = apart.then(|| part.iter().copied().collect());
+                found |= self.part(part);
+            }
+            self.among = None;
+            if found {
+                return true;
+            }
+        }
+        let mut found = false;
+        for key in all.iter().filter(|key| matches!(key, Key::Old(_))) {
+            if self.spent() || found {
+                break;
+            }
+            if !self.kept.contains_key(key) {
+                found = self.explore_together(&[*key]).0;
+            }
+        }
+        found
+    }
+
+    /// Tries all nodes of a part together, the worst third of them, and so on; carries out what saves most.
+    fn part(&mut self, part: &[Key]) -> bool {
+        let gain = |pay: &[Proposal]| pay.iter().map(|proposal| proposal.gain).sum::<i128>();
+        let (mut left, mut found) = (part.to_vec(), false);
+        while !left.is_empty() && !self.spent() {
+            let mut best: Option<(usize, Vec<Proposal>)> = None;
+            let mut size = left.len();
+            while size > 0 && !self.spent() {
+                let set = left.iter().take(size).copied().collect();
+                let pay = if self.is_hopeless(&set) { Vec::new() } else { self.propose(&set, STEPS_OF_PART).pay };
+                if !pay.is_empty() && best.as_ref().is_none_or(|(_, best)| gain(&pay) > gain(best)) {
+                    best = Some((size, pay));
+                }
+                size /= 3;
+            }
+            let Some((size, pay)) = best else { break };
+            let careful = self.propose(&left.iter().take(size).copied().collect(), STEPS_OF_CARE).pay;
+            self.accept_all(if gain(&careful) > gain(&pay) { careful } else { pay });
+            found = true;
+            left.retain(|key| self.state.position(*key).is_some());
+        }
+        found
+    }
+
+    /// Whether a set cannot be worth taking away: what its nodes cost above the worth of their pods, and what those cost above it
+    /// that may receive some, is less than a step has to save.
+    fn is_hopeless(&mut self, set: &BTreeSet<Key>) -> bool {
+        let positions: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
+        let prices = positions.iter().filter_map(|at| self.state.fleet.nodes[*at].price);
+        let removed: Price = prices.sum();
+        let share = i128::from(removed.micros()) * i128::from(self.court.aims.floor_share) / 1000;
+        let mut most = 0_i128;
+        for key in set {
+            let Some(waste) = self.waste.get(key) else { return false };
+            most += i128::from(*waste);
+        }
+        if most >= share {
+            return false;
+        }
+        for at in self.receivers(&positions) {
+            // Of those that may not go nobody knows what their room is worth.
+            let Some(waste) = self.waste.get(&self.state.keys[at]) else { return false };
+            most += i128::from(*waste);
+        }
+        most < share
     }
 
     /// Tries neighbours together, and smaller and smaller parts of them.
@@ -143,10 +245,9 @@ impl Search<'_> {
                 .or_default()
                 .push(*key);
         }
-        let together = (all.len() / PART).clamp(TOGETHER, MOST_TOGETHER);
         let rank: BTreeMap<Key, usize> = all.iter().enumerate().map(|(at, key)| (*key, at)).collect();
         let mut chunks: Vec<Vec<Key>> =
-            by_place.values().flat_map(|keys| keys.chunks(together)).map(<[Key]>::to_vec).collect();
+            by_place.values().flat_map(|keys| keys.chunks(TOGETHER)).map(<[Key]>::to_vec).collect();
         chunks.sort_by_key(|chunk| rank.get(&chunk[0]).copied());
         let (total, mut found) = (chunks.len() as u64, false);
         for (at, chunk) in chunks.into_iter().enumerate() {
@@ -188,14 +289,16 @@ impl Search<'_> {
         if all.is_empty() || self.spent() {
             return (false, Vec::new());
         }
-        let Proposals { mut pay, alone } = self.propose(&all);
-        pay.sort_by(|a, b| b.gain.cmp(&a.gain).then_with(|| a.removed.cmp(&b.removed)));
+        let Proposals { pay, alone } = self.propose(&all, STEPS_OF_TRIAL);
         let found = !pay.is_empty();
-        for proposal in pay {
+        match <[Proposal; 1]>::try_from(pay) {
             // A smaller set is planned on its own, which holds as long as nothing else was done.
-            let whole = proposal.removed.len() > 1 && proposal.removed == all;
-            let best = if whole { self.smaller(proposal) } else { proposal };
-            self.accept(&best);
+            Ok([whole]) if whole.removed.len() > 1 && whole.removed == all => {
+                let best = self.smaller(whole);
+                self.accept(&best);
+            }
+            Ok([one]) => self.accept(&one),
+            Err(pay) => self.accept_all(pay),
         }
         let stays = |key: &&Key| self.state.position(**key).is_some() && (found || !alone.contains(*key));
         let left = set.iter().filter(stays).copied().collect();
@@ -213,7 +316,7 @@ impl Search<'_> {
             }
             let mut less = best.removed.clone();
             less.remove(&key);
-            let others = self.propose(&less).pay.into_iter().filter(|p| p.removed.is_subset(&less));
+            let others = self.propose(&less, STEPS_OF_TRIAL).pay.into_iter().filter(|p| p.removed.is_subset(&less));
             if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
                 best = other;
             }
@@ -222,23 +325,34 @@ impl Search<'_> {
     }
 
     /// What of a set may go and pays, as proposals to be carried out one by one: each starts from how things stand.
-    fn propose(&mut self, set: &BTreeSet<Key>) -> Proposals {
-        let removed: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
-        let pods: usize = self.state.problem.nodes.iter().map(|node| node.pods.len()).sum();
-        self.steps += self.state.keys.len() as u64 * STEPS_OF_NODE + pods as u64 * STEPS_OF_POD;
-        let trial = self.state.try_without(&removed, STEPS_OF_TRIAL, self.cancel);
-        self.steps += trial.solution.stats.steps;
-        let targets = trial.targets();
+    fn propose(&mut self, set: &BTreeSet<Key>, steps: u64) -> Proposals {
         let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
-        for group in groups(set, &trial, &targets) {
+        let mut alike = BTreeSet::<Key>::new();
+        let (trial, targets) = self.attempt(set, &BTreeSet::new(), steps);
+        for group in self.groups(set, &trial, &targets) {
             match self.weigh(&group, &trial, &targets) {
                 Ok(proposal) => out.pay.push(proposal),
                 Err(why) => {
+                    if matches!(why, Kept::LikeForLike { .. }) {
+                        alike.extend(&group);
+                    }
                     // By itself as it would be alone, but for the room that others took.
                     if let (Some(key), 1) = (group.first(), group.len()) {
                         out.alone.insert(*key);
                         self.kept.insert(*key, why);
                     }
+                }
+            }
+        }
+        // What takes the place of its like: something else may pay as well.
+        if !alike.is_empty() && out.pay.is_empty() {
+            let own = alike.iter().filter_map(|key| self.state.position(*key));
+            let unlike: BTreeSet<Sold> = own.map(|at| self.state.fleet.nodes[at].sold_as.clone()).collect();
+            let (trial, targets) = self.attempt(&alike, &unlike, steps);
+            for group in self.groups(&alike, &trial, &targets) {
+                if let Ok(proposal) = self.weigh(&group, &trial, &targets) {
+                    group.iter().for_each(|key| _ = (out.alone.remove(key), self.kept.remove(key)));
+                    out.pay.push(proposal);
                 }
             }
         }
@@ -250,8 +364,74 @@ impl Search<'_> {
         out
     }
 
+    /// Plans the pods of a set of nodes anew.
+    fn attempt(&mut self, set: &BTreeSet<Key>, unlike: &BTreeSet<Sold>, steps: u64) -> (Trial, Targets) {
+        let removed: BTreeSet<usize> = set.iter().filter_map(|key| self.state.position(*key)).collect();
+        let near = (!self.thorough).then(|| self.receivers(&removed));
+        let looked_at = |at: &usize| near.as_ref().is_none_or(|near| near.contains(at));
+        let positions = (0..self.state.keys.len()).filter(|at| removed.contains(at) || looked_at(at));
+        let (nodes, pods) = positions.fold((0, 0), |(nodes, pods), at| {
+            (nodes + 1, pods + self.state.problem.nodes[at].pods.len() as u64)
+        });
+        self.steps += STEPS_OF_ANY + nodes * STEPS_OF_NODE + pods * STEPS_OF_POD;
+        let trial = self.state.try_without(&removed, near.as_ref(), unlike, steps, self.cancel);
+        self.steps += trial.solution.stats.steps;
+        let targets = trial.targets();
+        (trial, targets)
+    }
+
+    /// Nodes that may receive pods of others: those of the cluster that are likeliest to stay, with room for at least one.
+    fn receivers(&self, removed: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let state = &self.state;
+        let mut specs = BTreeSet::new();
+        for at in removed {
+            let node = &state.problem.nodes[*at];
+            let movers = state.fleet.nodes[*at].moves.iter();
+            specs.extend(movers.filter_map(|(pod, _)| Some(node.pods.get(*pod as usize)?.spec)));
+        }
+        let specs: Vec<_> = specs.iter().map(|spec| &state.problem.specs[spec.index()]).collect();
+        let takes = |at: &usize| {
+            let node = &state.problem.nodes[*at];
+            let room: Resources = node.allocatable.minus(&node.used);
+            node.open && specs.iter().any(|spec| spec.requests.fits(&room) && admits(node, spec))
+        };
+        let rank: BTreeMap<Key, usize> =
+            self.ranked.iter().enumerate().map(|(at, key)| (*key, at + 1)).collect();
+        let known = |at: &usize| {
+            let key = &state.keys[*at];
+            self.among.as_ref().is_none_or(|part| part.contains(key) || !rank.contains_key(key))
+        };
+        let mut order: Vec<usize> =
+            (0..state.keys.len()).filter(|at| !removed.contains(at)).filter(known).collect();
+        // Nodes that may not go first, then from the last.
+        let last = |at: &usize| rank.get(&state.keys[*at]).map_or(usize::MAX, |rank| *rank);
+        order.sort_by_key(|at| std::cmp::Reverse(last(at)));
+        order.into_iter().filter(takes).take(RECEIVERS).collect()
+    }
+
+    /// Nodes of a set that share new nodes, with each other: those go together.
+    fn groups(&self, set: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Vec<BTreeSet<Key>> {
+        let mut groups: Vec<BTreeSet<Key>> = set.iter().map(|key| BTreeSet::from([*key])).collect();
+        for movers in &targets.launched {
+            let from: BTreeSet<Key> = movers.iter().map(|mover| trial.movers[*mover].from).collect();
+            let (together, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|g| !g.is_disjoint(&from));
+            groups = apart;
+            groups.push(together.into_iter().flatten().collect());
+        }
+        groups.retain(|group| !group.is_empty());
+        groups.sort_by_key(|group| self.places(group));
+        groups
+    }
+
+    /// Where nodes stand, which is the order of their names.
+    fn places(&self, group: &BTreeSet<Key>) -> Vec<usize> {
+        let mut places: Vec<usize> = group.iter().filter_map(|key| self.state.position(*key)).collect();
+        places.sort_unstable();
+        places
+    }
+
     /// Judges a group of nodes: what would go, and what would come.
-    fn weigh(&self, group: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Result<Proposal, Kept> {
+    fn weigh(&mut self, group: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Result<Proposal, Kept> {
         let within = |mover: &&usize| group.contains(&trial.movers[**mover].from);
         if let Some(lost) = targets.lost.iter().find(within) {
             let pod = trial.movers[*lost].name.clone();
@@ -273,18 +453,39 @@ impl Search<'_> {
         let launches = trial.solution.new_nodes.iter().zip(&targets.launched);
         let launches = launches.map(|(node, movers)| (node, own(movers))).filter(|(_, own)| !own.is_empty());
         let launches: Vec<(NewNode, Vec<Mover>)> = launches.map(|(node, own)| (node.clone(), own)).collect();
-        let bought: Vec<(&str, Held)> = launches.iter().map(|(new, _)| self.state.as_held(new)).collect();
+        let bought: Vec<(String, Held)> = launches.iter().map(|(new, _)| self.state.as_held(new)).collect();
         let pods = placed.iter().map(|(_, movers)| movers.len()).sum::<usize>();
+        self.within_limits(group)?;
         let account = self.court.judge(&self.case(group, &bought, pods))?;
-        self.no_detour(group, &placed, &bought)?;
+        if let Err(why) = self.no_detour(group, &placed, &bought) {
+            self.biased = true;
+            return Err(why);
+        }
         if let Some((least, price)) = spot_rule(self.court.aims, &self.state, group, &launches) {
-            let pods = launches[0].1.iter().map(Mover::pending).collect();
-            let found = wide::types_below(self.whole, &self.state.problem, &launches[0].0, pods, price);
+            let found = self.sale.types_below(&self.state.problem, &launches[0].0, &launches[0].1, price);
             if found < least {
                 return Err(Kept::SpotTypes { found, least });
             }
         }
         Ok(Proposal { removed: group.clone(), placed, launches, gain: self.court.gain(&account) })
+    }
+
+    /// Whether no more nodes of any `NodePool` go than may at the same time, with those that go already.
+    fn within_limits(&self, group: &BTreeSet<Key>) -> Result<(), Kept> {
+        let limits = &self.court.aims.limits;
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let mut going = BTreeMap::<&str, u32>::new();
+        let here: BTreeSet<Key> = self.state.keys.iter().copied().collect();
+        for (at, node) in self.whole.nodes.iter().enumerate() {
+            let key = Key::Old(at);
+            if !here.contains(&key) || group.contains(&key) {
+                *going.entry(node.pool.as_deref().unwrap_or("")).or_insert(0) += 1;
+            }
+        }
+        let over = going.iter().any(|(pool, count)| limits.get(*pool).is_some_and(|most| count > most));
+        if over { Err(Kept::Limit) } else { Ok(()) }
     }
 
     /// What was launched on the way is never launched where it goes again. So the step that comes of it all is looked at, too:
@@ -293,7 +494,7 @@ impl Search<'_> {
         &self,
         group: &BTreeSet<Key>,
         placed: &[(Key, Vec<Mover>)],
-        bought: &[(&str, Held)],
+        bought: &[(String, Held)],
     ) -> Result<(), Kept> {
         let touched = group.iter().chain(placed.iter().map(|(key, _)| key));
         let mut new: BTreeSet<Key> = touched.filter(|key| matches!(key, Key::New(_))).copied().collect();
@@ -324,12 +525,23 @@ impl Search<'_> {
     }
 
     /// The nodes that go, as they are, and those that come, as they would be.
-    fn case<'s>(&'s self, group: &BTreeSet<Key>, bought: &'s [(&'s str, Held)], pods: usize) -> Case<'s> {
+    fn case<'s>(&'s self, group: &BTreeSet<Key>, bought: &'s [(String, Held)], pods: usize) -> Case<'s> {
         let removed = group.iter().filter_map(|key| self.state.position(*key));
         Case {
             removed: removed.map(|at| (self.state.pool(at), &self.state.fleet.nodes[at])).collect(),
-            bought: bought.iter().map(|(pool, held)| (*pool, held)).collect(),
+            bought: bought.iter().map(|(pool, held)| (pool.as_str(), held)).collect(),
             pods,
+        }
+    }
+
+    /// Carries out proposals of one trial: all have room at the same time.
+    fn accept_all(&mut self, mut pay: Vec<Proposal>) {
+        pay.sort_by_cached_key(|proposal| (std::cmp::Reverse(proposal.gain), self.places(&proposal.removed)));
+        for proposal in pay {
+            // Each is within the limits by itself.
+            if self.within_limits(&proposal.removed).is_ok() {
+                self.accept(&proposal);
+            }
         }
     }
 
@@ -350,19 +562,6 @@ impl Search<'_> {
             }
         }
     }
-}
-
-/// Nodes of a set that share new nodes, with each other: those go together.
-fn groups(set: &BTreeSet<Key>, trial: &Trial, targets: &Targets) -> Vec<BTreeSet<Key>> {
-    let mut groups: Vec<BTreeSet<Key>> = set.iter().map(|key| BTreeSet::from([*key])).collect();
-    for movers in &targets.launched {
-        let from: BTreeSet<Key> = movers.iter().map(|mover| trial.movers[*mover].from).collect();
-        let (together, apart): (Vec<_>, Vec<_>) = groups.into_iter().partition(|g| !g.is_disjoint(&from));
-        groups = apart;
-        groups.push(together.into_iter().flatten().collect());
-    }
-    groups.retain(|group| !group.is_empty());
-    groups
 }
 
 /// How many spot types there must be to choose from, and below which price: where one spot node takes the place of another.

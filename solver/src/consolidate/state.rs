@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
+use super::afar::Afar;
 use super::fleet::{Fleet, Held, Sold};
+use super::{Destination, Step};
 use crate::ladder;
 use crate::money::Price;
-use crate::problem::{LabelSetId, Node, Pod, PodId, Problem, Resources, RunningPod, SpecId};
+use crate::problem::{LabelSetId, Node, Offering, Pod, PodId, Problem, Resources, RunningPod, SpecId};
 use crate::solution::{NewNode, Solution};
 
 /// Which node: one that was there, or one of those that the plan has launched.
@@ -45,6 +47,8 @@ pub(super) struct State {
     launched: usize,
     /// New nodes are numbered from here, so that their names are free.
     first: usize,
+    /// What trials see of nodes that they are not about.
+    afar: Afar,
 }
 
 /// What became of a trial: which pods were to move, and where to.
@@ -70,7 +74,8 @@ impl State {
         let keys = (0..problem.nodes.len()).map(Key::Old).collect();
         let number = |node: &Node| node.name.strip_prefix("new node ")?.parse::<usize>().ok();
         let first = problem.nodes.iter().filter_map(number).max().unwrap_or(0);
-        Self { problem, fleet: fleet.clone(), keys, bought: BTreeMap::new(), launched: 0, first }
+        let afar = Afar::of(&problem);
+        Self { problem, fleet: fleet.clone(), keys, bought: BTreeMap::new(), launched: 0, first, afar }
     }
 
     /// Where a node stands now.
@@ -88,45 +93,81 @@ impl State {
     }
 
     /// Does something with the problem without some nodes, whose pods wait instead. Those nodes still count against limits:
-    /// what takes their place is launched before they go.
+    /// what takes their place is launched before they go. Where `near` says which nodes are looked at, the others are seen from
+    /// afar, and take no pods.
     pub(super) fn without<T>(
         &mut self,
         removed: &BTreeSet<usize>,
+        near: Option<&BTreeSet<usize>>,
         f: impl FnOnce(&Problem, &[Mover], &[Key]) -> T,
     ) -> T {
         let movers: Vec<Mover> = removed.iter().flat_map(|at| self.movers(*at)).collect();
         let all = std::mem::take(&mut self.problem.nodes);
-        let (mut kept, mut gone, mut keys) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
+        let is_near = |at: usize| near.is_none_or(|near| near.contains(&at));
+        let (mut kept, mut rest, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for (at, node) in all.into_iter().enumerate() {
-            if removed.contains(&at) {
-                gone.push(node);
-            } else {
+            if !removed.contains(&at) && is_near(at) {
                 keys.push(self.keys[at]);
                 kept.push(node);
+            } else {
+                rest.push(node);
             }
+        }
+        if near.is_some() {
+            kept.extend(self.afar.folded(|at| !removed.contains(&at) && !is_near(at)));
         }
         self.problem.nodes = kept;
         self.problem.pods = movers.iter().map(Mover::pending).collect();
         let out = f(&self.problem, &movers, &keys);
         self.problem.pods.clear();
-        let (mut kept, mut gone) = (std::mem::take(&mut self.problem.nodes).into_iter(), gone.into_iter());
-        let back = (0..self.keys.len())
-            .filter_map(|at| if removed.contains(&at) { gone.next() } else { kept.next() });
+        let (mut kept, mut rest) = (std::mem::take(&mut self.problem.nodes).into_iter(), rest.into_iter());
+        let is_kept = |at: usize| !removed.contains(&at) && is_near(at);
+        let back = (0..self.keys.len()).filter_map(|at| if is_kept(at) { kept.next() } else { rest.next() });
         self.problem.nodes = back.collect();
         out
     }
 
-    /// Plans the pods of some nodes anew, onto the others and new ones. Not verified.
+    /// Plans the pods of some nodes anew, onto those that are near and new ones, of which none is one of `unlike`. Not verified.
     pub(super) fn try_without(
         &mut self,
         removed: &BTreeSet<usize>,
+        near: Option<&BTreeSet<usize>>,
+        unlike: &BTreeSet<Sold>,
         steps: u64,
         cancel: &AtomicBool,
     ) -> Trial {
-        self.without(removed, |problem, movers, keys| {
+        let whole = self.withhold(unlike);
+        let mut trial = self.without(removed, near, |problem, movers, keys| {
             let solution = ladder::pack(problem, steps, cancel);
             Trial { movers: movers.to_vec(), solution, keys: keys.to_vec() }
-        })
+        });
+        for (at, offerings) in whole {
+            for node in trial.solution.new_nodes.iter_mut().filter(|node| node.instance_type.index() == at) {
+                let planned = &self.problem.types[at].offerings[node.offering];
+                let position = offerings.iter().position(|offering| offering == planned);
+                node.offering = position.unwrap_or(node.offering);
+            }
+            self.problem.types[at].offerings = offerings;
+        }
+        trial
+    }
+
+    /// Takes what nodes were sold as off the market. Returns what was for sale of those types, by position.
+    fn withhold(&mut self, unlike: &BTreeSet<Sold>) -> BTreeMap<usize, Vec<Offering>> {
+        let mut whole = BTreeMap::new();
+        for (at, of_type) in self.problem.types.iter_mut().enumerate() {
+            let like = |offering: &Offering| {
+                // Its like in another zone is no better.
+                unlike.iter().any(|sold| {
+                    sold.instance_type == of_type.name && sold.capacity_type == offering.capacity_type
+                })
+            };
+            if of_type.offerings.iter().any(like) {
+                let kept = of_type.offerings.iter().filter(|offering| !like(offering)).cloned().collect();
+                whole.insert(at, std::mem::replace(&mut of_type.offerings, kept));
+            }
+        }
+        whole
     }
 
     /// Takes nodes away, moves their pods to others, and launches new nodes with the rest of them. Returns the keys of the
@@ -148,6 +189,7 @@ impl State {
             self.bought.insert(self.launched, (*launch).clone());
             self.launched += 1;
             let (node, held) = self.launch(launch, self.first.saturating_add(self.launched));
+            self.afar.push(&self.problem.specs, &self.problem.label_sets, &node);
             self.problem.nodes.push(node);
             self.fleet.nodes.push(held);
             self.keys.push(key);
@@ -164,6 +206,7 @@ impl State {
         for at in gone {
             let node = self.problem.nodes.remove(at);
             let held = self.fleet.nodes.remove(at);
+            self.afar.remove(at);
             if let Key::New(number) = self.keys.remove(at)
                 && let Some(new) = self.bought.remove(&number)
             {
@@ -179,6 +222,28 @@ impl State {
         new
     }
 
+    /// Takes a step of a plan.
+    pub(super) fn take(&mut self, step: &Step) {
+        let removed: BTreeSet<Key> = step.removes.iter().map(|node| Key::Old(node.index())).collect();
+        let positions = removed.iter().filter_map(|key| self.position(*key)).collect();
+        let movers = self.without(&positions, None, |_, movers, _| movers.to_vec());
+        let mut placed = BTreeMap::<Key, Vec<Mover>>::new();
+        let mut launches: Vec<(&NewNode, Vec<Mover>)> =
+            step.launches.iter().map(|launch| (launch, Vec::new())).collect();
+        for mover in movers {
+            let found = step.moves.binary_search_by(|pod| pod.pod.as_str().cmp(mover.name.as_str()));
+            match found.map(|at| step.moves[at].to) {
+                Ok(Destination::Existing(node)) => {
+                    placed.entry(Key::Old(node.index())).or_default().push(mover);
+                }
+                Ok(Destination::New(launch)) if launch < launches.len() => launches[launch].1.push(mover),
+                _ => {}
+            }
+        }
+        let placed: Vec<_> = placed.into_iter().collect();
+        self.carry_out(&removed, &placed, &launches);
+    }
+
     fn seat(&mut self, at: usize, movers: &[Mover]) {
         let specs = &self.problem.specs;
         let (node, held) = (&mut self.problem.nodes[at], &mut self.fleet.nodes[at]);
@@ -188,14 +253,16 @@ impl State {
             node.used = node.used.plus(&spec.requests);
             node.host_ports.extend(spec.host_ports.iter().cloned());
             let (name, spec, labels) = (mover.name.clone(), mover.spec, mover.labels);
-            node.pods.push(RunningPod { name, spec, labels, terminating: false });
+            let pod = RunningPod { name, spec, labels, terminating: false, count: 1 };
+            self.afar.seat(specs, &self.problem.label_sets, at, &pod);
+            node.pods.push(pod);
         }
         node.host_ports.sort_unstable();
         node.host_ports.dedup();
     }
 
     /// What a launch would be to the fleet, and its pool.
-    pub(super) fn as_held(&self, new: &NewNode) -> (&str, Held) {
+    pub(super) fn as_held(&self, new: &NewNode) -> (String, Held) {
         let (pool, of_type) =
             (&self.problem.pools[new.pool.index()], &self.problem.types[new.instance_type.index()]);
         let offering = &of_type.offerings[new.offering];
@@ -217,7 +284,7 @@ impl State {
             capacity: of_type.capacity.clone(),
             balanced: of_pool.any(|(_, held)| held.balanced),
         };
-        (&pool.name, held)
+        (pool.name.clone(), held)
     }
 
     /// The node that a launch becomes, without its pods.
@@ -263,11 +330,6 @@ impl State {
         }
     }
 
-    /// What all nodes whose price is known cost.
-    pub(super) fn cost(&self) -> Price {
-        self.fleet.nodes.iter().filter_map(|held| held.price).sum()
-    }
-
     /// The name of a node's pool.
     pub(super) fn pool(&self, at: usize) -> &str {
         self.problem.nodes[at].pool.as_deref().unwrap_or("")
@@ -275,8 +337,9 @@ impl State {
 }
 
 impl State {
-    /// Names the nodes that were launched by what they are and hold, not by when they were found.
-    pub(super) fn name_new_nodes(&mut self) {
+    /// Names the nodes that were launched by what they are and hold, not by when they were found, and puts all in the order of
+    /// their names: as the next look would find them.
+    pub(super) fn tidy(&mut self) {
         let mut order: Vec<usize> =
             (0..self.keys.len()).filter(|at| matches!(self.keys[*at], Key::New(_))).collect();
         let what = |at: usize| {
@@ -287,6 +350,17 @@ impl State {
         for (number, at) in order.into_iter().enumerate() {
             self.problem.nodes[at].name = format!("new node {}", self.first.saturating_add(number + 1));
         }
+        let names = |at: &usize| &self.problem.nodes[*at].name;
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        order.sort_by(|a, b| names(a).cmp(names(b)));
+        if order.is_sorted() {
+            return;
+        }
+        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.problem.nodes).into_iter().map(Some).collect();
+        self.problem.nodes = order.iter().filter_map(|at| nodes[*at].take()).collect();
+        self.fleet.nodes = order.iter().map(|at| std::mem::take(&mut self.fleet.nodes[*at])).collect();
+        self.keys = order.iter().map(|at| self.keys[*at]).collect();
+        self.afar.reorder(&order);
     }
 }
 

@@ -24,36 +24,61 @@ pub(super) struct Draft {
 /// Where every pod that has moved came from and is now.
 pub(super) type Moves = BTreeMap<String, (usize, Key)>;
 
+/// What belongs together, of things that are known by their numbers.
+pub(super) struct Groups(Vec<usize>);
+
+impl Groups {
+    /// So many, each by itself.
+    pub(super) fn of(count: usize) -> Self {
+        Self((0..count).collect())
+    }
+
+    /// Two of them belong together. The smallest stands for all, so that the outcome depends on no order.
+    pub(super) fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.0[a.max(b)] = a.min(b);
+    }
+
+    fn root(&self, mut at: usize) -> usize {
+        while self.0[at] != at {
+            at = self.0[at];
+        }
+        at
+    }
+
+    /// All groups, by their smallest.
+    pub(super) fn all(&self) -> Vec<Vec<usize>> {
+        let mut out = BTreeMap::<usize, Vec<usize>>::new();
+        (0..self.0.len()).for_each(|at| out.entry(self.root(at)).or_default().push(at));
+        out.into_values().collect()
+    }
+}
+
 /// The steps that lead from the nodes there were to a state.
 pub(super) fn drafts(nodes: usize, state: &State, moves: &Moves) -> Vec<Draft> {
     let here: BTreeSet<Key> = state.keys.iter().copied().collect();
-    let gone: Vec<usize> = (0..nodes).filter(|at| !here.contains(&Key::Old(*at))).collect();
-    let mut parents: BTreeMap<Key, Key> = gone.iter().map(|at| (Key::Old(*at), Key::Old(*at))).collect();
-    parents.extend(here.iter().filter(|key| matches!(key, Key::New(_))).map(|key| (*key, *key)));
+    let gone = (0..nodes).map(Key::Old).filter(|key| !here.contains(key));
+    let members: BTreeSet<Key> =
+        gone.chain(here.iter().filter(|key| matches!(key, Key::New(_))).copied()).collect();
+    let members: Vec<Key> = members.into_iter().collect();
+    let mut groups = Groups::of(members.len());
     for (from, to) in moves.values() {
-        let (from, to) = (Key::Old(*from), *to);
-        if matches!(to, Key::New(_)) && parents.contains_key(&from) && parents.contains_key(&to) {
-            let (a, b) = (root(&parents, from), root(&parents, to));
-            // The smaller is the root, so that the outcome depends on no order.
-            parents.insert(a.max(b), a.min(b));
+        let (from, to) = (members.binary_search(&Key::Old(*from)), members.binary_search(to));
+        if let (Ok(from), Ok(to)) = (from, to) {
+            groups.join(from, to);
         }
     }
-    let mut out = BTreeMap::<Key, Draft>::new();
-    for key in parents.keys() {
-        let draft = out.entry(root(&parents, *key)).or_default();
-        match key {
-            Key::Old(at) => draft.removes.insert(*at),
-            Key::New(number) => draft.launches.insert(*number),
-        };
-    }
-    out.into_values().collect()
-}
-
-fn root(parents: &BTreeMap<Key, Key>, mut key: Key) -> Key {
-    while let Some(parent) = parents.get(&key).filter(|parent| **parent != key) {
-        key = *parent;
-    }
-    key
+    let draft = |group: Vec<usize>| {
+        let mut draft = Draft::default();
+        for key in group.into_iter().map(|at| members[at]) {
+            match key {
+                Key::Old(at) => draft.removes.insert(at),
+                Key::New(number) => draft.launches.insert(number),
+            };
+        }
+        draft
+    };
+    groups.all().into_iter().map(draft).collect()
 }
 
 /// What it comes to when nodes go and others come.

@@ -3,42 +3,90 @@
 //! Of a catalogue's thousands of offerings, most are beaten by others for all pods that there are. Without them a trial takes
 //! a fraction of the time; the launches of a step get their alternatives from the whole catalogue again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use fixedbitset::FixedBitSet;
+
 use super::fleet::{Fleet, SPOT};
-use super::state::weighed;
-use crate::alternatives::Alternatives;
-use crate::arrangement::NewNodes;
+use super::state::{Mover, weighed};
+use crate::alternatives::{Alternatives, column};
+use crate::arrangement::{NewNodes, Pods};
 use crate::model::Model;
 use crate::money::Price;
-use crate::pack::Budget;
 use crate::pack::useful::{Asking, useful};
-use crate::problem::{Node, Pod, Problem};
+use crate::pack::{Budget, add_to};
+use crate::problem::{InstanceType, Node, Pod, PoolId, Problem, TypeId};
 use crate::solution::{Alternative, NewNode};
 
-/// The problem with only those offerings for sale that no other beats, for the pods of nodes that may go. Types keep their
-/// ids, offerings do not.
-pub(super) fn narrowed(problem: &Problem, fleet: &Fleet) -> Problem {
-    // How wide the choice is matters, or what is taken from a quota: nothing is left out then.
-    let wide = problem.pools.iter().any(|pool| !pool.min_values.is_empty());
-    if wide || !problem.quotas.is_empty() {
-        return problem.clone();
-    }
+/// The problem in which the pods of all nodes that may go wait, with everything that is for sale.
+pub(super) fn everything(problem: &Problem, fleet: &Fleet) -> Problem {
     let mut pods: Vec<Pod> = Vec::new();
     for (node, held) in problem.nodes.iter().zip(&fleet.nodes).filter(|(_, held)| held.candidate().is_some())
     {
         let movers = held.moves.iter().filter_map(|(pod, _)| node.pods.get(*pod as usize));
         pods.extend(movers.map(|pod| Pod { name: pod.name.clone(), spec: pod.spec, labels: pod.labels }));
     }
-    let all = Problem { pods, nodes: Vec::new(), ..problem.clone() };
-    let model = Model::build(&all);
-    let classes = 0..model.classes.classes.len();
-    let sets: Vec<_> = classes.clone().map(|class| model.feasible(class)).collect();
+    // Rules of others may tie these pods to a zone: one of each stands for all.
+    let mut seen = BTreeSet::new();
+    let running =
+        problem.nodes.iter().flat_map(|node| &node.pods).filter(|pod| seen.insert((pod.spec, pod.labels)));
+    let witness = Node {
+        name: "all that run".to_owned(),
+        labels: crate::Labels::new(),
+        taints: Vec::new(),
+        allocatable: crate::Resources::default(),
+        used: crate::Resources::default(),
+        host_ports: Vec::new(),
+        pods: running.cloned().collect(),
+        pool: None,
+        open: false,
+    };
+    Problem {
+        resources: problem.resources.clone(),
+        zone_key: problem.zone_key.clone(),
+        specs: problem.specs.clone(),
+        label_sets: problem.label_sets.clone(),
+        pods,
+        nodes: vec![witness],
+        pools: problem.pools.clone(),
+        types: problem.types.clone(),
+        daemons: problem.daemons.clone(),
+        quotas: problem.quotas.clone(),
+    }
+}
+
+/// The problem with only those offerings for sale that no other beats, for the pods of nodes that may go. Neither types nor
+/// offerings keep their ids: see [`Sale::launch`].
+pub(super) fn narrowed(problem: &Problem, sale: &Sale<'_>) -> Problem {
+    // How wide the choice is matters, or what is taken from a quota: nothing is left out then.
+    let wide = problem.pools.iter().any(|pool| !pool.min_values.is_empty());
+    if wide || !problem.quotas.is_empty() {
+        return problem.clone();
+    }
+    let model = sale.model;
+    let mut sets = Vec::<(usize, FixedBitSet)>::new();
+    let mut known = BTreeSet::new();
+    for class in 0..model.classes.classes.len() {
+        let gate = &model.gates[model.gate_of[class] as usize];
+        sets.push((class, gate.clone()));
+        // Pods that a rule ties to a zone, or to another domain, buy what is best there.
+        for label in sale.choices.tied(&BTreeSet::from([class])) {
+            if known.insert((model.gate_of[class], &model.requests[class], label)) {
+                let column = column(model, label);
+                let values: BTreeSet<u32> = column.iter().copied().collect();
+                for value in values {
+                    let mut there = gate.clone();
+                    column.iter().enumerate().filter(|(_, own)| **own != value).for_each(|(at, _)| there.set(at, false));
+                    sets.push((class, there));
+                }
+            }
+        }
+    }
     let asking: Vec<Asking<'_>> =
-        classes.map(|class| Asking { need: &model.requests[class], kinds: &sets[class] }).collect();
+        sets.iter().map(|(class, kinds)| Asking { need: &model.requests[*class], kinds }).collect();
     let mut kept = BTreeSet::new();
-    for kind in useful(&model, &asking, &Budget::unlimited(&model)) {
+    for kind in useful(model, &asking, &Budget::unlimited(model)) {
         let kind = &model.kinds.kinds[kind.kind as usize];
         kept.insert((kind.instance_type.index(), kind.offering as usize));
     }
@@ -58,127 +106,127 @@ pub(super) fn narrowed(problem: &Problem, fleet: &Fleet) -> Problem {
             }
         }
     }
-    let mut narrow = problem.clone();
-    for (at, of_type) in narrow.types.iter_mut().enumerate() {
-        let mut number = 0;
-        of_type.offerings.retain(|_| {
-            number += 1;
-            kept.contains(&(at, number - 1))
-        });
-    }
-    narrow
-}
-
-/// The position in the whole catalogue of what a launch was planned as on a narrowed one.
-pub(super) fn offering_of(whole: &Problem, narrow: &Problem, new: &NewNode) -> Option<usize> {
-    let planned = narrow.types[new.instance_type.index()].offerings.get(new.offering)?;
-    whole.types[new.instance_type.index()].offerings.iter().position(|offering| offering == planned)
-}
-
-/// The same with what launches take of limits and quotas.
-pub(super) fn spent(problem: &Problem, launches: &[NewNode]) -> Problem {
-    let mut after = problem.clone();
-    for new in launches {
-        let pool = &mut after.pools[new.pool.index()];
-        pool.used = pool.used.plus(&problem.types[new.instance_type.index()].capacity);
-        pool.node_count += 1;
-        for (quota, units) in &new.offering(problem).draws {
-            let quota = &mut after.quotas[quota.index()];
-            quota.units = quota.units.saturating_sub(*units).max(0);
-        }
-    }
-    after
-}
-
-/// What else a launch could be, as long as it costs no more than `most`, cheapest first; with how many types of its capacity
-/// type that makes, its own among them. What it takes of limits and quotas is taken in `problem` already.
-pub(super) fn alternatives(
-    problem: &Problem,
-    new: &NewNode,
-    pods: Vec<Pod>,
-    most: Price,
-) -> (Arc<[Alternative]>, usize) {
-    let pool = &problem.pools[new.pool.index()];
-    let dear = |price: Price| price + pool.node_cost > most;
-    let mut cheap = problem.types.clone();
-    // Ids of types are their positions: what is too dear is emptied, not taken out.
-    let mut numbers: Vec<Vec<usize>> = Vec::with_capacity(cheap.len());
-    for (at, of_type) in cheap.iter_mut().enumerate() {
-        let own = |number: usize| at == new.instance_type.index() && number == new.offering;
-        let all = of_type.offerings.iter().enumerate();
-        let kept: Vec<usize> =
-            all.filter(|(number, o)| own(*number) || !dear(o.due())).map(|(number, _)| number).collect();
-        let mut number = 0;
-        of_type.offerings.retain(|_| {
-            number += 1;
-            kept.binary_search(&(number - 1)).is_ok()
-        });
-        numbers.push(kept);
-    }
-    // Rules of others may tie these pods to a zone: one of each stands for all.
-    let mut seen = BTreeSet::new();
-    let running =
-        problem.nodes.iter().flat_map(|node| &node.pods).filter(|pod| seen.insert((pod.spec, pod.labels)));
-    let witness = Node {
-        name: "all that run".to_owned(),
-        labels: crate::Labels::new(),
-        taints: Vec::new(),
-        allocatable: crate::Resources::default(),
-        used: crate::Resources::default(),
-        host_ports: Vec::new(),
-        pods: running.cloned().collect(),
-        pool: None,
-        open: false,
-    };
-    let small = Problem {
+    let types = problem.types.iter().enumerate().filter_map(|(at, of_type)| {
+        let own = of_type.offerings.iter().enumerate();
+        let offerings: Vec<_> =
+            own.filter(|(number, _)| kept.contains(&(at, *number))).map(|(_, o)| o.clone()).collect();
+        (!offerings.is_empty()).then(|| InstanceType {
+            name: of_type.name.clone(),
+            labels: of_type.labels.clone(),
+            capacity: of_type.capacity.clone(),
+            allocatable: of_type.allocatable.clone(),
+            offerings,
+        })
+    });
+    Problem {
         resources: problem.resources.clone(),
         zone_key: problem.zone_key.clone(),
         specs: problem.specs.clone(),
         label_sets: problem.label_sets.clone(),
-        pods,
-        nodes: vec![witness],
+        pods: Vec::new(),
+        nodes: problem.nodes.clone(),
         pools: problem.pools.clone(),
-        types: cheap,
+        types: types.collect(),
         daemons: problem.daemons.clone(),
         quotas: problem.quotas.clone(),
-    };
-    let model = Model::build(&small);
-    let own = model.kinds.kinds.iter().position(|kind| {
-        let chosen = &model.kinds.variants[kind.variant as usize].chosen;
-        kind.instance_type == new.instance_type
-            && numbers[kind.instance_type.index()].get(kind.offering as usize) == Some(&new.offering)
-            && problem.pools[kind.pool.index()].name == pool.name
-            && chosen.iter().map(|(k, v)| (k.clone(), v.clone())).eq(new.chosen_labels.iter().cloned())
-    });
-    let Some(own) = own else { return (Arc::from([]), 1) };
-    let held =
-        (0..model.classes.classes.len() as u32).map(|class| (class, model.count(class as usize))).collect();
-    let bins = NewNodes { kind: own as u32, pods: held, copies: 1 };
-    let found = Alternatives::of(&model).of_nodes(&bins, &Budget::of(&model));
-    let back = |a: &Alternative| {
-        let offering = *numbers.get(a.instance_type.index())?.get(a.offering as usize)?;
-        Some(Alternative { instance_type: a.instance_type, offering: u32::try_from(offering).ok()? })
-    };
-    let found: Vec<Alternative> = found.iter().filter_map(back).collect();
-    let capacity = &new.offering(problem).capacity_type;
-    let alike =
-        found.iter().filter(|a| &a.offering(problem).capacity_type == capacity).map(|a| a.instance_type);
-    let types: BTreeSet<_> = alike.chain([new.instance_type]).collect();
-    let count = types.len();
-    (found.into(), count)
+    }
 }
 
-/// As how many types a launch could be had for less than a price, with its capacity type.
-pub(super) fn types_below(
-    whole: &Problem,
-    narrow: &Problem,
-    new: &NewNode,
-    pods: Vec<Pod>,
-    price: Price,
-) -> usize {
-    let Some(offering) = offering_of(whole, narrow, new) else { return 0 };
-    let new = NewNode { offering, ..new.clone() };
-    alternatives(whole, &new, pods, price - Price::from_micros(1)).1
+/// Everything that is for sale, for the pods of all nodes that may go.
+pub(super) struct Sale<'m> {
+    model: &'m Model<'m>,
+    choices: Alternatives<'m>,
+    /// By name of pod: its class.
+    classes: HashMap<&'m str, u32>,
+    /// By pool, type and offering: its kinds.
+    kinds: HashMap<(PoolId, TypeId, u32), Vec<u32>>,
+    /// By name.
+    types: HashMap<&'m str, TypeId>,
+}
+
+impl<'m> Sale<'m> {
+    /// Of the model of [`everything`].
+    pub(super) fn of(model: &'m Model<'m>) -> Self {
+        let mut kinds = HashMap::<_, Vec<u32>>::new();
+        for (at, kind) in model.kinds.kinds.iter().enumerate() {
+            kinds.entry((kind.pool, kind.instance_type, kind.offering)).or_default().push(at as u32);
+        }
+        let mut classes = HashMap::new();
+        for (at, class) in model.classes.classes.iter().enumerate() {
+            classes.extend(class.pods.iter().map(|pod| (model.problem.pods[pod.index()].name.as_str(), at as u32)));
+        }
+        let types = model.problem.types.iter().enumerate();
+        let types = types.map(|(at, of_type)| (of_type.name.as_str(), TypeId::of(at))).collect();
+        Self { model, choices: Alternatives::of(model), classes, kinds, types }
+    }
+
+    /// A launch that was planned on a narrowed catalogue, as the whole one has it.
+    pub(super) fn launch(&self, narrow: &Problem, new: &NewNode) -> Option<NewNode> {
+        let planned = &narrow.types[new.instance_type.index()];
+        let instance_type = *self.types.get(planned.name.as_str())?;
+        let all = &self.model.problem.types[instance_type.index()].offerings;
+        let wanted = planned.offerings.get(new.offering)?;
+        let offering = all.iter().position(|offering| offering == wanted)?;
+        Some(NewNode { instance_type, offering, ..new.clone() })
+    }
+
+    /// What limits and quotas leave at some moment.
+    pub(super) fn budget(&self, now: &Problem) -> Budget {
+        Budget::at(self.model, now)
+    }
+
+    /// Takes a launch out of a budget.
+    pub(super) fn take(&self, new: &NewNode, budget: &mut Budget) {
+        if let Some(kind) = self.kind(new) {
+            budget.take(self.model, &self.model.kinds.kinds[kind as usize], 1);
+        }
+    }
+
+    fn kind(&self, new: &NewNode) -> Option<u32> {
+        let of = self.kinds.get(&(new.pool, new.instance_type, u32::try_from(new.offering).ok()?))?;
+        let chosen = |kind: &&u32| {
+            let kind = &self.model.kinds.kinds[**kind as usize];
+            let chosen = &self.model.kinds.variants[kind.variant as usize].chosen;
+            chosen.iter().map(|(k, v)| (k.clone(), v.clone())).eq(new.chosen_labels.iter().cloned())
+        };
+        of.iter().find(chosen).copied()
+    }
+
+    /// What else a launch could be, as long as it costs no more than `most`, cheapest first; with how many types of its capacity
+    /// type that makes, its own among them. What it takes itself is out of the budget already.
+    pub(super) fn alternatives<'n>(
+        &self,
+        new: &NewNode,
+        pods: impl Iterator<Item = &'n str>,
+        most: Price,
+        budget: &Budget,
+    ) -> (Arc<[Alternative]>, usize) {
+        let mut held = Pods::new();
+        for pod in pods {
+            let Some(class) = self.classes.get(pod) else { return (Arc::from([]), 1) };
+            add_to(&mut held, *class, 1);
+        }
+        let Some(kind) = self.kind(new) else { return (Arc::from([]), 1) };
+        let bins = NewNodes { kind, pods: held, copies: 1 };
+        let found = self.choices.of_nodes_up_to(&bins, budget, most.micros());
+        let problem = self.model.problem;
+        let capacity = &new.offering(problem).capacity_type;
+        let alike =
+            found.iter().filter(|a| &a.offering(problem).capacity_type == capacity).map(|a| a.instance_type);
+        let types: BTreeSet<_> = alike.chain([new.instance_type]).collect();
+        let count = types.len();
+        (found, count)
+    }
+
+    /// As how many types a launch that is planned on a narrowed catalogue could be had for less than a price, with its capacity
+    /// type.
+    pub(super) fn types_below(&self, narrow: &Problem, new: &NewNode, pods: &[Mover], price: Price) -> usize {
+        let Some(new) = self.launch(narrow, new) else { return 0 };
+        let mut budget = self.budget(narrow);
+        self.take(&new, &mut budget);
+        let pods = pods.iter().map(|pod| pod.name.as_str());
+        self.alternatives(&new, pods, price - Price::from_micros(1), &budget).1
+    }
 }
 
 /// Keeps the cheapest of so many types, the planned one among them, all of them spot: with more to choose from, the launch might

@@ -173,7 +173,7 @@ where
                 place,
                 spec: &model.problem.specs[pod.spec.index()],
                 matched: matched.as_slice(),
-                count: 1,
+                count: pod.count,
                 terminating: pod.terminating,
                 planned: false,
             }));

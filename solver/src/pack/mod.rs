@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::kind::Kind;
 use crate::model::Model;
-use crate::problem::{PoolId, ResourceId};
+use crate::problem::{PoolId, Problem, ResourceId};
 use crate::stock::Stock;
 
 pub(crate) use shelf::Shelf;
@@ -100,7 +100,12 @@ const LEAST_TOLL: f64 = 1e-3;
 
 impl Budget {
     pub(crate) fn of(model: &Model<'_>) -> Self {
-        let pools = &model.problem.pools;
+        Self::at(model, model.problem)
+    }
+
+    /// What is left at another moment, which has the same pools and quotas.
+    pub(crate) fn at(model: &Model<'_>, now: &Problem) -> Self {
+        let pools = &now.pools;
         Self {
             left: pools
                 .iter()
@@ -112,7 +117,7 @@ impl Budget {
                 .iter()
                 .map(|p| p.node_limit.map(|limit| limit.saturating_sub(p.node_count)))
                 .collect(),
-            quotas: model.problem.quotas.iter().map(|quota| quota.units).collect(),
+            quotas: now.quotas.iter().map(|quota| quota.units).collect(),
             tolls: least_tolls(model),
         }
     }

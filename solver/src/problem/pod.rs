@@ -178,4 +178,11 @@ pub struct RunningPod {
     pub labels: LabelSetId,
     /// Whether it is being deleted: spread rules do not count it, but its room is still taken.
     pub terminating: bool,
+    /// How many pods alike it stands for: one, but where a part of a cluster is looked at and the rest from afar.
+    #[serde(default = "one")]
+    pub count: u32,
+}
+
+fn one() -> u32 {
+    1
 }

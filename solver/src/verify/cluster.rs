@@ -32,6 +32,8 @@ pub(super) struct Seat<'p> {
     /// Whether the plan put it there.
     pub(super) placed: bool,
     pub(super) terminating: bool,
+    /// How many pods alike it stands for.
+    pub(super) count: u32,
 }
 
 /// Nodes and pods after the plan.
@@ -64,6 +66,9 @@ impl<'p> Cluster<'p> {
             });
             for pod in &node.pods {
                 this.seat(&pod.name, pod.spec, pod.labels, at, false, pod.terminating);
+                if let Some(seat) = this.seats.last_mut() {
+                    seat.count = pod.count;
+                }
             }
         }
         for placement in &solution.placements {
@@ -112,7 +117,7 @@ impl<'p> Cluster<'p> {
         terminating: bool,
     ) {
         self.hosts[host].seats.push(self.seats.len());
-        self.seats.push(Seat { name, spec, labels, host, placed, terminating });
+        self.seats.push(Seat { name, spec, labels, host, placed, terminating, count: 1 });
     }
 
     fn group(&mut self) {

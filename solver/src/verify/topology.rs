@@ -151,10 +151,10 @@ fn spread_rule(
         let Some(domain) = of_host[pod.host].filter(|_| eligible[pod.host] && !pod.terminating) else {
             continue;
         };
-        *every.entry(domain).or_default() += 1;
+        *every.entry(domain).or_default() += pod.count;
         // Carriers stand in the order of their seats.
         if !pod.placed || carriers.binary_search(&seat).is_ok() {
-            *early.entry(domain).or_default() += 1;
+            *early.entry(domain).or_default() += pod.count;
         }
     }
     // A domain offered and not seen has no pod.

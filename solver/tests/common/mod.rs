@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)] // Each test binary uses its own part.
 
+pub mod exhaustive;
 pub mod random;
+pub mod town;
 
 use std::sync::atomic::AtomicBool;
 
@@ -257,7 +259,7 @@ impl World {
         node.used = node.used.plus(&requests);
         node.host_ports.extend(ports);
         let name = format!("default/{app}-running-{}-{}", node.name, node.pods.len());
-        node.pods.push(RunningPod { name, spec, labels, terminating: false });
+        node.pods.push(RunningPod { name, spec, labels, terminating: false, count: 1 });
         self
     }
 
