@@ -121,7 +121,7 @@ impl Plan {
         });
         let lowering = LowerOptions { closed: closed(view.snapshot), ..view.terms.lowering.clone() };
         let lowered = lower(&after, view.terms.catalog, &lowering)?;
-        let mut fleet = fleet(&lowered.problem, view.whole, view.standings);
+        let mut fleet = fleet(&lowered.problem, view.whole, &view.terms.lowering.commitments, view.standings);
         let mut open = 0;
         let by_name = by_name(view.standings);
         for (held, node) in fleet.nodes.iter_mut().zip(&lowered.problem.nodes) {
