@@ -1,6 +1,7 @@
 //! Random numbers that are the same everywhere and for ever.
 
 /// Steele, Lea and Flood's `SplitMix64`: a counter and a mixing function, enough for shapes that only need to look odd.
+#[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

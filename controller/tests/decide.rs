@@ -103,7 +103,7 @@ fn a_pod_that_asks_for_more_than_can_be_counted_keeps_nobody_else_from_a_node() 
     assert_eq!((decision.wanted.len(), &decision.wanted[0].pods), (1, &vec!["default/web".to_owned()]));
     let (pod, why) = &decision.unplaced[0];
     assert_eq!((decision.unplaced.len(), pod.as_str()), (1, "default/absurd"));
-    assert!(why.contains("cpu"), "{why}");
+    assert!(why.contains("CPUs"), "{why}");
 }
 
 #[test]

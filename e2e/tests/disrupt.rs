@@ -179,18 +179,19 @@ fn the_only_pod_of_a_deployment_leaves_when_another_serves() {
 }
 
 #[test]
-fn a_hundred_nodes_roll_under_budgets_and_no_pod_is_lost() {
+fn a_fleet_rolls_under_budgets_and_no_pod_is_lost() {
+    const NODES: usize = 24;
     let world = World::start("rolling").unwrap();
-    world.client().create(POOLS, &pool("10", &json!({}))).unwrap();
+    world.client().create(POOLS, &pool("5", &json!({}))).unwrap();
     let keep = json!({
         "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
-        "spec": {"maxUnavailable": 5, "selector": {"matchLabels": {"app": "web"}}},
+        "spec": {"maxUnavailable": 3, "selector": {"matchLabels": {"app": "web"}}},
     });
     world.client().create(BUDGETS, &keep).unwrap();
-    world.client().create(DEPLOYMENTS, &one_a_node(100)).unwrap();
+    world.client().create(DEPLOYMENTS, &one_a_node(NODES)).unwrap();
     let _controller = world.controller("controller", &[]).unwrap();
-    let before: Vec<String> = settled(&world, 100).iter().map(|claim| name(claim).to_owned()).collect();
-    assert_eq!(before.len(), 100);
+    let before: Vec<String> = settled(&world, NODES).iter().map(|claim| name(claim).to_owned()).collect();
+    assert_eq!(before.len(), NODES);
     let (going, serving) = (Witness::of(&world, CLAIMS, goes), Witness::of(&world, PODS, serves));
     change(&world, "b");
     // As long as it takes: what matters is that it goes on.
@@ -204,12 +205,12 @@ fn a_hundred_nodes_roll_under_budgets_and_no_pod_is_lost() {
             })
             .unwrap();
     }
-    assert_eq!(settled(&world, 100).len(), 100);
+    assert_eq!(settled(&world, NODES).len(), NODES);
     nothing_is_left_over(&world);
     println!("{} at most went at the same time, {} pods served at least", going.most(), serving.least());
-    assert!(going.most() <= 10, "{} at once", going.most());
-    assert!(going.most() > 3, "they roll together, as far as budgets allow: {}", going.most());
-    assert!(serving.least() >= 95, "{} served at some moment", serving.least());
+    assert!(going.most() <= 5, "{} at once", going.most());
+    assert!(going.most() > 1, "they roll together, as far as budgets allow: {}", going.most());
+    assert!(serving.least() >= NODES - 3, "{} served at some moment", serving.least());
 }
 
 #[test]

@@ -76,8 +76,9 @@ pub struct Outcome {
     pub hourly: Vec<Price>,
     /// By tick: pods that were moved to take nodes away.
     pub evictions: Vec<u32>,
-    /// Nodes taken away, and launched in their place.
+    /// Nodes taken away.
     pub removed: u32,
+    /// Nodes launched in their place.
     pub launched: u32,
     /// Pods that found no place, over all ticks.
     pub unplaced: u32,
