@@ -116,7 +116,11 @@ fn tiny(seed: u64) -> Town {
     let mut draws = Draws(seed.wrapping_mul(7919).wrapping_add(13));
     draws.below(2);
     let mut world = World::new();
-    world.instance("small", amounts(2000, 8192, 0, 20), 0.2).instance("big", amounts(8000, 32768, 0, 20), 0.75);
+    world.instance("small", amounts(2000, 8192, 0, 20), 0.2).instance(
+        "big",
+        amounts(8000, 32768, 0, 20),
+        0.75,
+    );
     if draws.below(2) == 0 {
         world.instance("roomy", amounts(2000, 32768, 0, 20), 0.27);
     }
@@ -178,7 +182,8 @@ fn least(problem: &Problem, fleet: &Fleet) -> Price {
             .map(|at| problem.nodes[at].clone())
             .collect();
         let pods = gone.iter().flat_map(|at| &problem.nodes[*at].pods);
-        after.pods = pods.map(|pod| Pod { name: pod.name.clone(), spec: pod.spec, labels: pod.labels }).collect();
+        after.pods =
+            pods.map(|pod| Pod { name: pod.name.clone(), spec: pod.spec, labels: pod.labels }).collect();
         let all: Vec<PodId> = (0..after.pods.len()).map(PodId::of).collect();
         if let Some(cost) = cheapest(&after, &all) {
             best = best.min(whole - saved + cost);
@@ -206,7 +211,10 @@ fn no_answer_is_better_than_the_best_there_is_and_most_are_as_good() {
     }
     #[expect(clippy::print_stdout, reason = "the figures are worth reading with --nocapture")]
     {
-        println!("{equal} of {clusters} are the best there is, {saving} save anything, worst {:.1} % above", above * 100.0);
+        println!(
+            "{equal} of {clusters} are the best there is, {saving} save anything, worst {:.1} % above",
+            above * 100.0
+        );
     }
     assert!(saving * 2 > clusters as usize, "too few clusters have anything to save: {saving}");
     assert!(equal * 100 >= clusters as usize * 90, "only {equal} of {clusters} are the best there is");

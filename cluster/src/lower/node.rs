@@ -142,7 +142,13 @@ impl<'s> Context<'_, 's> {
             disks.extend(own_disks.iter().cloned());
             host_ports.extend(lowered.host_ports.iter().cloned());
             let labels = label_sets.of_pending(pod, self.devices);
-            running.push(RunningPod { name: pod.key(), spec, labels, terminating: pod.terminating, count: 1 });
+            running.push(RunningPod {
+                name: pod.key(),
+                spec,
+                labels,
+                terminating: pod.terminating,
+                count: 1,
+            });
         }
         used.extend(slot.map(|id| (id, disks.len() as i64)));
         let overcommitted = !Resources::from_amounts(used.iter().copied()).fits(&allocatable);

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::problem::{
-    LabelSetId, Labels, Node, PodSelector, PodSpec, Problem, Resources, RunningPod, SpecId, Taint, TopologyKey,
+    LabelSetId, Labels, Node, PodSelector, PodSpec, Problem, Resources, RunningPod, SpecId, Taint,
+    TopologyKey,
 };
 
 /// Pods that no rule tells apart: spec, labels, whether they are being deleted.
@@ -81,21 +82,20 @@ impl Afar {
     /// One more pod on a node.
     pub(super) fn seat(&mut self, specs: &[PodSpec], label_sets: &[Labels], at: usize, pod: &RunningPod) {
         let alike = (pod.spec, pod.labels, pod.terminating);
-        let id = match self.pod_ids.get(&alike) {
-            Some(known) => *known,
-            None => {
-                let spec = &specs[pod.spec.index()];
-                let labels = &label_sets[pod.labels.index()];
-                let counts = !spec.affinity.is_empty()
-                    || !spec.anti_affinity.is_empty()
-                    || self.selectors.iter().any(|selector| selector.selects(&spec.namespace, labels));
-                let id = counts.then_some(self.pods.len());
-                if counts {
-                    self.pods.push(alike);
-                }
-                self.pod_ids.insert(alike, id);
-                id
+        let id = if let Some(known) = self.pod_ids.get(&alike) {
+            *known
+        } else {
+            let spec = &specs[pod.spec.index()];
+            let labels = &label_sets[pod.labels.index()];
+            let counts = !spec.affinity.is_empty()
+                || !spec.anti_affinity.is_empty()
+                || self.selectors.iter().any(|selector| selector.selects(&spec.namespace, labels));
+            let id = counts.then_some(self.pods.len());
+            if counts {
+                self.pods.push(alike);
             }
+            self.pod_ids.insert(alike, id);
+            id
         };
         let (Some(id), Some(node)) = (id, self.nodes.get_mut(at)) else { return };
         match node.pods.iter_mut().find(|(known, _)| *known == id) {
@@ -149,7 +149,11 @@ impl Afar {
         };
         let any: Vec<bool> = {
             let mut any = vec![false; self.places.len()];
-            self.nodes.iter().enumerate().filter(|(at, _)| far(*at)).for_each(|(_, node)| any[node.place] = true);
+            self.nodes
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| far(*at))
+                .for_each(|(_, node)| any[node.place] = true);
             any
         };
         let seen = self.places.iter().zip(counts).zip(any).filter(|(_, any)| *any);

@@ -44,7 +44,8 @@ pub(super) fn carve(
         let mut later = Vec::new();
         for (account, draft) in waiting {
             progress(Stage::CHECKING, (steps.len() + refused.len()) as u64, total);
-            let mut refuse = |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
+            let mut refuse =
+                |why: Kept| refused.extend(draft.removes.iter().map(|node| (*node, why.clone())));
             let mut going = BTreeMap::<&str, u32>::new();
             for node in &draft.removes {
                 *going.entry(problem.nodes[*node].pool.as_deref().unwrap_or("")).or_insert(0) += 1;
@@ -124,7 +125,9 @@ impl Carver<'_> {
         let mut budget = sale.budget(&self.state.problem);
         let found = self.state.without(&positions, near.as_ref(), |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
-            launches.iter().for_each(|launch| sale.take(launch, &mut budget));
+            for launch in &launches {
+                sale.take(launch, &mut budget);
+            }
             let count = launches.len();
             for launch in &mut launches {
                 let most = match spot {

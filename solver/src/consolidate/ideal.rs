@@ -49,8 +49,7 @@ pub(super) fn ideal(problem: &Problem, fleet: &Fleet) -> Ideal {
     for (home, pod) in homes.iter().zip(&worth_of) {
         worth[*home] += pod;
     }
-    let fixed =
-        fleet.nodes.iter().filter(|held| held.candidate().is_none()).filter_map(|held| held.price);
+    let fixed = fleet.nodes.iter().filter(|held| held.candidate().is_none()).filter_map(|held| held.price);
     Ideal { bound: bound + fixed.sum(), worth }
 }
 

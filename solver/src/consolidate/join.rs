@@ -47,7 +47,8 @@ pub(super) fn join(
         number += step.launches.len();
         step_of.resize(number, at);
     }
-    let key = |at: usize, node: NodeId| if at < first.len() { Key::Old(node.index()) } else { keys[node.index()] };
+    let key =
+        |at: usize, node: NodeId| if at < first.len() { Key::Old(node.index()) } else { keys[node.index()] };
     let mut moved = BTreeMap::<&str, usize>::new();
     let mut groups = Groups::of(all.len());
     for (at, step) in all.iter().enumerate() {
@@ -56,7 +57,9 @@ pub(super) fn join(
             Destination::Existing(node) => Some(key(at, node)),
             Destination::New(_) => None,
         });
-        for number in gone.chain(taken).filter_map(|key| if let Key::New(number) = key { Some(number) } else { None }) {
+        for number in
+            gone.chain(taken).filter_map(|key| if let Key::New(number) = key { Some(number) } else { None })
+        {
             groups.join(at, step_of[number]);
         }
         for pod in &step.moves {
@@ -155,7 +158,7 @@ impl Joined {
             for (at, mover) in movers.iter().enumerate() {
                 match going(&mover.name)? {
                     Key::New(wanted) => launches[number(&wanted)?].pods.push(PodId::of(at)),
-                    old => placed
+                    old @ Key::Old(_) => placed
                         .entry(keys.iter().position(|key| *key == old)?)
                         .or_default()
                         .push(PodId::of(at)),
@@ -176,7 +179,9 @@ impl Joined {
                     .collect(),
                 ..Solution::default()
             };
-            launches.iter_mut().for_each(|launch| launch.pods.clear());
+            for launch in &mut launches {
+                launch.pods.clear();
+            }
             verify(problem, &solution).is_empty().then_some(launches)
         })?;
         let to = |to: Key| match to {
@@ -184,8 +189,9 @@ impl Joined {
             Key::New(wanted) => Some(Destination::New(number(&wanted)?)),
         };
         let moves = self.moves.iter();
-        let moves =
-            moves.map(|(pod, (from, at))| Some(PodMove { pod: pod.clone(), from: NodeId::of(*from), to: to(*at)? }));
+        let moves = moves.map(|(pod, (from, at))| {
+            Some(PodMove { pod: pod.clone(), from: NodeId::of(*from), to: to(*at)? })
+        });
         let step = Step {
             removes: self.removes.iter().map(|at| NodeId::of(*at)).collect(),
             launches,

@@ -42,8 +42,14 @@ pub(super) fn look(
     let sale = Sale::of(&model);
     let narrow = narrowed(problem, &sale);
     let ideal = ideal::ideal(problem, fleet);
-    let mut out =
-        Look { steps: Vec::new(), kept: BTreeMap::new(), bound: ideal.bound, again: false, spent: false, work };
+    let mut out = Look {
+        steps: Vec::new(),
+        kept: BTreeMap::new(),
+        bound: ideal.bound,
+        again: false,
+        spent: false,
+        work,
+    };
     // Where no step of all that was found can be taken, there may be others without them.
     let mut barred = BTreeMap::<usize, Kept>::new();
     loop {

@@ -196,7 +196,8 @@ impl Search<'_> {
             let mut size = left.len();
             while size > 0 && !self.spent() {
                 let set = left.iter().take(size).copied().collect();
-                let pay = if self.is_hopeless(&set) { Vec::new() } else { self.propose(&set, STEPS_OF_PART).pay };
+                let pay =
+                    if self.is_hopeless(&set) { Vec::new() } else { self.propose(&set, STEPS_OF_PART).pay };
                 if !pay.is_empty() && best.as_ref().is_none_or(|(_, best)| gain(&pay) > gain(best)) {
                     best = Some((size, pay));
                 }
@@ -316,7 +317,8 @@ impl Search<'_> {
             }
             let mut less = best.removed.clone();
             less.remove(&key);
-            let others = self.propose(&less, STEPS_OF_TRIAL).pay.into_iter().filter(|p| p.removed.is_subset(&less));
+            let others =
+                self.propose(&less, STEPS_OF_TRIAL).pay.into_iter().filter(|p| p.removed.is_subset(&less));
             if let Some(other) = others.max_by_key(|p| p.gain).filter(|p| p.gain >= best.gain) {
                 best = other;
             }
@@ -351,7 +353,10 @@ impl Search<'_> {
             let (trial, targets) = self.attempt(&alike, &unlike, steps);
             for group in self.groups(&alike, &trial, &targets) {
                 if let Ok(proposal) = self.weigh(&group, &trial, &targets) {
-                    group.iter().for_each(|key| _ = (out.alone.remove(key), self.kept.remove(key)));
+                    for key in &group {
+                        out.alone.remove(key);
+                        self.kept.remove(key);
+                    }
                     out.pay.push(proposal);
                 }
             }

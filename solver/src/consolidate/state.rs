@@ -356,7 +356,8 @@ impl State {
         if order.is_sorted() {
             return;
         }
-        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.problem.nodes).into_iter().map(Some).collect();
+        let mut nodes: Vec<Option<Node>> =
+            std::mem::take(&mut self.problem.nodes).into_iter().map(Some).collect();
         self.problem.nodes = order.iter().filter_map(|at| nodes[*at].take()).collect();
         self.fleet.nodes = order.iter().map(|at| std::mem::take(&mut self.fleet.nodes[*at])).collect();
         self.keys = order.iter().map(|at| self.keys[*at]).collect();

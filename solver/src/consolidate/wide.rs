@@ -77,7 +77,11 @@ pub(super) fn narrowed(problem: &Problem, sale: &Sale<'_>) -> Problem {
                 let values: BTreeSet<u32> = column.iter().copied().collect();
                 for value in values {
                     let mut there = gate.clone();
-                    column.iter().enumerate().filter(|(_, own)| **own != value).for_each(|(at, _)| there.set(at, false));
+                    column
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, own)| **own != value)
+                        .for_each(|(at, _)| there.set(at, false));
                     sets.push((class, there));
                 }
             }
@@ -153,7 +157,9 @@ impl<'m> Sale<'m> {
         }
         let mut classes = HashMap::new();
         for (at, class) in model.classes.classes.iter().enumerate() {
-            classes.extend(class.pods.iter().map(|pod| (model.problem.pods[pod.index()].name.as_str(), at as u32)));
+            classes.extend(
+                class.pods.iter().map(|pod| (model.problem.pods[pod.index()].name.as_str(), at as u32)),
+            );
         }
         let types = model.problem.types.iter().enumerate();
         let types = types.map(|(at, of_type)| (of_type.name.as_str(), TypeId::of(at))).collect();

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use stowage_solver::{
-    DaemonId, NewNode, NodeId, PodId, PoolId, Price, Problem, Reason, Routed, Solution, Status, TypeId, Unplaced,
-    verify,
+    DaemonId, NewNode, NodeId, PodId, PoolId, Price, Problem, Reason, Routed, Solution, Status, TypeId,
+    Unplaced, verify,
 };
 
 /// Something pods can be put on: an existing node, a new one of some kind, or a machine for one of them.

@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::{CAPACITY, World, labels};
 use stowage_solver::{
-    Aims, Consolidation, Destination, Fleet, Held, NewNode, NodeId, Placement, Pod, PodId, PodSpec, Price, Problem,
-    Sold, Solution, consolidate, verify,
+    Aims, Consolidation, Destination, Fleet, Held, NewNode, NodeId, Placement, Pod, PodId, PodSpec, Price,
+    Problem, Sold, Solution, consolidate, verify,
 };
 
 /// A cluster with nodes that were bought.
