@@ -246,7 +246,7 @@ fn limits_hold_at_every_moment_and_are_used() {
                 event["reason"] == "FailedScheduling"
                     && event["note"]
                         .as_str()
-                        .or(event["message"].as_str())
+                        .or_else(|| event["message"].as_str())
                         .is_some_and(|note| note.contains("limit"))
             };
             Ok((w.running()? >= 10 && events.iter().any(told)).then_some(()))

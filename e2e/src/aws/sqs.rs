@@ -28,7 +28,7 @@ impl Mailbox {
     pub(crate) fn open(port: u16, region: &str, name: &str) -> Result<Self> {
         let mut made = Self { port, region: region.to_owned(), url: String::new() };
         let answer = made.ask("CreateQueue", json!({"QueueName": name}))?;
-        made.url = answer["QueueUrl"].as_str().context("a queue has an address")?.to_owned();
+        answer["QueueUrl"].as_str().context("a queue has an address")?.clone_into(&mut made.url);
         Ok(made)
     }
 
