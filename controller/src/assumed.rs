@@ -43,8 +43,6 @@ struct Machine {
     pods: Vec<String>,
     /// Of these, the ones that were put there after it was planned: it was not chosen for them.
     late: BTreeSet<String>,
-    /// Whether it has been seen what it was launched as.
-    launched: bool,
     /// When its node was opened to its pods.
     opened: Option<Instant>,
     /// Whether its room is for pods that still run elsewhere.
@@ -121,10 +119,9 @@ impl Assumed {
     /// A pod is to run on the machine of a claim besides those that it was made for.
     pub fn expect(&mut self, claim: &str, pod: &str) {
         let machine = self.machines.entry(claim.to_owned()).or_default();
-        machine.launched |= self.launched.contains(claim);
         if !machine.pods.iter().any(|there| there == pod) {
             machine.pods.push(pod.to_owned());
-            if !machine.launched {
+            if !self.launched.contains(claim) {
                 machine.late.insert(pod.to_owned());
             }
         }
@@ -157,10 +154,8 @@ impl Assumed {
             .retain(|name, _| claims.get(name.as_str()).is_some_and(|c| !c.metadata.is_terminating()));
         let launched = claims.iter().filter(|(_, claim)| !claim.status.provider_id.is_empty());
         self.launched = launched.map(|(name, _)| (*name).to_owned()).collect();
-        for (name, machine) in &mut self.machines {
-            if let Some(claim) = claims.get(name.as_str()).filter(|c| !c.status.provider_id.is_empty()) {
-                machine.launch(claim);
-            }
+        for (name, machine) in self.machines.iter_mut().filter(|(name, _)| self.launched.contains(*name)) {
+            machine.launch(claims[name.as_str()]);
         }
         self.judge_nominations(snapshot, now);
         let waiting: HashSet<String> =
@@ -272,9 +267,6 @@ impl Machine {
     /// It was launched as what its claim says by now. Where that is another type or in another zone than was planned, only the
     /// pods that it was chosen for are known to fit: the others are planned for again.
     fn launch(&mut self, claim: &NodeClaim) {
-        if std::mem::replace(&mut self.launched, true) {
-            return;
-        }
         let late = std::mem::take(&mut self.late);
         let planned = self.node.as_ref().map(|node| &node.metadata.labels);
         let as_planned = planned.is_some_and(|planned| {

@@ -13,6 +13,7 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
+use serde::Serialize;
 use stowage_cluster::{Index, Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -76,7 +77,7 @@ impl Cluster {
     }
 
     /// Takes in an object that this process has just written, before its watch tells of it.
-    pub fn assume(&self, kind: Kind, object: &DynamicObject) {
+    pub fn assume(&self, kind: Kind, object: &impl Serialize) {
         self.put(kind, object);
         self.changed();
     }
@@ -87,7 +88,7 @@ impl Cluster {
         self.changed();
     }
 
-    fn put(&self, kind: Kind, object: &DynamicObject) {
+    fn put(&self, kind: Kind, object: &impl Serialize) {
         let json = serde_json::to_string(object).unwrap_or_default();
         if let Err(error) = self.with(|index| index.apply(kind, &json)) {
             warn!(%error, "an object cannot be read, and counts as one that is not there");

@@ -25,7 +25,7 @@ use crate::claim::{node_claim, static_claim};
 use crate::decide::Wanted;
 use crate::follow::{Cluster, api};
 use crate::market::Market;
-use crate::pool::count::{Count, counts};
+use crate::pool::count::{Count, counts, node_limit};
 use crate::stand_in::stand_in;
 
 /// Claims that are made side by side.
@@ -61,8 +61,8 @@ impl Maker {
         Self { client, cluster, expected, market, turn: Arc::default() }
     }
 
-    /// Makes claims for what is wanted, and says what each is called. They are expected from then on, with their pods. `held`: they are for pods that still run on nodes
-    /// which are to go.
+    /// Makes claims for what is wanted, and says what each is called. They are expected from then on, with their pods. `held`:
+    /// they are for pods that still run on nodes which are to go.
     ///
     /// # Errors
     /// Where the API server does not say how it serves them. One of a `NodePool` that cannot be read or is being deleted, that
@@ -127,7 +127,8 @@ impl Maker {
     /// Makes so many claims of a static `NodePool`, and says what each is called.
     ///
     /// # Errors
-    /// Where the `NodePool` cannot be read, or its limit leaves no room for all of them. Each that is refused is an error of its own.
+    /// Where the `NodePool` cannot be read, or its limit leaves no room for all of them. Each that is refused is an error of its
+    /// own.
     pub async fn fixed(&self, pool: &str, count: u64) -> Result<Vec<Result<String>>> {
         let _turn = self.turn.lock().await;
         let (pools, claims) = self.apis().await?;
@@ -138,8 +139,7 @@ impl Maker {
         // Those that go count until they are gone.
         let of_pool = |claim: &&NodeClaim| claim.metadata.labels.get(NODE_POOL).is_some_and(|of| of == pool);
         let there = snapshot.node_claims().filter(of_pool).count() as u64;
-        let limit = read.spec.limits.get(NODES);
-        let limit = limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default());
+        let limit = node_limit(&read);
         if there.saturating_add(count) > limit {
             bail!("limits.nodes of NodePool {pool} is {limit}, and {there} NodeClaims of it are there");
         }

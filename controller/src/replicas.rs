@@ -22,7 +22,7 @@ use futures::StreamExt as _;
 use kube::Client;
 use kube::api::DeleteParams;
 use stowage_api::crd::condition::DISRUPTION_REASON;
-use stowage_api::well_known::{NODE_POOL, NODES};
+use stowage_api::well_known::NODE_POOL;
 use stowage_api::{NodeClaim, NodePool, StatusCondition};
 use stowage_cluster::{Kind, Pod, Snapshot};
 use tracing::{info, warn};
@@ -32,6 +32,7 @@ use crate::follow::{Cluster, api};
 use crate::make::Maker;
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
+use crate::pool::count::node_limit;
 
 /// Claims that are made or deleted side by side.
 const SIDE_BY_SIDE: usize = 10;
@@ -68,9 +69,7 @@ pub fn change(pool: &NodePool, claims: &[&NodeClaim], pods: &BTreeMap<&str, Vec<
         claims.iter().filter(|c| !c.metadata.is_terminating()).copied().collect();
     let count = running.len() as u64;
     if count < replicas {
-        let limit = pool.spec.limits.get(NODES);
-        let limit = limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default());
-        let room = limit.saturating_sub(claims.len() as u64);
+        let room = node_limit(pool).saturating_sub(claims.len() as u64);
         return Change { make: (replicas - count).min(room), remove: Vec::new() };
     }
     // Those that were chosen to go are replaced by others, which must not be taken for too many.

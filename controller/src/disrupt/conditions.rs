@@ -243,17 +243,6 @@ pub(super) fn held(
     }
 }
 
-/// A condition that does not hold.
-pub(super) fn not_held(
-    kind: &str,
-    reason: &str,
-    message: &str,
-    generation: Option<i64>,
-    now: Timestamp,
-) -> Condition {
-    Condition { status: condition::FALSE.to_owned(), ..held(kind, reason, message, generation, now) }
-}
-
 /// Takes a condition away; says whether there was one.
 pub(super) fn remove(all: &mut Vec<Condition>, kind: &str) -> bool {
     let before = all.len();

@@ -9,23 +9,22 @@ use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use serde::Serialize;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
-use stowage_api::crd::NodeClaim;
 use stowage_api::crd::condition::{self, DISRUPTABLE, DISRUPTION_REASON};
+use stowage_api::crd::{Condition, NodeClaim};
 use stowage_api::well_known::TAINT_DISRUPTED;
 use stowage_cluster::Kind;
 use stowage_cluster::disrupt::Reason;
 use tracing::debug;
 
 use super::command::{Candidate, Replacement};
-use super::conditions::{held, not_held, remove};
+use super::conditions::{held, remove};
 use super::methods::Stays;
 use crate::answer::{is_conflict, is_gone, is_outdated};
 use crate::decide::Wanted;
 use crate::follow::Cluster;
-use crate::life::join::taints;
+use crate::life::join::{taints, with_disrupted};
 use crate::make::Maker;
 
 /// How often a patch is made anew where others were quicker.
@@ -54,12 +53,6 @@ impl Hands {
         Api::all(self.client.clone())
     }
 
-    fn assume(&self, kind: Kind, object: &impl Serialize) -> Result<()> {
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(object)?)?;
-        self.cluster.assume(kind, &seen);
-        Ok(())
-    }
-
     /// Marks candidates as chosen: all of them, or none.
     ///
     /// # Errors
@@ -74,16 +67,8 @@ impl Hands {
     }
 
     async fn choose_one(&self, candidate: &Candidate, reason: Reason) -> Result<()> {
-        self.change_node(&candidate.node, |node| {
-            let mut all = serde_json::to_value(taints(node)).unwrap_or_default();
-            let there = taints(node).iter().any(|taint| taint.key == TAINT_DISRUPTED);
-            if !there && let Some(all) = all.as_array_mut() {
-                all.push(json!({"key": TAINT_DISRUPTED, "effect": "NoSchedule"}));
-            }
-            (!there).then_some(all)
-        })
-        .await?
-        .with_context(|| format!("Node {} is gone, or goes already", candidate.node))?;
+        let marked = self.change_node(&candidate.node, with_disrupted).await?;
+        marked.with_context(|| format!("Node {} is gone, or goes already", candidate.node))?;
         self.change_claim(&candidate.claim, |claim, all| {
             let generation = claim.metadata.generation;
             // It stays no more.
@@ -131,7 +116,8 @@ impl Hands {
     pub async fn explain(&self, stays: &Stays) -> Result<()> {
         self.change_claim(&stays.claim, |claim, all| {
             let generation = claim.metadata.generation;
-            condition::set(all, not_held(DISRUPTABLE, stays.word, &stays.why, generation, Timestamp::now()))
+            let why = held(DISRUPTABLE, stays.word, &stays.why, generation, Timestamp::now());
+            condition::set(all, Condition { status: condition::FALSE.to_owned(), ..why })
         })
         .await?;
         Ok(())
@@ -149,7 +135,7 @@ impl Hands {
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}});
             match self.nodes().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(written) => {
-                    self.assume(Kind::Node, &written)?;
+                    self.cluster.assume(Kind::Node, &written);
                     return Ok(Some(written));
                 }
                 Err(error) if is_conflict(&error) => debug!(node = name, "somebody else was quicker"),
@@ -179,7 +165,7 @@ impl Hands {
             let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": all}});
             match self.claims().patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(written) => {
-                    self.assume(Kind::NodeClaim, &written)?;
+                    self.cluster.assume(Kind::NodeClaim, &written);
                     return Ok(Some(written));
                 }
                 Err(error) if is_conflict(&error) => debug!(claim = name, "somebody else was quicker"),
@@ -251,7 +237,12 @@ impl Hands {
             ..DeleteParams::default()
         };
         match self.claims().delete(&candidate.claim, &how).await {
-            Ok(going) => going.left().map_or(Ok(()), |going| self.assume(Kind::NodeClaim, &going)),
+            Ok(going) => {
+                if let Some(going) = going.left() {
+                    self.cluster.assume(Kind::NodeClaim, &going);
+                }
+                Ok(())
+            }
             Err(error) if is_outdated(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }

@@ -11,9 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stowage_api::StatusCondition;
 use stowage_api::crd::condition::DRIFTED;
-use stowage_api::well_known::NODES;
-use stowage_api::{NodePool, StatusCondition};
 use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Reason, Room, Standing};
 use stowage_pricing::Catalog;
@@ -23,6 +22,7 @@ use super::consolidate::{self, Consolidation};
 use super::simulate::{Outcome, simulate};
 use crate::decide::{DecideError, Terms};
 use crate::operate::state::Prices;
+use crate::pool::count::node_limit;
 
 /// What a method looks at.
 pub struct View<'a> {
@@ -191,11 +191,6 @@ impl Method for StaticDrift {
         }
         Ok(found)
     }
-}
-
-fn node_limit(pool: &NodePool) -> u64 {
-    let limit = pool.spec.limits.get(NODES);
-    limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default())
 }
 
 /// Nodes that are out of date: one after the other, empty ones first, then those that have been so for longest.

@@ -7,11 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, ResourceExt as _};
-use serde::Serialize;
 use serde_json::json;
-use stowage_api::well_known::TAINT_DISRUPTED;
 use stowage_api::{NodeClaim, crd};
 use stowage_cluster::Kind;
 use tracing::{debug, info};
@@ -21,8 +19,8 @@ use crate::announce::{Announcer, normal, warning};
 use crate::answer::{is_conflict, is_gone, is_outdated};
 use crate::disrupt::run::about;
 use crate::follow::Cluster;
-use crate::life::end::{DEADLINE, OFF_LOAD_BALANCERS};
-use crate::life::join::taints;
+use crate::life::end::DEADLINE;
+use crate::life::join::keep_off;
 use crate::operate::lives::Lives;
 use crate::time::moment;
 
@@ -155,7 +153,7 @@ impl Ouster {
         match claims.delete(name, &how).await {
             Ok(going) => {
                 if let Some(going) = going.left() {
-                    self.assume(Kind::NodeClaim, &going)?;
+                    self.cluster.assume(Kind::NodeClaim, &going);
                 }
                 Ok(true)
             }
@@ -186,22 +184,12 @@ impl Ouster {
         let nodes: Api<Node> = Api::all(self.client.clone());
         for _ in 0..TRIES {
             let Some(node) = nodes.get_opt(name).await? else { return Ok(()) };
-            if taints(&node).iter().any(|taint| taint.key == TAINT_DISRUPTED) {
-                return Ok(());
-            }
-            let mut wanted = serde_json::to_value(taints(&node))?;
-            if let Some(wanted) = wanted.as_array_mut() {
-                wanted.push(json!({"key": TAINT_DISRUPTED, "effect": "NoSchedule"}));
-            }
-            let patch = json!({
-                "metadata": {
-                    "resourceVersion": node.metadata.resource_version,
-                    "labels": {(OFF_LOAD_BALANCERS): "karpenter"},
-                },
-                "spec": {"taints": wanted},
-            });
+            let Some(patch) = keep_off(&node) else { return Ok(()) };
             match nodes.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(written) => return self.assume(Kind::Node, &written),
+                Ok(written) => {
+                    self.cluster.assume(Kind::Node, &written);
+                    return Ok(());
+                }
                 Err(error) if is_conflict(&error) => debug!(node = name, "somebody else was quicker"),
                 Err(error) if is_gone(&error) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -209,12 +197,6 @@ impl Ouster {
         }
         // It goes all the same, and is tainted when it is drained.
         debug!(node = name, "a node changes all the time");
-        Ok(())
-    }
-
-    fn assume(&self, kind: Kind, object: &impl Serialize) -> Result<()> {
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(object)?)?;
-        self.cluster.assume(kind, &seen);
         Ok(())
     }
 }

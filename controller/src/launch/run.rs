@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::jiff::Timestamp as Moment;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
@@ -456,8 +456,7 @@ impl Launcher {
         let version = &claim.metadata.resource_version;
         let patch = json!({"metadata": {"resourceVersion": version}, "status": status});
         let written = claims.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(written)?)?;
-        self.cluster.assume(Kind::NodeClaim, &seen);
+        self.cluster.assume(Kind::NodeClaim, &written);
         info!(
             claim = name,
             machine = machine.id,

@@ -22,14 +22,14 @@ use stowage_api::crd::NodeClaim;
 use stowage_api::crd::condition::{
     DISRUPTION_REASON, DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED,
 };
-use stowage_api::well_known::{TAINT_DISRUPTED, ZONE};
+use stowage_api::well_known::ZONE;
 use stowage_aws::Machine;
 use tracing::{debug, info};
 
 use super::FINALIZER;
 use super::collect::id;
 use super::drain::{Drain, drain, is_protected, is_waited_for};
-use super::join::taints;
+use super::join::keep_off;
 use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
 use super::surge::{ROLLED_FOR, Surge, may_surge, surge};
@@ -52,9 +52,6 @@ const WAIT_FOR_ZONE: Duration = Duration::from_secs(30);
 
 /// Evictions that are asked for side by side, of one node.
 const EVICTIONS: usize = 10;
-
-/// Load balancers send nothing to nodes with this label.
-pub(crate) const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// What came of asking a pod to leave.
 enum Evicted {
@@ -181,18 +178,7 @@ impl Caretaker {
         node: &mut Node,
         deadline: Option<Timestamp>,
     ) -> Result<Progress> {
-        if taints(node).iter().all(|taint| taint.key != TAINT_DISRUPTED) {
-            let mut wanted = serde_json::to_value(taints(node))?;
-            if let Some(wanted) = wanted.as_array_mut() {
-                wanted.push(json!({"key": TAINT_DISRUPTED, "effect": "NoSchedule"}));
-            }
-            let patch = json!({
-                "metadata": {
-                    "resourceVersion": node.metadata.resource_version,
-                    "labels": {(OFF_LOAD_BALANCERS): "karpenter"},
-                },
-                "spec": {"taints": wanted},
-            });
+        if let Some(patch) = keep_off(node) {
             *node =
                 self.nodes().patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
             info!(claim = claim.name_any(), node = node.name_any(), "a node is drained");

@@ -9,7 +9,7 @@ use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use stowage_api::crd::condition::{self, INITIALIZED, NODE_REGISTRATION_HEALTHY, REGISTERED, TRUE, UNKNOWN};
@@ -304,8 +304,7 @@ impl Caretaker {
             .claims()
             .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
-        self.cluster.assume(Kind::NodeClaim, &seen);
+        self.cluster.assume(Kind::NodeClaim, &written);
         Ok(Some(written))
     }
 
@@ -337,8 +336,7 @@ impl Caretaker {
         let patch = join::registered(&there, &claim);
         let written = nodes.patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         self.expected.with(|all| all.opened(name, Instant::now()));
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
-        self.cluster.assume(Kind::Node, &seen);
+        self.cluster.assume(Kind::Node, &written);
         let aspects = [
             Aspect { kind: REGISTERED, status: TRUE, reason: REGISTERED, message: String::new() },
             Aspect {

@@ -2,13 +2,12 @@
 //!
 //! compat: karpenter v1.14, `pkg/controllers/disruption/metrics.go`. Names that begin with `stowage_` are our own.
 
-use prometheus::core::Collector;
 use prometheus::{
     CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 use stowage_cluster::disrupt::{Reason, Room};
 
-use super::metrics::SECONDS;
+use super::metrics::{SECONDS, kept};
 use crate::disrupt::methods::Stays;
 
 /// Counters of what is taken away.
@@ -42,10 +41,6 @@ pub struct Of<'a> {
 
 impl Disruptions {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
-            registry.register(Box::new(of.clone()))?;
-            Ok(of)
-        }
         let counter = |name: &str, help: &str, labels: &[&str]| {
             kept(registry, IntCounterVec::new(Opts::new(format!("karpenter_{name}"), help), labels)?)
         };

@@ -3,12 +3,11 @@
 //! compat: karpenter-provider-aws v1.14, `pkg/controllers/interruption/metrics.go`; karpenter v1.14,
 //! `pkg/controllers/node/health/metrics.go`. Names that begin with `stowage_` are our own.
 
-use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::metrics::SECONDS;
+use super::metrics::{SECONDS, kept};
 
 /// Counters of interruptions.
 #[derive(Clone, Debug)]
@@ -37,10 +36,6 @@ pub struct Repaired<'a> {
 
 impl Interruptions {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
-            registry.register(Box::new(of.clone()))?;
-            Ok(of)
-        }
         let counter = |name: &str, help: &str, labels: &[&str]| {
             kept(registry, IntCounterVec::new(Opts::new(format!("karpenter_{name}"), help), labels)?)
         };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -344,6 +345,12 @@ impl Metrics {
             String::new()
         })
     }
+}
+
+/// Something to measure with, which a registry knows from then on.
+pub(super) fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
+    registry.register(Box::new(of.clone()))?;
+    Ok(of)
 }
 
 /// Which program this is.

@@ -14,6 +14,7 @@ use stowage_cluster::{Kind, Snapshot};
 
 use super::exposition::Exposition;
 use super::metrics::SECONDS;
+use super::pod_times::between;
 use crate::shared::Shared;
 
 /// Buckets of the time that a condition kept a status: half a second, doubled fourteen times.
@@ -160,11 +161,6 @@ impl Transitions {
 
 fn moment(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
-}
-
-/// Seconds from one moment to a later one.
-fn between(from: Timestamp, to: Timestamp) -> f64 {
-    to.duration_since(from).as_secs_f64().max(0.0)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use stowage_api::well_known::{CPU, EPHEMERAL_STORAGE, MEMORY, NODE_POOL, NODES, PODS};
-use stowage_api::{Quantity, ResourceList};
+use stowage_api::{NodePool, Quantity, ResourceList};
 use stowage_cluster::Snapshot;
 
 /// What nodes have together, and how many they are.
@@ -37,6 +37,12 @@ impl Count {
             self.resources.insert(name.to_owned(), sum);
         }
     }
+}
+
+/// How many nodes a `NodePool` may have.
+pub fn node_limit(pool: &NodePool) -> u64 {
+    let limit = pool.spec.limits.get(NODES);
+    limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default())
 }
 
 /// By name of the `NodePool`; those without nodes are not there.
