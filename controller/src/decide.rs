@@ -21,6 +21,7 @@ use stowage_solver::{
 };
 
 use crate::claim::{Choice, MOST_TYPES};
+use crate::zones::effective;
 
 /// Reasons that are told of one pod.
 const MOST_REASONS: usize = 20;
@@ -47,6 +48,8 @@ pub struct Decision {
     pub unplaced: Vec<(String, String)>,
     /// `NodePools` from which nothing can be launched just now, as far as pods that fit nowhere have shown.
     pub barren: Vec<String>,
+    /// How many pods are bound to which zone; `flexible` and `none` beside the zones.
+    pub zones: BTreeMap<String, usize>,
     /// What all that costs.
     pub figures: Figures,
     /// What a first plan broke, where a plainer one had to be made: a defect of the solver.
@@ -151,6 +154,7 @@ fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, S
         placed: placed.collect(),
         unplaced: unplaced.collect(),
         defect: None,
+        zones: effective(problem),
         figures: Figures {
             cost: solution.cost.dollars(),
             bound: solution.bound.dollars(),

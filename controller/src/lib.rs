@@ -41,3 +41,4 @@ mod time;
 mod together;
 pub mod user_data;
 mod whole;
+mod zones;

@@ -107,6 +107,24 @@ fn a_pod_that_asks_for_more_than_can_be_counted_keeps_nobody_else_from_a_node() 
 }
 
 #[test]
+fn pods_are_counted_by_the_zone_that_they_are_bound_to() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("anywhere", "700m");
+    for (name, zones) in
+        [("bound", &["us-east-1b"][..]), ("either", &["us-east-1a", "us-east-1b"]), ("lost", &["mars"])]
+    {
+        let mut pod = refused(name, "700m");
+        pod["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "topology.kubernetes.io/zone", "operator": "In", "values": zones}]}]}}});
+        cluster.put(Kind::Pod, &pod);
+    }
+    let zones = cluster.decide().zones;
+    let counts: Vec<_> = zones.iter().map(|(zone, pods)| (zone.as_str(), *pods)).collect();
+    assert_eq!(counts, [("flexible", 2), ("none", 1), ("us-east-1b", 1)]);
+}
+
+#[test]
 fn what_is_launched_otherwise_than_planned_keeps_only_the_pods_that_it_was_chosen_for() {
     let mut cluster = Cluster::with_pool(&amd64());
     cluster.pod("web", "700m");

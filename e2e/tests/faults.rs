@@ -72,6 +72,24 @@ fn lost_and_refused_launches_are_made_once() {
 }
 
 #[test]
+fn what_is_asked_otherwise_with_the_token_of_a_lost_launch_is_made_once() {
+    let world = world("otherwise");
+    world.front.next("CreateFleet", &[Mishap::Lose, Mishap::Lose]);
+    world.client().create(DEPLOYMENTS, &deployment("web", 2, "1", &one_a_node("web"))).unwrap();
+    let first = world.controller("first", &["--disable-leader-election"]).unwrap();
+    world.until("two launches that are lost", |w| Ok((w.machines()?.len() > 1).then_some(()))).unwrap();
+    drop(first);
+    // Who takes over knows nothing of them, and what was bought cannot be had any more: the next requests are other ones.
+    let bought = world.machines().unwrap();
+    let gone: Vec<_> =
+        bought.iter().map(|of| (of.instance_type.as_str(), "*", "InsufficientInstanceCapacity")).collect();
+    world.front.short_of(&gone);
+    let _next = world.controller("next", &["--disable-leader-election"]).unwrap();
+    assert_eq!(settled(&world, 2).len(), 2);
+    nothing_is_left_over(&world);
+}
+
+#[test]
 fn machines_that_never_join_are_replaced() {
     let world = world("never-join");
     world.kubelets.broken(&["*"]);

@@ -41,6 +41,7 @@ pub struct Metrics {
     registry: Registry,
     claims_created: IntCounterVec,
     unschedulable: IntGaugeVec,
+    zones: IntGaugeVec,
     scheduling: Histogram,
     synced: IntGauge,
     nodes: IntGauge,
@@ -119,6 +120,13 @@ impl Metrics {
                 ),
                 &["controller"],
             )?,
+            zones: IntGaugeVec::new(
+                Opts::new(
+                    "karpenter_scheduler_pending_pods_by_effective_zone_count",
+                    "Pods of the last plan by the zone that they are bound to: `flexible` for several, `none` for none",
+                ),
+                &["controller", "zone"],
+            )?,
             scheduling: histogram(
                 "stowage_plan_seconds",
                 "Time from a complete batch to a verified plan",
@@ -169,6 +177,7 @@ impl Metrics {
         for collector in [
             Box::new(metrics.claims_created.clone()) as Box<dyn prometheus::core::Collector>,
             Box::new(metrics.unschedulable.clone()),
+            Box::new(metrics.zones.clone()),
             Box::new(metrics.scheduling.clone()),
             Box::new(metrics.synced.clone()),
             Box::new(metrics.nodes.clone()),
@@ -247,6 +256,10 @@ impl Metrics {
         self.scheduling.observe(seconds);
         self.seconds.with_label_values(&["provisioner"]).observe(seconds);
         self.unschedulable.with_label_values(&["provisioner"]).set(decision.unplaced.len() as i64);
+        self.zones.reset();
+        for (zone, pods) in &decision.zones {
+            self.zones.with_label_values(&["provisioner", zone]).set(*pods as i64);
+        }
         self.cost.set(decision.figures.cost);
         self.bound.set(decision.figures.bound);
         self.gap.set(decision.figures.gap);

@@ -50,8 +50,8 @@ struct State {
     /// What happens to all further ones; `*` is every call.
     always: BTreeMap<String, Mishap>,
     seen: BTreeMap<String, usize>,
-    /// What was answered to launches, by their tokens: moto would launch again.
-    launched: BTreeMap<String, (u16, String)>,
+    /// Launches by their tokens, what was asked and what was answered: moto would launch again.
+    launched: BTreeMap<String, (String, (u16, String))>,
     /// Instance types and zones that cannot be had, and the code that says so; `*` is any.
     short: Vec<(String, String, String)>,
     /// Machines that something is wrong with, by id.
@@ -178,8 +178,7 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         let (kind, body) = if is_json {
             ("application/x-amz-json-1.1", json!({"__type": code, "message": "made up"}).to_string())
         } else {
-            let error = format!("<Error><Code>{code}</Code><Message>made up</Message></Error>");
-            ("text/xml", format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
+            ("text/xml", failed(code))
         };
         Response::Whole(status, kind, body)
     };
@@ -262,12 +261,20 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
     }
 }
 
-/// Launches a fleet: without what cannot be had, and once for each token.
+/// How EC2 says that something failed.
+fn failed(code: &str) -> String {
+    let error = format!("<Error><Code>{code}</Code><Message>made up</Message></Error>");
+    format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>")
+}
+
+/// Launches a fleet: without what cannot be had. A token that is known is answered as the first time, whatever came of it, and
+/// refused where something else is asked for with it, as EC2 does.
 fn launch(state: &Mutex<State>, request: &Request) -> Result<(u16, String)> {
     let token = form(&request.body, "ClientToken").unwrap_or_default();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(answer) = state.launched.get(&token) {
-        return Ok(answer.clone());
+    if let Some((asked, answer)) = state.launched.get(&token) {
+        let refused = || (400, failed("IdempotentParameterMismatch"));
+        return Ok(if *asked == request.body { answer.clone() } else { refused() });
     }
     let (left, errors) = without(&request.body, &state.short);
     let answer = if left.contains(".Overrides.") {
@@ -278,8 +285,8 @@ fn launch(state: &Mutex<State>, request: &Request) -> Result<(u16, String)> {
         let nothing = format!("{id}<errorSet>{errors}</errorSet><fleetInstanceSet/>");
         (200, format!("<CreateFleetResponse>{nothing}</CreateFleetResponse>"))
     };
-    if answer.0 == 200 && answer.1.contains("<instanceIds>") {
-        state.launched.insert(token, answer.clone());
+    if answer.0 == 200 {
+        state.launched.insert(token, (request.body.clone(), answer.clone()));
     }
     Ok(answer)
 }
