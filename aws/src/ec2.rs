@@ -100,6 +100,14 @@ impl Refused {
         self.code.as_deref().is_some_and(is)
     }
 
+    /// Whether EC2 does not know the instance profile: it may have been made a moment ago.
+    pub fn is_about_profile(&self) -> bool {
+        // Source: EC2's words, `Value (…) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name`.
+        let said = self.message.to_ascii_lowercase();
+        self.is_about_request()
+            && (said.contains("iaminstanceprofile") || said.contains("iam instance profile"))
+    }
+
     /// Whether the account may not do this.
     pub fn is_forbidden(&self) -> bool {
         let codes = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
@@ -18,6 +18,7 @@ use stowage_cluster::{Index, Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::newest::Newest;
 use crate::operate::pod_times::PodTimes;
 use crate::operate::transitions::Transitions;
 use crate::shared::Shared;
@@ -37,6 +38,7 @@ pub struct Cluster {
     changes: watch::Sender<u64>,
     times: PodTimes,
     transitions: Transitions,
+    newest: Shared<Newest>,
     /// Kinds that the API server has.
     served: Shared<BTreeSet<Kind>>,
 }
@@ -48,6 +50,7 @@ impl Default for Cluster {
             changes: watch::channel(0).0,
             times: PodTimes::default(),
             transitions: Transitions::default(),
+            newest: Shared::default(),
             served: Shared::default(),
         }
     }
@@ -76,9 +79,16 @@ impl Cluster {
         self.changes.subscribe()
     }
 
-    /// Takes in an object that this process has just written, before its watch tells of it.
+    /// Takes in an object that this process has just written, before its watch tells of it. Where the watch has told of
+    /// something newer, or of its end, that stays.
     pub fn assume(&self, kind: Kind, object: &impl Serialize) {
-        self.put(kind, object);
+        let json = serde_json::to_value(object).unwrap_or_default();
+        // Nobody tells of a later state between the question and the answer.
+        self.newest.with(|newest| {
+            if newest.admits(&json["metadata"]) {
+                self.put(kind, &json);
+            }
+        });
         self.changed();
     }
 
@@ -115,12 +125,23 @@ impl Cluster {
         }
         match event {
             Event::Init => self.with(|index| index.begin_list(kind)),
-            Event::InitApply(object) => return self.put(kind, &object),
+            Event::InitApply(object) => {
+                return self.newest.with(|newest| {
+                    newest.saw(kind, &object.metadata);
+                    self.put(kind, &object);
+                });
+            }
             Event::InitDone => self.with(|index| index.end_list(kind)),
-            Event::Apply(object) => self.put(kind, &object),
+            Event::Apply(object) => self.newest.with(|newest| {
+                newest.saw(kind, &object.metadata);
+                self.put(kind, &object);
+            }),
             Event::Delete(object) => {
                 let namespace = object.namespace().unwrap_or_default();
-                self.with(|index| index.remove(kind, &namespace, &object.name_any()));
+                self.newest.with(|newest| {
+                    newest.ended(kind, &object.metadata, Instant::now());
+                    self.with(|index| index.remove(kind, &namespace, &object.name_any()));
+                });
             }
         }
         self.changed();

@@ -25,6 +25,7 @@ pub mod learnt;
 pub mod life;
 pub mod make;
 pub mod market;
+mod newest;
 pub mod node_class;
 pub mod operate;
 pub mod outlook;

@@ -98,7 +98,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         metrics: Arc::clone(&metrics),
     };
     let launching = Box::pin(launching(region.as_deref(), shared)).await?;
-    let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
+    let pools = Keeper::new(&client, &cluster, &standing, &announcer, settings.disable_launch);
     metrics.watch(View {
         cluster: cluster.clone(),
         market: market.clone(),

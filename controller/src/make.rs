@@ -100,27 +100,28 @@ impl Maker {
                 }
             }
         }
+        // Each is known as soon as it is made: it may be gone again before the last is.
+        let note = |wanted: &Wanted, claim: DynamicObject| {
+            let name = claim.name_any();
+            self.expected.with(|all| {
+                all.add(&name, wanted)?;
+                if held {
+                    all.hold(&name);
+                }
+                Ok::<_, serde_json::Error>(())
+            })?;
+            self.cluster.assume(Kind::NodeClaim, &claim);
+            Ok(name)
+        };
         let made = asked.into_iter().map(|(wanted, claim)| {
-            let (claims, known) = (&claims, &known);
-            async move { (wanted, create(claims, claim, &wanted.pool, known).await) }
+            let (claims, known, note) = (&claims, &known, &note);
+            async move {
+                let made = create(claims, claim, &wanted.pool, known).await;
+                (wanted, made.and_then(|claim| note(wanted, claim)))
+            }
         });
-        let made: Vec<_> =
-            futures::stream::iter(made.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE).collect().await;
-        for (wanted, made) in made {
-            let noted = made.and_then(|claim| {
-                let name = claim.name_any();
-                self.expected.with(|all| {
-                    all.add(&name, wanted)?;
-                    if held {
-                        all.hold(&name);
-                    }
-                    Ok::<_, serde_json::Error>(())
-                })?;
-                self.cluster.assume(Kind::NodeClaim, &claim);
-                Ok(name)
-            });
-            out.push((wanted, noted));
-        }
+        let made = futures::stream::iter(made.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
+        out.extend(made.collect::<Vec<_>>().await);
         Ok(out)
     }
 
@@ -143,15 +144,14 @@ impl Maker {
         if there.saturating_add(count) > limit {
             bail!("limits.nodes of NodePool {pool} is {limit}, and {there} NodeClaims of it are there");
         }
-        let make = |_| create(&claims, claim.clone(), pool, &known);
-        let made = futures::stream::iter(0..count).map(make).buffer_unordered(SIDE_BY_SIDE);
-        let note = |made: Result<DynamicObject>| {
-            made.map(|claim| {
-                self.cluster.assume(Kind::NodeClaim, &claim);
-                claim.name_any()
-            })
+        let (claims, claim, known) = (&claims, &claim, &known);
+        let make = |_| async move {
+            let made = create(claims, claim.clone(), pool, known).await?;
+            self.cluster.assume(Kind::NodeClaim, &made);
+            Ok(made.name_any())
         };
-        Ok(made.collect::<Vec<_>>().await.into_iter().map(note).collect())
+        let made = futures::stream::iter(0..count).map(make).buffer_unordered(SIDE_BY_SIDE);
+        Ok(made.collect().await)
     }
 
     async fn apis(&self) -> Result<(Api<DynamicObject>, Api<DynamicObject>)> {

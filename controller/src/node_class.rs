@@ -30,11 +30,11 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use stowage_api::crd::Ec2NodeClass;
 use stowage_api::crd::condition::{
-    AMIS_READY, CAPACITY_RESERVATIONS_READY, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY,
-    SECURITY_GROUPS_READY, SUBNETS_READY, holds,
+    self, AMIS_READY, CAPACITY_RESERVATIONS_READY, FALSE, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY,
+    READY, SECURITY_GROUPS_READY, SUBNETS_READY, TRUE, UNKNOWN, VALIDATION_SUCCEEDED, holds,
 };
+use stowage_api::crd::{Ec2NodeClass, Ec2NodeClassStatus};
 use stowage_aws::{Clients, Ec2, FoundImage, Refused};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -43,9 +43,10 @@ use self::alias::Variant;
 pub(crate) use self::end::PROFILE;
 use self::parameters::Known;
 use self::search::{Searches, searches};
-use self::status::{DEPENDENCIES, Found, Held, conclude, status};
+use self::status::{DEPENDENCIES, Found, Held, NOT_ASKED, conclude, status};
 use self::trial::Trial;
 pub(crate) use self::trial::max_pods;
+use crate::announce::{Announcer, warning};
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::launch::addresses::Addresses;
@@ -63,6 +64,9 @@ const SIDE_BY_SIDE: usize = 10;
 
 /// How often it is asked whether `NodeClaims` still use a class that is deleted.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// A class about which AWS did not say all is looked up again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How often launch templates that nobody needs are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -94,8 +98,19 @@ pub struct NodeClasses {
     pub trial: Trial,
     /// What is left of the subnets.
     pub addresses: Addresses,
+    /// To say why a class is of no use.
+    pub announcer: Announcer,
     /// How often what selectors find is looked up again.
     pub every: Duration,
+}
+
+/// What came of a look at a class.
+#[derive(Clone, Copy, Debug)]
+struct Looked {
+    /// Whether its status was written.
+    changed: bool,
+    /// Whether nobody knows yet if nodes can be launched from it.
+    open: bool,
 }
 
 /// What it remembers from look to look.
@@ -188,10 +203,13 @@ impl NodeClasses {
         if state.classes.with(|all| all.seen.get(&name).is_some_and(fresh)) {
             return;
         }
-        match self.resolve(classes, class, state).await {
-            Ok(changed) => {
-                debug!(class = name, changed, "looked up an EC2NodeClass");
-                state.classes.with(|all| all.seen.insert(name, (generation, Instant::now())));
+        match Box::pin(self.resolve(classes, class, state)).await {
+            Ok(looked) => {
+                debug!(class = name, looked.changed, looked.open, "looked up an EC2NodeClass");
+                let now = Instant::now();
+                // What AWS did not answer is asked again soon.
+                let at = if looked.open { now.checked_sub(self.every.saturating_sub(AGAIN)) } else { None };
+                state.classes.with(|all| all.seen.insert(name, (generation, at.unwrap_or(now))));
             }
             Err(error) => {
                 warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be looked up");
@@ -204,7 +222,7 @@ impl NodeClasses {
         classes: &Api<Ec2NodeClass>,
         class: &Ec2NodeClass,
         state: &State,
-    ) -> Result<bool> {
+    ) -> Result<Looked> {
         self.mark(class).await?;
         let searches = searches(&class.spec, self.kubernetes);
         let found = self.find(class, &searches, state).await;
@@ -216,18 +234,32 @@ impl NodeClasses {
             let catalog = Arc::clone(&self.market.borrow().catalog);
             match self.trial.run(&tried, &catalog, &self.pool_of(class)).await {
                 Ok(held) => held,
-                Err(error) => Held::Open("NotAsked", format!("{error:#}")),
+                Err(error) => unasked(class, &error),
             }
         } else {
             Held::Open("DependenciesNotReady", "waiting for what its selectors find".to_owned())
         };
         conclude(&mut status, valid, class, &now);
+        let open = condition::find(&status.conditions, READY).is_some_and(|ready| ready.status == UNKNOWN);
         if class.status.as_ref() == Some(&status) {
-            return Ok(false);
+            return Ok(Looked { changed: false, open });
         }
+        self.announce(class, &status);
         let patch = json!({"status": status});
         classes.patch_status(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        Ok(true)
+        Ok(Looked { changed: true, open })
+    }
+
+    /// Tells of a class why nothing can be launched from it: each condition that says so, once it does.
+    fn announce(&self, class: &Ec2NodeClass, status: &Ec2NodeClassStatus) {
+        let old = class.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        for now in status.conditions.iter().filter(|c| c.status == FALSE && c.kind != READY) {
+            let known = condition::find(old, &now.kind)
+                .is_some_and(|c| c.status == FALSE && c.message == now.message);
+            if !known {
+                self.announcer.tell(class.object_ref(&()), warning(&now.reason, now.message.clone()));
+            }
+        }
     }
 
     /// Puts finalizer and hash on a class, where they are not there already.
@@ -348,6 +380,17 @@ impl NodeClasses {
         self.aws.profiles.ensure(&name, &path, role, &profile::tags(class, region, cluster)).await?;
         Ok(Some(name))
     }
+}
+
+/// What is known of a class that could not be tried: what has held for it as it is goes on holding until AWS says otherwise.
+fn unasked(class: &Ec2NodeClass, error: &anyhow::Error) -> Held {
+    let stated = class.status.as_ref().and_then(|s| condition::find(&s.conditions, VALIDATION_SUCCEEDED));
+    let held = stated.is_some_and(|c| c.status == TRUE && c.observed_generation == class.metadata.generation);
+    if held {
+        debug!(class = class.name_any(), error = format!("{error:#}"), "launches could not be tried again");
+        return Held::Yes;
+    }
+    Held::Open(NOT_ASKED, format!("{error:#}"))
 }
 
 #[cfg(test)]

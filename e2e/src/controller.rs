@@ -97,6 +97,6 @@ impl Controller {
     /// Where it does not answer.
     pub fn metrics(&self) -> Result<String> {
         let mut answer = ureq::get(format!("http://{}/metrics", self.metrics_address())).call()?;
-        answer.body_mut().read_to_string().context("metrics are no text")
+        answer.body_mut().with_config().limit(u64::MAX).read_to_string().context("metrics are no text")
     }
 }

@@ -50,8 +50,8 @@ use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::user_data::Boot;
 
-/// Launches side by side.
-const SIDE_BY_SIDE: usize = 20;
+/// Launches side by side. EC2 takes some seconds for each, and a thousand are to be launched long before the first is given up.
+const SIDE_BY_SIDE: usize = 50;
 
 /// A launch that failed for another reason than capacity is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -187,7 +187,7 @@ impl Launcher {
         loop {
             if let Some(snapshot) = self.cluster.snapshot() {
                 self.tokens.keep(|claim| waiting(&snapshot).any(|waits| waits == claim));
-                for name in waiting(&snapshot) {
+                for name in rounds.in_turn(waiting(&snapshot)) {
                     if rounds.may_start(name) {
                         let (launcher, of) = (self.clone(), name.to_owned());
                         let under_way = self.launching.begin(name);
@@ -477,6 +477,12 @@ impl Launcher {
         why: &str,
     ) -> Result<Outcome> {
         let name = claim.name_any();
+        if self.tokens.is_open(&name) {
+            // Its machine would belong to nobody.
+            return Ok(Outcome::Later(
+                "an earlier launch was not answered, and may have a machine that does not show yet",
+            ));
+        }
         info!(claim = name, why, "a NodeClaim is given up");
         // As it is now: others may have written to it since it was read.
         let Some(claim) = claims.get_opt(&name).await? else { return Ok(Outcome::GivenUp) };

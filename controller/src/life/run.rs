@@ -1,7 +1,6 @@
 //! The loop that sees to it that every NodeClaim gets what it needs next.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +52,14 @@ const IDLE_PARTS: u32 = 4;
 /// What was just done shows in the watch by then; what failed is tried again.
 pub(super) const SOON: Duration = Duration::from_millis(500);
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
+
+/// What is to be done next about something.
+enum Piece<'s> {
+    /// A step of a NodeClaim with the Nodes of its machine.
+    Step(Next, &'s [&'s stowage_cluster::object::Node]),
+    /// The Node of this name has nobody else to let it go.
+    LetGo(&'s str),
+}
 
 /// What the loop works with.
 #[derive(Clone)]
@@ -142,6 +149,7 @@ impl Caretaker {
         let now = Timestamp::now();
         let mut due = None::<Timestamp>;
         let mut owned = HashSet::new();
+        let mut steps = BTreeMap::new();
         for claim in snapshot.node_claims() {
             let name = claim.metadata.name.as_str();
             let machine = claim.status.provider_id.as_str();
@@ -158,21 +166,30 @@ impl Caretaker {
                 }
                 step => step,
             };
-            if rounds.may_start(name) {
-                let (keeper, of) = (self.clone(), name.to_owned());
-                let nodes = nodes.iter().map(|node| node.metadata.name.clone()).collect::<Vec<_>>();
-                rounds.start(name, async move { keeper.take(&of, step, nodes).await });
-            }
+            steps.insert(name.to_owned(), Piece::Step(step, nodes));
         }
         // A Node whose claim is gone has nobody else to let it go.
         for node in snapshot.nodes() {
             let name = node.metadata.name.as_str();
             let ours = node.metadata.finalizers.iter().any(|f| f == FINALIZER);
             if ours && node.metadata.is_terminating() && !owned.contains(name) {
-                let key = format!("node {name}");
-                if rounds.may_start(&key) {
-                    let (keeper, of) = (self.clone(), name.to_owned());
-                    rounds.start(&key, async move { keeper.let_go(&of).await });
+                steps.insert(format!("node {name}"), Piece::LetGo(name));
+            }
+        }
+        for name in rounds.in_turn(steps.keys().map(String::as_str)) {
+            if !rounds.may_start(name) {
+                continue;
+            }
+            let (keeper, of) = (self.clone(), name.to_owned());
+            match &steps[name] {
+                Piece::Step(step, nodes) => {
+                    let nodes = nodes.iter().map(|node| node.metadata.name.clone()).collect::<Vec<_>>();
+                    let step = step.clone();
+                    rounds.start(name, async move { keeper.take(&of, step, nodes).await });
+                }
+                Piece::LetGo(node) => {
+                    let node = (*node).to_owned();
+                    rounds.start(name, async move { keeper.let_go(&node).await });
                 }
             }
         }

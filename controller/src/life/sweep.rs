@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams};
 use stowage_api::well_known;
 use stowage_aws::Refused;
@@ -44,13 +43,8 @@ impl Caretaker {
         let tags = tags.into();
         let machines = self.lives.asking((COLLECTOR, "List"), self.ec2.machines(&tags), error).await?;
         let listed = self.claims().list(&ListParams::default()).await?;
-        // One that cannot be read ends the round: without it, its machine would be nobody's.
-        let read = listed.items.into_iter().map(|claim| {
-            let name = claim.name_any();
-            let read = serde_json::to_value(claim).and_then(serde_json::from_value);
-            read.with_context(|| format!("NodeClaim {name} cannot be read"))
-        });
-        let claims: Vec<stowage_api::NodeClaim> = read.collect::<Result<_>>()?;
+        let claims: Vec<stowage_api::NodeClaim> =
+            listed.items.iter().map(collect::known).collect::<Result<_>>()?;
         let Some(snapshot) = self.cluster.snapshot() else { return Ok(()) };
         let now = Timestamp::now();
         // What EC2 says of a zone that the cluster is shifted away from may be wrong.

@@ -111,6 +111,7 @@ pub(crate) async fn launching(
             trial,
             every: settings.ami_refresh_interval.min(settings.subnet_refresh_interval),
             addresses: addresses.clone(),
+            announcer: announcer.clone(),
         };
         let launcher = Launcher {
             client,
