@@ -11,6 +11,12 @@ use crate::Quantity;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ResourceList(BTreeMap<String, Quantity>);
 
+impl FromIterator<(String, Quantity)> for ResourceList {
+    fn from_iter<I: IntoIterator<Item = (String, Quantity)>>(amounts: I) -> Self {
+        Self(amounts.into_iter().collect())
+    }
+}
+
 impl ResourceList {
     /// The amount of one resource, where stated.
     pub fn get(&self, resource: &str) -> Option<Quantity> {

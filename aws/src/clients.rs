@@ -8,7 +8,9 @@ use crate::ec2::Ec2;
 use crate::eks::Clusters;
 use crate::observe::{Observer, Watch};
 use crate::profile::Profiles;
+use crate::queue::Queues;
 use crate::session::Session;
+use crate::shift::Shifts;
 use crate::ssm::Parameters;
 
 /// Clients of one region.
@@ -24,6 +26,10 @@ pub struct Clients {
     pub profiles: Profiles,
     /// Parameters of the Systems Manager.
     pub parameters: Parameters,
+    /// Queues of messages.
+    pub queues: Queues,
+    /// Zones that are shifted away from.
+    pub shifts: Shifts,
 }
 
 impl Clients {
@@ -37,6 +43,8 @@ impl Clients {
         let ec2 = session.ec2.config().to_builder().retry_config(retries).interceptor(watch.clone()).build();
         let eks = session.eks.config().to_builder().interceptor(watch.clone()).build();
         let iam = session.iam.config().to_builder().interceptor(watch.clone()).build();
+        let shifts = session.shifts.config().to_builder().interceptor(watch.clone()).build();
+        let sqs = session.sqs.config().to_builder().interceptor(watch.clone()).build();
         let ssm = session.ssm.config().to_builder().interceptor(watch).build();
         Self {
             region: region.to_owned(),
@@ -44,6 +52,8 @@ impl Clients {
             clusters: Clusters { client: aws_sdk_eks::Client::from_conf(eks) },
             profiles: Profiles { client: aws_sdk_iam::Client::from_conf(iam) },
             parameters: Parameters { client: aws_sdk_ssm::Client::from_conf(ssm) },
+            queues: Queues { client: aws_sdk_sqs::Client::from_conf(sqs) },
+            shifts: Shifts { client: aws_sdk_arczonalshift::Client::from_conf(shifts) },
         }
     }
 }

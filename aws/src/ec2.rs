@@ -9,6 +9,9 @@ use aws_sdk_ec2::types::{
     ArchitectureValues, Filter, Image, Instance, InstanceStateName, InstanceType, Reservation, Tag,
 };
 
+/// Values that a filter takes at most.
+const VALUES: usize = 200;
+
 /// Machines that are ended by one call.
 const AT_ONCE: usize = 100;
 
@@ -81,6 +84,9 @@ impl Refused {
             ".NotFoundException",
             "NoSuchEntity",
             "ParameterNotFound",
+            // Of SQS: the name of today's protocol, and the one of old that its errors still state.
+            "QueueDoesNotExist",
+            "AWS.SimpleQueueService.NonExistentQueue",
             "ResourceNotFoundException",
         ];
         self.code.as_deref().is_some_and(|code| gone.iter().any(|end| code.ends_with(end)))
@@ -94,9 +100,29 @@ impl Refused {
         self.code.as_deref().is_some_and(is)
     }
 
+    /// Whether EC2 does not know the instance profile: it may have been made a moment ago.
+    pub fn is_about_profile(&self) -> bool {
+        // Source: EC2's words, `Value (…) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name`.
+        let said = self.message.to_ascii_lowercase();
+        self.is_about_request()
+            && (said.contains("iaminstanceprofile") || said.contains("iam instance profile"))
+    }
+
     /// Whether the account may not do this.
     pub fn is_forbidden(&self) -> bool {
         let codes = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+
+    /// Whether a token was used before, with something else: that launch was answered to nobody.
+    pub fn is_mismatch(&self) -> bool {
+        self.code.as_deref() == Some("IdempotentParameterMismatch")
+    }
+
+    /// Whether it came too soon after others.
+    pub fn is_throttled(&self) -> bool {
+        let codes =
+            ["Throttling", "ThrottlingException", "RequestThrottled", "RequestLimitExceeded", "OverLimit"];
         self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 }
@@ -301,14 +327,39 @@ impl Ec2 {
     /// What EC2 says.
     pub async fn machines(&self, tags: &BTreeMap<String, String>) -> Result<Vec<Machine>, Refused> {
         let search = Search { tags: tags.clone(), ..Search::default() };
-        let call = self.client.describe_instances().set_filters(Some(search.filters("", "")));
-        let mut pages = call.into_paginator().send();
+        let mut found = self.described(search.filters("", "")).await?;
+        found.sort();
+        Ok(found)
+    }
+
+    async fn described(&self, filters: Vec<Filter>) -> Result<Vec<Machine>, Refused> {
+        let mut pages = self.client.describe_instances().set_filters(Some(filters)).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
             found.extend(page.reservations().iter().flat_map(Reservation::instances).map(machine));
         }
-        found.sort();
+        Ok(found)
+    }
+
+    /// Machines with all of `tags` and one of `values` of the tag `key`, whatever their state.
+    ///
+    /// # Errors
+    /// What EC2 says.
+    pub async fn machines_tagged(
+        &self,
+        tags: &BTreeMap<String, String>,
+        key: &str,
+        values: &[String],
+    ) -> Result<Vec<Machine>, Refused> {
+        let search = Search { tags: tags.clone(), ..Search::default() };
+        let mut found = Vec::new();
+        for some in values.chunks(VALUES) {
+            let mut filters = search.filters("", "");
+            filters
+                .push(Filter::builder().name(format!("tag:{key}")).set_values(Some(some.to_vec())).build());
+            found.extend(self.described(filters).await?);
+        }
         Ok(found)
     }
 
@@ -318,14 +369,10 @@ impl Ec2 {
     /// What EC2 says.
     pub async fn machines_by_id(&self, ids: &[String]) -> Result<Vec<Machine>, Refused> {
         let mut found = Vec::new();
-        // A filter takes two hundred values at most, and passes over ids that are unknown.
-        for some in ids.chunks(200) {
+        // A filter passes over ids that are unknown.
+        for some in ids.chunks(VALUES) {
             let filter = Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
-            let mut pages = self.client.describe_instances().filters(filter).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| Refused::of("DescribeInstances", &error))?;
-                found.extend(page.reservations().iter().flat_map(Reservation::instances).map(machine));
-            }
+            found.extend(self.described(vec![filter]).await?);
         }
         Ok(found)
     }
@@ -343,23 +390,26 @@ impl Ec2 {
         }
     }
 
-    /// Ends machines. Those that are not there are no error.
-    ///
-    /// # Errors
-    /// What EC2 says.
-    pub async fn terminate(&self, ids: &[String]) -> Result<(), Refused> {
+    /// Ends machines, and says what came of each. Those that are not there are no error. One that may not be ended keeps no other
+    /// from its end.
+    pub async fn terminate(&self, ids: &[String]) -> Vec<(String, Result<(), Refused>)> {
+        let mut out = Vec::with_capacity(ids.len());
         for some in ids.chunks(AT_ONCE) {
             match self.terminate_all(some).await {
-                // One that is unknown makes EC2 refuse all of them.
-                Err(refused) if refused.is_gone() && some.len() > 1 => {
-                    for one in some.chunks(1) {
-                        self.terminate_all(one).await.or_else(Refused::unless_gone)?;
+                // EC2 refuses all of them for one.
+                Err(refused) if some.len() > 1 && !refused.is_throttled() => {
+                    for one in some {
+                        let ended = self.terminate_all(std::slice::from_ref(one)).await;
+                        out.push((one.clone(), ended.or_else(Refused::unless_gone)));
                     }
                 }
-                ended => ended.or_else(Refused::unless_gone)?,
+                ended => {
+                    let ended = ended.or_else(Refused::unless_gone);
+                    out.extend(some.iter().map(|id| (id.clone(), ended.clone())));
+                }
             }
         }
-        Ok(())
+        out
     }
 
     async fn terminate_all(&self, ids: &[String]) -> Result<(), Refused> {

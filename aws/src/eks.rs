@@ -11,6 +11,8 @@ pub struct Clusters {
 /// A cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FoundCluster {
+    /// Its name for all of AWS: `arn:aws:eks:us-east-1:111122223333:cluster/lab`.
+    pub arn: Option<String>,
     /// URL of its API server, which machines can reach; none while it is being made.
     pub endpoint: Option<String>,
     /// Authorities that sign the API server's certificate, in base64.
@@ -36,6 +38,7 @@ impl Clusters {
         let services = network.and_then(|of| of.service_ipv6_cidr().or_else(|| of.service_ipv4_cidr()));
         let authorities = cluster.certificate_authority().and_then(|of| of.data());
         Ok(Some(FoundCluster {
+            arn: cluster.arn().map(str::to_owned),
             endpoint: cluster.endpoint().map(str::to_owned),
             authorities: authorities.map(str::to_owned),
             services: services.map(str::to_owned),

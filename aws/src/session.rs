@@ -31,6 +31,8 @@ pub(crate) struct Session {
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) pricing: aws_sdk_pricing::Client,
     pub(crate) savings_plans: aws_sdk_savingsplans::Client,
+    pub(crate) shifts: aws_sdk_arczonalshift::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
     pub(crate) ssm: aws_sdk_ssm::Client,
 }
 
@@ -56,6 +58,8 @@ impl Session {
             iam: aws_sdk_iam::Client::new(&config),
             pricing: aws_sdk_pricing::Client::from_conf(list.build()),
             savings_plans: aws_sdk_savingsplans::Client::new(&config),
+            shifts: aws_sdk_arczonalshift::Client::new(&config),
+            sqs: aws_sdk_sqs::Client::new(&config),
             ssm: aws_sdk_ssm::Client::new(&config),
         }
     }

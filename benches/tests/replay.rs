@@ -19,7 +19,9 @@ static WORKLOAD: LazyLock<Problem> = LazyLock::new(|| {
         lower(&snapshot, &catalog, &LowerOptions::default()).expect("it can be lowered").problem;
     market(&mut problem);
     // A few families are enough to choose from.
-    problem.types.retain(|of_type| ["m6i.", "c6i.", "r6i."].iter().any(|family| of_type.name.starts_with(family)));
+    problem
+        .types
+        .retain(|of_type| ["m6i.", "c6i.", "r6i."].iter().any(|family| of_type.name.starts_with(family)));
     problem
 });
 

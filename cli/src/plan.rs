@@ -60,7 +60,8 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 /// # Errors
 /// Where input cannot be used.
 pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
-    let Prepared { snapshot, catalog, mut lowered, remarks, of_fargate, progress, .. } = prepared(args, dump)?;
+    let Prepared { snapshot, catalog, mut lowered, remarks, of_fargate, progress, .. } =
+        prepared(args, dump)?;
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);

@@ -39,5 +39,5 @@ pub use lower::{
 };
 pub use note::{Note, Rule};
 pub use read::{ReadOptions, Source, read};
-pub use requests::asked_for;
+pub use requests::{allowed_for, asked_for};
 pub use snapshot::{LeftOut, Pod, Snapshot};

@@ -140,17 +140,6 @@ pub struct Lowered {
 /// Why a snapshot cannot be lowered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
-    /// The pending pods together ask for more than can be counted.
-    #[error(
-        "the pending pods together ask for more {resource} than can be counted; pod {example} asks for the most: correct \
-         its requests, or leave it out"
-    )]
-    TooMuch {
-        /// The resource.
-        resource: String,
-        /// The pod that asks for the most.
-        example: String,
-    },
     /// The embedded catalogue does not read.
     #[error(transparent)]
     Catalog(#[from] Error),
@@ -200,7 +189,10 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     }
     let mut on_fargate =
         fargate::route(snapshot, &options.fargate, &pending, &mut pods, &mut specs, &world, &mut remarks);
-    resource::check_sums(&pods, specs.all(), &resources)?;
+    let sold = views.catalogs().flat_map(|catalog| &catalog.types).flat_map(|of| &of.resources);
+    let there = snapshot.nodes().flat_map(|node| node.status.allocatable.iter());
+    let supplies = sold.map(|(name, amount)| (name.as_str(), *amount)).chain(there);
+    specs.cap(&resource::caps(&pods, specs.all(), &resources, supplies));
 
     let daemons: Vec<Daemon> = snapshot
         .daemon_sets

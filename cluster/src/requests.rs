@@ -32,8 +32,36 @@ pub fn asked_for(spec: &PodSpec) -> BTreeMap<&str, i64> {
     pod_requests(spec).unwrap_or_default()
 }
 
+/// What a pod may use at most, in the units of [`asked_for`]: what its containers' limits add up to, for the resources that they
+/// name. Nothing where that is too much to be counted.
+pub fn allowed_for(spec: &PodSpec) -> BTreeMap<&str, i64> {
+    let mut total = total(spec, |container| {
+        container.resources.limits.iter().map(|(resource, amount)| (resource, amount.nanos())).collect()
+    });
+    for (resource, amount) in spec.resources.limits.iter() {
+        total.insert(resource, amount.nanos());
+    }
+    let all: Result<_, Absurd> =
+        total.into_iter().map(|(resource, nanos)| Ok((resource, base_units(resource, nanos)?))).collect();
+    all.unwrap_or_default()
+}
+
 /// Requests in base units (milli-cores for CPU, units for all else), one of the resource `pods` included.
 pub(crate) fn pod_requests(spec: &PodSpec) -> Result<BTreeMap<&str, i64>, Absurd> {
+    let mut total = total(spec, of);
+    for (resource, amount) in spec.resources.requests.iter() {
+        let pod_level = [well_known::CPU, well_known::MEMORY].contains(&resource);
+        if pod_level || resource.starts_with(well_known::HUGEPAGES_PREFIX) {
+            total.insert(resource, amount.nanos());
+        }
+    }
+    add(&mut total, &spec.overhead.iter().map(|(resource, amount)| (resource, amount.nanos())).collect());
+    total.insert(well_known::PODS, Quantity::from_units(1).nanos());
+    total.into_iter().map(|(resource, nanos)| Ok((resource, base_units(resource, nanos)?))).collect()
+}
+
+/// What the containers of a pod state, together.
+fn total<'s>(spec: &'s PodSpec, of: impl Fn(&'s Container) -> Nanos<'s>) -> Nanos<'s> {
     let mut total = Nanos::new();
     for container in &spec.containers {
         add(&mut total, &of(container));
@@ -52,15 +80,7 @@ pub(crate) fn pod_requests(spec: &PodSpec) -> Result<BTreeMap<&str, i64>, Absurd
         }
     }
     raise(&mut total, &peak);
-    for (resource, amount) in spec.resources.requests.iter() {
-        let pod_level = [well_known::CPU, well_known::MEMORY].contains(&resource);
-        if pod_level || resource.starts_with(well_known::HUGEPAGES_PREFIX) {
-            total.insert(resource, amount.nanos());
-        }
-    }
-    add(&mut total, &spec.overhead.iter().map(|(resource, amount)| (resource, amount.nanos())).collect());
-    total.insert(well_known::PODS, Quantity::from_units(1).nanos());
-    total.into_iter().map(|(resource, nanos)| Ok((resource, base_units(resource, nanos)?))).collect()
+    total
 }
 
 fn of(container: &Container) -> Nanos<'_> {

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tokio::sync::mpsc;
 use tracing::warn;
 
 /// How long nothing is said twice.
@@ -20,10 +21,16 @@ const LONGEST: usize = 1000;
 /// Events that are sent side by side.
 const SIDE_BY_SIDE: usize = 20;
 
-/// Who says it.
+/// Events that may wait to be sent. More than that come only where the API server takes none.
+const WAITING: usize = 50_000;
+
+/// How long sending one may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Who says it. What is to be said waits in a queue, so that nobody is held up by it.
 #[derive(Clone)]
 pub struct Announcer {
-    recorder: Recorder,
+    queue: mpsc::Sender<(ObjectReference, Event)>,
     /// What was said of late, as a digest of object, reason and words.
     said: Arc<Mutex<HashMap<u64, Instant>>>,
 }
@@ -49,30 +56,27 @@ fn event(type_: EventType, reason: &str, note: String) -> Event {
 }
 
 impl Announcer {
-    /// Says it through this client.
+    /// Says it through this client, in a task of its own that ends with the last who may say something.
     pub fn new(client: Client) -> Self {
         let reporter = Reporter { controller: "stowage".to_owned(), instance: None };
-        Self { recorder: Recorder::new(client, reporter), said: Arc::default() }
+        let recorder = Recorder::new(client, reporter);
+        let (queue, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(send(recorder, waiting));
+        Self { queue, said: Arc::default() }
     }
 
     /// Says it of one object.
-    pub(crate) async fn tell(&self, of: ObjectReference, event: Event) {
-        self.tell_all([(of, event)]).await;
+    pub(crate) fn tell(&self, of: ObjectReference, event: Event) {
+        self.tell_all([(of, event)]);
     }
 
-    /// Says it, as far as it is news. What cannot be said is logged, and holds nobody up.
-    pub(crate) async fn tell_all(&self, all: impl IntoIterator<Item = (ObjectReference, Event)>) {
+    /// Says it, as far as it is news. What cannot be said is logged.
+    pub(crate) fn tell_all(&self, all: impl IntoIterator<Item = (ObjectReference, Event)>) {
         self.forget();
-        let news: Vec<_> = all.into_iter().filter(|(of, event)| self.is_news(of, event)).collect();
-        let recorder = &self.recorder;
-        let failed = futures::stream::iter(news)
-            .map(|(of, event)| async move { recorder.publish(&event, &of).await.err() })
-            .buffer_unordered(SIDE_BY_SIDE)
-            .filter_map(async |error| error)
-            .collect::<Vec<_>>()
-            .await;
-        if let Some(error) = failed.first() {
-            warn!(%error, count = failed.len(), "events could not be written");
+        let news = all.into_iter().filter(|(of, event)| self.is_news(of, event));
+        let lost = news.filter_map(|news| self.queue.try_send(news).err()).count();
+        if lost > 0 {
+            warn!(count = lost, "events are left out: the API server takes none");
         }
     }
 
@@ -92,6 +96,20 @@ impl Announcer {
         }
         new
     }
+}
+
+/// Sends what comes, side by side.
+async fn send(recorder: Recorder, mut waiting: mpsc::Receiver<(ObjectReference, Event)>) {
+    let all = futures::stream::poll_fn(move |cx| waiting.poll_recv(cx));
+    let recorder = &recorder;
+    all.for_each_concurrent(SIDE_BY_SIDE, async |(of, event)| {
+        match tokio::time::timeout(LIMIT, recorder.publish(&event, &of)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, reason = event.reason, "an event could not be written"),
+            Err(_) => warn!(reason = event.reason, "an event could not be written in time"),
+        }
+    })
+    .await;
 }
 
 /// As much of a text as an event may hold.

@@ -22,3 +22,8 @@ pub(crate) fn is_conflict(error: &kube::Error) -> bool {
 pub(crate) fn is_outdated(error: &kube::Error) -> bool {
     is_gone(error) || is_conflict(error)
 }
+
+/// It was understood, and is not done: asking again would not help, and nothing came of it.
+pub(crate) fn is_refused(error: &kube::Error) -> bool {
+    code(error).is_some_and(|code| (400..500).contains(&code))
+}

@@ -8,6 +8,7 @@
 //! - A machine counts from the moment its claim is made until its Node is there, then the Node counts.
 //! - A pod has its room until it is bound, gone, or its machine is gone. Nothing is held for ever.
 //! - Pods that kube-scheduler has not refused are not planned for: it may well have a node for them.
+//! - Pods of nodes that are being deleted are planned for before they leave, as if they waited already.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,17 +16,20 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stowage_api::NodeClaim;
-use stowage_api::well_known::{HOSTNAME, stable};
+use stowage_api::well_known::{HOSTNAME, INSTANCE_TYPE, ZONE, stable};
 use stowage_cluster::object::Node;
 use stowage_cluster::{Pod, Snapshot};
 
 use crate::decide::Wanted;
+use crate::disrupt::command::displace;
 
 /// Machines asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Assumed {
     /// By name of the claim.
     machines: BTreeMap<String, Machine>,
+    /// Claims of which it shows what they were launched as.
+    launched: BTreeSet<String>,
     /// Since when pods have been nominated: by pod, with the node.
     nominated: HashMap<String, (Arc<str>, Instant)>,
     /// Pods whose nomination has come to nothing.
@@ -37,6 +41,8 @@ struct Machine {
     /// As it was planned; `None` where that was before our time, and its claim's status says what it will be.
     node: Option<Node>,
     pods: Vec<String>,
+    /// Of these, the ones that were put there after it was planned: it was not chosen for them.
+    late: BTreeSet<String>,
     /// When its node was opened to its pods.
     opened: Option<Instant>,
     /// Whether its room is for pods that still run elsewhere.
@@ -62,6 +68,20 @@ const NOMINATED: Duration = Duration::from_secs(30);
 /// kube-scheduler has tried each of them again; it waits ten seconds at most.
 const OPEN: Duration = Duration::from_secs(15);
 
+/// What a snapshot is amended by, beside what was asked for.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// Pods that are about to leave their nodes, `namespace/name`: they wait as well.
+    pub displaced: &'a BTreeSet<String>,
+    /// The node that a claim will be at least of which nothing else is known.
+    pub stand_in: &'a dyn Fn(&NodeClaim) -> Option<Node>,
+}
+
+impl Beside<'_> {
+    /// Nothing.
+    pub const NOTHING: Self = Self { displaced: &BTreeSet::new(), stand_in: &|_| None };
+}
+
 /// The cluster as it will be when all that was asked for is there.
 #[derive(Clone, Debug)]
 pub struct Amended {
@@ -69,12 +89,14 @@ pub struct Amended {
     pub snapshot: Snapshot,
     /// The pods that a plan is for, `namespace/name`.
     pub waiting: Vec<String>,
-    /// Claims of which nothing is known but that they are there: what they will hold shows when they are launched.
+    /// Claims of which nobody knows what they will hold: that shows when they are launched.
     pub unknown: Vec<String>,
     /// Claims that stand in the snapshot as the nodes that they will be.
     pub coming: BTreeSet<String>,
-    /// Of these, those whose room is for pods that still run elsewhere.
+    /// Nodes that nothing may be placed on: of those that come, the ones whose room is for pods that still run elsewhere.
     pub held: BTreeSet<String>,
+    /// Pods that still run on nodes which are being deleted, and were planned for all the same.
+    pub displaced: BTreeSet<String>,
 }
 
 impl Assumed {
@@ -96,9 +118,12 @@ impl Assumed {
 
     /// A pod is to run on the machine of a claim besides those that it was made for.
     pub fn expect(&mut self, claim: &str, pod: &str) {
-        let pods = &mut self.machines.entry(claim.to_owned()).or_default().pods;
-        if !pods.iter().any(|there| there == pod) {
-            pods.push(pod.to_owned());
+        let machine = self.machines.entry(claim.to_owned()).or_default();
+        if !machine.pods.iter().any(|there| there == pod) {
+            machine.pods.push(pod.to_owned());
+            if !self.launched.contains(claim) {
+                machine.late.insert(pod.to_owned());
+            }
         }
     }
 
@@ -120,18 +145,24 @@ impl Assumed {
         self.machines.get(claim).map_or(&[], |machine| &machine.pods)
     }
 
-    /// Forgets what has come about and what never will: machines whose claims are gone, pods that are bound or gone.
-    pub fn forget(&mut self, snapshot: &Snapshot, now: Instant) {
+    /// Forgets what has come about and what never will: machines whose claims are gone, pods that are bound or gone and are not
+    /// `displaced`.
+    pub fn forget(&mut self, snapshot: &Snapshot, displaced: &BTreeSet<String>, now: Instant) {
         let claims: BTreeMap<&str, &NodeClaim> =
             snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c)).collect();
         self.machines
             .retain(|name, _| claims.get(name.as_str()).is_some_and(|c| !c.metadata.is_terminating()));
+        let launched = claims.iter().filter(|(_, claim)| !claim.status.provider_id.is_empty());
+        self.launched = launched.map(|(name, _)| (*name).to_owned()).collect();
+        for (name, machine) in self.machines.iter_mut().filter(|(name, _)| self.launched.contains(*name)) {
+            machine.launch(claims[name.as_str()]);
+        }
         self.judge_nominations(snapshot, now);
         let waiting: HashSet<String> =
             snapshot.pods().filter(|pod| pod.pending() == Some(Ok(()))).map(Pod::key).collect();
         for machine in self.machines.values_mut() {
             let missed = machine.opened.is_some_and(|at| now.duration_since(at) >= OPEN);
-            machine.pods.retain(|pod| !missed && waiting.contains(pod));
+            machine.pods.retain(|pod| !missed && (waiting.contains(pod) || displaced.contains(pod)));
         }
     }
 
@@ -157,7 +188,7 @@ impl Assumed {
     }
 
     /// The snapshot with machines as nodes and their pods on them.
-    pub fn amend(&self, snapshot: &Snapshot) -> Amended {
+    pub fn amend(&self, snapshot: &Snapshot, beside: &Beside<'_>) -> Amended {
         let mut out = snapshot.clone();
         let mut unknown = Vec::new();
         let (mut coming, mut held) = (BTreeSet::new(), BTreeSet::new());
@@ -180,7 +211,9 @@ impl Assumed {
                 out.node_claims.push(Arc::clone(claim));
             } else if let Some(node) =
                 // What it was launched as may be another type, or in another zone, than was planned.
-                launched(claim).or_else(|| self.machines.get(name).and_then(|m| m.node.clone()))
+                launched(claim)
+                    .or_else(|| self.machines.get(name).and_then(|m| m.node.clone()))
+                    .or_else(|| (beside.stand_in)(claim))
             {
                 coming.insert(name.to_owned());
                 if self.machines.get(name).is_some_and(|machine| machine.held) {
@@ -201,6 +234,9 @@ impl Assumed {
             .collect();
         let mut waiting = Vec::new();
         out.pods.retain_mut(|pod| {
+            if pod.is_bound() && !beside.displaced.is_empty() && beside.displaced.contains(&pod.key()) {
+                displace(Arc::make_mut(pod));
+            }
             if pod.pending() != Some(Ok(())) {
                 return true;
             }
@@ -223,7 +259,22 @@ impl Assumed {
             }
             true
         });
-        Amended { snapshot: out, waiting, unknown, coming, held }
+        Amended { snapshot: out, waiting, unknown, coming, held, displaced: beside.displaced.clone() }
+    }
+}
+
+impl Machine {
+    /// It was launched as what its claim says by now. Where that is another type or in another zone than was planned, only the
+    /// pods that it was chosen for are known to fit: the others are planned for again.
+    fn launch(&mut self, claim: &NodeClaim) {
+        let late = std::mem::take(&mut self.late);
+        let planned = self.node.as_ref().map(|node| &node.metadata.labels);
+        let as_planned = planned.is_some_and(|planned| {
+            [INSTANCE_TYPE, ZONE].iter().all(|key| planned.get(*key) == claim.metadata.labels.get(*key))
+        });
+        if !as_planned {
+            self.pods.retain(|pod| !late.contains(pod));
+        }
     }
 }
 

@@ -66,7 +66,6 @@ fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
     let name = pool["metadata"]["name"].as_str().unwrap_or_default();
     let template = &pool["spec"]["template"];
     let mut spec = template["spec"].as_object().cloned().unwrap_or_default();
-    spec.insert("requirements".to_owned(), requirements(template, chosen));
     if !choice.requests.is_empty() {
         spec.insert("resources".to_owned(), json!({"requests": choice.requests}));
     }
@@ -79,6 +78,7 @@ fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
     {
         labels.insert(format!("{group}/{}", kind.to_ascii_lowercase()), class.to_owned());
     }
+    spec.insert("requirements".to_owned(), requirements(template, &labels, chosen));
     let mut annotations = strings(&template["metadata"]["annotations"]);
     // Of the template as it is now: the pool's own annotation may not have been written yet.
     annotations.insert(NODE_POOL_HASH.to_owned(), node_pool_hash(pool));
@@ -106,8 +106,8 @@ fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
     })
 }
 
-/// The template's requirements and labels, and what was chosen in their place.
-fn requirements(template: &Value, choice: Option<&Choice>) -> Value {
+/// The template's requirements, the labels of its nodes, and what was chosen in their place.
+fn requirements(template: &Value, labels: &BTreeMap<String, String>, choice: Option<&Choice>) -> Value {
     let mut chosen = BTreeMap::<&str, Vec<&str>>::new();
     if let Some(choice) = choice {
         chosen.insert(INSTANCE_TYPE, choice.types.iter().map(String::as_str).take(MOST_TYPES).collect());
@@ -130,7 +130,6 @@ fn requirements(template: &Value, choice: Option<&Choice>) -> Value {
             out.push(requirement.clone());
         }
     }
-    let labels = strings(&template["metadata"]["labels"]);
     for (key, value) in labels.iter().filter(|(key, _)| !chosen.contains_key(key.as_str())) {
         out.push(json!({"key": key, "operator": "In", "values": [value]}));
     }
@@ -216,8 +215,10 @@ mod tests {
         assert_eq!(
             spec["requirements"],
             json!([
+                requirement("karpenter.k8s.aws/ec2nodeclass", &["al2023"]),
                 requirement("karpenter.k8s.aws/instance-category", &["c", "m"]),
                 requirement("karpenter.sh/capacity-type", &["spot"]),
+                requirement("karpenter.sh/nodepool", &["default"]),
                 types,
                 requirement("team", &["a"]),
                 requirement("tier", &["web"]),
@@ -249,8 +250,14 @@ mod tests {
             .iter()
             .filter_map(|r| r["key"].as_str())
             .collect();
-        let stated =
-            ["karpenter.k8s.aws/instance-category", "node.kubernetes.io/instance-type", "team", "tier"];
+        let stated = [
+            "karpenter.k8s.aws/ec2nodeclass",
+            "karpenter.k8s.aws/instance-category",
+            "karpenter.sh/nodepool",
+            "node.kubernetes.io/instance-type",
+            "team",
+            "tier",
+        ];
         assert_eq!(keys, stated);
         assert_eq!(claim["spec"].get("resources"), None);
     }
@@ -259,6 +266,6 @@ mod tests {
     fn a_pool_of_few_words_makes_a_claim() {
         let claim = node_claim(&json!({"metadata": {"name": "bare"}}), &Choice::default());
         assert_eq!(claim["metadata"]["labels"], json!({"karpenter.sh/nodepool": "bare"}));
-        assert_eq!(claim["spec"]["requirements"].as_array().map(Vec::len), Some(3));
+        assert_eq!(claim["spec"]["requirements"].as_array().map(Vec::len), Some(4));
     }
 }

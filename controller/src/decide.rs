@@ -16,10 +16,12 @@ use stowage_cluster::words::{amount, reason};
 use stowage_cluster::{LowerError, LowerOptions, Lowered, Snapshot, lower};
 use stowage_pricing::Catalog;
 use stowage_solver::{
-    Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, TypeId, solve_again,
+    Effort, Memory, NewNode, Obstacle, Options, Problem, Reason, ResourceId, Solution, SpecId, TypeId,
+    Violation, solve_again,
 };
 
 use crate::claim::{Choice, MOST_TYPES};
+use crate::zones::effective;
 
 /// Reasons that are told of one pod.
 const MOST_REASONS: usize = 20;
@@ -46,8 +48,12 @@ pub struct Decision {
     pub unplaced: Vec<(String, String)>,
     /// `NodePools` from which nothing can be launched just now, as far as pods that fit nowhere have shown.
     pub barren: Vec<String>,
+    /// How many pods are bound to which zone; `flexible` and `none` beside the zones.
+    pub zones: BTreeMap<String, usize>,
     /// What all that costs.
     pub figures: Figures,
+    /// What a first plan broke, where a plainer one had to be made: a defect of the solver.
+    pub defect: Option<String>,
 }
 
 /// What a plan costs, as it was weighed.
@@ -100,10 +106,20 @@ pub fn decide(
     cancel: &AtomicBool,
 ) -> Result<Decision, DecideError> {
     let lowered = lower(snapshot, terms.catalog, terms.lowering)?;
-    let solution = solve_again(&lowered.problem, terms.solving, memory, cancel, &mut |_, _, _| {}).map_err(
-        |violations| DecideError::Broken(violations.first().map(|v| v.what.clone()).unwrap_or_default()),
-    )?;
-    Ok(orders(&lowered, &solution, &terms.lowering.not_ready))
+    let what = |broken: Vec<Violation>| broken.into_iter().next().map(|v| v.what).unwrap_or_default();
+    let solve = |options: &Options, memory: &mut Memory| {
+        solve_again(&lowered.problem, options, memory, cancel, &mut |_, _, _| {}).map_err(what)
+    };
+    let (solution, defect) = match solve(terms.solving, memory) {
+        Ok(solution) => (solution, None),
+        // A plainer plan is better than none.
+        Err(defect) => {
+            *memory = Memory::default();
+            let plain = Options { effort: Effort::Quick, ..terms.solving.clone() };
+            (solve(&plain, memory).map_err(DecideError::Broken)?, Some(defect))
+        }
+    };
+    Ok(Decision { defect, ..orders(&lowered, &solution, &terms.lowering.not_ready) })
 }
 
 fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, String>) -> Decision {
@@ -127,9 +143,18 @@ fn orders(lowered: &Lowered, solution: &Solution, not_ready: &BTreeMap<String, S
     let mut spare = Spare::of(problem, &solution.new_nodes);
     Decision {
         barren: barren.into_iter().map(str::to_owned).collect(),
-        wanted: solution.new_nodes.iter().map(|node| wanted(lowered, node, &mut spare)).collect(),
+        wanted: solution
+            .new_nodes
+            .iter()
+            .map(|node| {
+                let pods = node.pods.iter().map(|pod| &problem.pods[pod.index()]);
+                wanted(lowered, node, pods.map(|pod| (pod.name.clone(), pod.spec)).collect(), &mut spare)
+            })
+            .collect(),
         placed: placed.collect(),
         unplaced: unplaced.collect(),
+        defect: None,
+        zones: effective(problem),
         figures: Figures {
             cost: solution.cost.dollars(),
             bound: solution.bound.dollars(),
@@ -200,7 +225,13 @@ impl Spare {
     }
 }
 
-fn wanted(lowered: &Lowered, node: &NewNode, spare: &mut Spare) -> Wanted {
+/// Orders for nodes that a plan launches together, each with its pods: (`namespace/name`, its spec).
+pub fn orders_for(lowered: &Lowered, nodes: &[NewNode], pods: Vec<Vec<(String, SpecId)>>) -> Vec<Wanted> {
+    let mut spare = Spare::of(&lowered.problem, nodes);
+    nodes.iter().zip(pods).map(|(node, pods)| wanted(lowered, node, pods, &mut spare)).collect()
+}
+
+fn wanted(lowered: &Lowered, node: &NewNode, pods: Vec<(String, SpecId)>, spare: &mut Spare) -> Wanted {
     let problem = &lowered.problem;
     let pool = &problem.pools[node.pool.index()];
     let offering = node.offering(problem);
@@ -231,10 +262,10 @@ fn wanted(lowered: &Lowered, node: &NewNode, spare: &mut Spare) -> Wanted {
             types,
             capacity_type: offering.capacity_type.clone(),
             labels: node.chosen_labels.iter().cloned().collect(),
-            requests: requests(problem, node),
+            requests: requests(problem, node, &pods),
             relaxed: !node.relaxed.is_empty(),
         },
-        pods: node.pods.iter().map(|pod| problem.pods[pod.index()].name.clone()).collect(),
+        pods: pods.into_iter().map(|(pod, _)| pod).collect(),
         node: json!({
             "metadata": {"labels": labels},
             "spec": {"taints": taints},
@@ -272,8 +303,8 @@ fn zones(problem: &Problem, node: &NewNode, types: &[String]) -> Vec<String> {
 }
 
 /// What the pods and the `DaemonSets` of a node ask for.
-fn requests(problem: &Problem, node: &NewNode) -> BTreeMap<String, String> {
-    let pods = node.pods.iter().map(|pod| problem.pods[pod.index()].spec);
+fn requests(problem: &Problem, node: &NewNode, pods: &[(String, SpecId)]) -> BTreeMap<String, String> {
+    let pods = pods.iter().map(|(_, spec)| *spec);
     let daemons = node.daemons.iter().map(|daemon| problem.daemons[daemon.index()].spec);
     let specs: Vec<_> = pods.chain(daemons).map(|spec| &problem.specs[spec.index()].requests).collect();
     quantities(problem, |id| specs.iter().map(|requests| requests.get(id)).sum())

@@ -4,7 +4,7 @@
 //! NodeClaims ─▶ conditions ─▶ Drifted, Consolidatable         (marks)
 //!          └──▶ expire ─▶ deleted: nobody is asked
 //! Snapshot ─▶ standings, room ─▶ methods ─▶ Command ─▶ looked at again ─▶ queue ─▶ hands ─▶ API server
-//!                                   └▶ simulate: a place for every pod                └▶ life: drained and ended
+//!                                   └▶ simulate, consolidate: a place for every pod   └▶ life: drained and ended
 //! ```
 //!
 //! What decides is pure ([`conditions`], [`methods`], [`simulate`], [`queue`]); the loops around it read the clock, EC2 and
@@ -21,7 +21,9 @@
 
 pub mod command;
 pub mod conditions;
+pub mod consolidate;
 pub mod expire;
+pub mod explain;
 pub mod hands;
 pub mod marks;
 pub mod methods;

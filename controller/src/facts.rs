@@ -42,14 +42,16 @@ impl ClusterFacts {
         config: &Config,
         clusters: &Clusters,
     ) -> Result<Self> {
-        let asks = settings.eks_control_plane || settings.cluster_endpoint.is_none();
+        // A variable that is set to nothing says nothing.
+        let stated = settings.cluster_endpoint.as_deref().filter(|stated| !stated.trim().is_empty());
+        let asks = settings.eks_control_plane || stated.is_none();
         let (described, silent) =
             if asks { describe(clusters, &settings.cluster_name).await } else { (None, None) };
         let described = described.unwrap_or_default();
         let (dns, cidr) = (cluster_dns(client).await, service_cidr(client).await);
         let facts = Self {
             name: settings.cluster_name.clone(),
-            endpoint: endpoint(settings.cluster_endpoint.as_deref(), &described, config)
+            endpoint: endpoint(stated, &described, config)
                 .with_context(|| silent.unwrap_or_default())
                 .context("no address of the API server is known that machines could reach")?,
             ca_bundle: authorities(&settings.cluster_ca_bundle, &described, config),

@@ -3,8 +3,9 @@
 //! Lists come in pages, watches take bookmarks, and a watch that breaks begins anew with a list, later each time. A kind that
 //! the API server does not serve is looked for again now and then, and counts as one without objects until then.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
@@ -12,11 +13,15 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
+use serde::Serialize;
 use stowage_cluster::{Index, Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::newest::Newest;
 use crate::operate::pod_times::PodTimes;
+use crate::operate::transitions::Transitions;
+use crate::shared::Shared;
 use crate::whole::served_as;
 
 /// How long until a kind that is not served is looked for again.
@@ -32,11 +37,22 @@ pub struct Cluster {
     /// Counts changes, so that readers can wait for the next.
     changes: watch::Sender<u64>,
     times: PodTimes,
+    transitions: Transitions,
+    newest: Shared<Newest>,
+    /// Kinds that the API server has.
+    served: Shared<BTreeSet<Kind>>,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { index: Arc::default(), changes: watch::channel(0).0, times: PodTimes::default() }
+        Self {
+            index: Arc::default(),
+            changes: watch::channel(0).0,
+            times: PodTimes::default(),
+            transitions: Transitions::default(),
+            newest: Shared::default(),
+            served: Shared::default(),
+        }
     }
 }
 
@@ -53,14 +69,26 @@ impl Cluster {
         self.with(|index| index.is_synced(&kinds))
     }
 
+    /// Whether the API server has a kind, as far as that is known yet.
+    pub fn is_served(&self, kind: Kind) -> bool {
+        self.served.with(|all| all.contains(&kind))
+    }
+
     /// Tells of changes from now on.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Takes in an object that this process has just written, before its watch tells of it.
-    pub fn assume(&self, kind: Kind, object: &DynamicObject) {
-        self.put(kind, object);
+    /// Takes in an object that this process has just written, before its watch tells of it. Where the watch has told of
+    /// something newer, or of its end, that stays.
+    pub fn assume(&self, kind: Kind, object: &impl Serialize) {
+        let json = serde_json::to_value(object).unwrap_or_default();
+        // Nobody tells of a later state between the question and the answer.
+        self.newest.with(|newest| {
+            if newest.admits(&json["metadata"]) {
+                self.put(kind, &json);
+            }
+        });
         self.changed();
     }
 
@@ -70,7 +98,7 @@ impl Cluster {
         self.changed();
     }
 
-    fn put(&self, kind: Kind, object: &DynamicObject) {
+    fn put(&self, kind: Kind, object: &impl Serialize) {
         let json = serde_json::to_string(object).unwrap_or_default();
         if let Err(error) = self.with(|index| index.apply(kind, &json)) {
             warn!(%error, "an object cannot be read, and counts as one that is not there");
@@ -82,20 +110,38 @@ impl Cluster {
         &self.times
     }
 
+    /// How conditions change.
+    pub(crate) fn transitions(&self) -> &Transitions {
+        &self.transitions
+    }
+
     fn event(&self, kind: Kind, event: Event<DynamicObject>) {
         match &event {
             Event::InitApply(pod) | Event::Apply(pod) if kind == Kind::Pod => self.times.see(pod),
             Event::Delete(pod) if kind == Kind::Pod => self.times.gone(pod),
-            _ => {}
+            Event::InitApply(object) | Event::Apply(object) => self.transitions.see(kind, object),
+            Event::Delete(object) => self.transitions.gone(kind, object),
+            Event::Init | Event::InitDone => {}
         }
         match event {
             Event::Init => self.with(|index| index.begin_list(kind)),
-            Event::InitApply(object) => return self.put(kind, &object),
+            Event::InitApply(object) => {
+                return self.newest.with(|newest| {
+                    newest.saw(kind, &object.metadata);
+                    self.put(kind, &object);
+                });
+            }
             Event::InitDone => self.with(|index| index.end_list(kind)),
-            Event::Apply(object) => self.put(kind, &object),
+            Event::Apply(object) => self.newest.with(|newest| {
+                newest.saw(kind, &object.metadata);
+                self.put(kind, &object);
+            }),
             Event::Delete(object) => {
                 let namespace = object.namespace().unwrap_or_default();
-                self.with(|index| index.remove(kind, &namespace, &object.name_any()));
+                self.newest.with(|newest| {
+                    newest.ended(kind, &object.metadata, Instant::now());
+                    self.with(|index| index.remove(kind, &namespace, &object.name_any()));
+                });
             }
         }
         self.changed();
@@ -142,6 +188,7 @@ async fn one(client: Client, cluster: Cluster, kind: Kind) {
             }
         }
     };
+    cluster.served.with(|all| all.insert(kind));
     debug!(kind = kind.name(), version = resource.version, "following");
     let api: Api<DynamicObject> = Api::all_with(client, &resource);
     let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();

@@ -20,6 +20,7 @@ pub mod machines;
 pub mod quiet;
 pub mod run;
 pub mod step;
+pub mod surge;
 mod sweep;
 
 /// Who has to agree before a NodeClaim or its Node is gone: us, once the machine is.

@@ -1,38 +1,26 @@
 //! `stowage-controller`: see the library beside it.
 
+use anyhow::{Context as _, Result, bail};
+use clap::Parser as _;
+use kube::{Api, Client};
 use std::net::SocketAddr;
 use std::process;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-use anyhow::{Context as _, Result, bail};
-use clap::Parser as _;
-use kube::{Api, Client};
-use stowage_aws::{Clients, region_here};
+use stowage_aws::region_here;
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
-use stowage_controller::disrupt::hands::Hands;
-use stowage_controller::disrupt::marks::Marker;
-use stowage_controller::disrupt::run::Disruptor;
-use stowage_controller::facts::ClusterFacts;
 use stowage_controller::follow::{Cluster, follow};
-use stowage_controller::launch::addresses::Addresses;
-use stowage_controller::launch::run::{Launcher, Launching, Shortages};
-use stowage_controller::launch::templates::Templates;
-use stowage_controller::launch::tokens::Tokens;
+use stowage_controller::launch::run::Shortages;
 use stowage_controller::learnt::Learnt;
-use stowage_controller::life::healthy::Outcomes;
-use stowage_controller::life::machines::Machines;
-use stowage_controller::life::run::Caretaker;
+use stowage_controller::make::Maker;
 use stowage_controller::market::{self, Market, Source};
-use stowage_controller::node_class::trial::{Known, Trial};
-use stowage_controller::node_class::{NodeClasses, alias};
-use stowage_controller::operate::calls::counting;
-use stowage_controller::operate::health::{serve_health, serve_metrics};
+use stowage_controller::operate::calls::{Again, counting};
+use stowage_controller::operate::health::{Pulse, serve_health, serve_metrics};
 use stowage_controller::operate::lease::Candidate;
-use stowage_controller::operate::lives::Lives;
 use stowage_controller::operate::metrics::{Metrics, View};
+use stowage_controller::outlook::Outlook;
 use stowage_controller::overlay;
 use stowage_controller::pool::Standing;
 use stowage_controller::pool::run::Keeper;
@@ -44,12 +32,13 @@ use tokio::sync::watch;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
+#[path = "main/wiring.rs"]
+mod wiring;
+
+use wiring::{NO_REGION, Shared, launching, on};
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Where nobody says which region it is.
-const NO_REGION: &str =
-    "no region is known: set AWS_REGION; neither AWS's configuration nor the machine's metadata name one";
 
 fn main() -> Result<()> {
     let settings = Settings::parse();
@@ -78,30 +67,38 @@ fn main() -> Result<()> {
 /// Runs until a signal comes, the lease is lost, or something breaks that nothing works without.
 async fn run(settings: Settings, region: Option<String>, source: Source, market: Market) -> Result<()> {
     let metrics = Arc::new(Metrics::new()?);
-    let client = counting(&metrics).await.context("cannot find the API server")?;
+    let client = counting(&metrics, Again::Yes).await.context("cannot find the API server")?;
+    let once = counting(&metrics, Again::No).await.context("cannot find the API server")?;
     let cluster = Cluster::default();
     let (keeper, market) = watch::channel(Arc::new(market));
     let candidate = candidate(&settings, &client);
     let at = |port| SocketAddr::new(settings.listen, port);
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
-    let shortages = Shortages::default();
     let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
     let (learnt, learning) = learning(&source, &cluster);
-    let (standing, buffers) = (Standing::default(), Buffers::default());
+    let pulse = Pulse::default();
+    let outlook = Outlook {
+        market: market.clone(),
+        settings: settings.clone(),
+        shortages: Shortages::default(),
+        learnt,
+        standing: Standing::default(),
+        buffers: Buffers::default(),
+    };
+    let (standing, buffers) = (outlook.standing.clone(), outlook.buffers.clone());
+    let maker = Maker::new(once.clone(), cluster.clone(), expected.clone(), market.clone());
     let shared = Shared {
-        standing: standing.clone(),
-        buffers: buffers.clone(),
+        maker: maker.clone(),
+        once,
         client: client.clone(),
         cluster: cluster.clone(),
-        market: market.clone(),
-        shortages: shortages.clone(),
+        outlook: outlook.clone(),
         expected: expected.clone(),
         announcer: announcer.clone(),
-        lives: metrics.lives().clone(),
-        learnt: learnt.clone(),
+        metrics: Arc::clone(&metrics),
     };
-    let launching = launching(&settings, region.as_deref(), &metrics, shared).await?;
-    let pools = Keeper::new(client.clone(), cluster.clone(), standing.clone(), settings.disable_launch);
+    let launching = Box::pin(launching(region.as_deref(), shared)).await?;
+    let pools = Keeper::new(&client, &cluster, &standing, &announcer, settings.disable_launch);
     metrics.watch(View {
         cluster: cluster.clone(),
         market: market.clone(),
@@ -109,29 +106,26 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         each: !settings.disable_cluster_state_observability,
     })?;
     let fixed = replicas::Keeper {
+        maker: maker.clone(),
         client: client.clone(),
         cluster: cluster.clone(),
-        standing: standing.clone(),
+        standing,
         metrics: Arc::clone(&metrics),
     };
     let fixed = on(settings.feature_gates.static_capacity, fixed.run());
     let overlays =
         overlay::Keeper { client: client.clone(), cluster: cluster.clone(), market: market.clone() };
     let overlays = on(settings.feature_gates.node_overlay, overlays.run());
-    let kept = buffer::run::Keeper { client: client.clone(), buffers: buffers.clone() };
+    let kept = buffer::run::Keeper { client: client.clone(), buffers };
     let kept = on(settings.feature_gates.capacity_buffer, kept.run());
     let provisioner = Provisioner {
-        buffers,
-        standing,
-        learnt,
-        shortages,
+        outlook,
         expected,
         announcer,
-        client: client.clone(),
+        maker,
         cluster: cluster.clone(),
-        market,
-        settings,
         metrics: Arc::clone(&metrics),
+        pulse: pulse.clone(),
     };
     let leads = async {
         // Standing by, it follows the cluster all the same, and is ready when its time comes.
@@ -160,7 +154,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         () = follow(client, cluster.clone()) => bail!("following the cluster has ended"),
         () = learning => bail!("learning what nodes have has ended"),
         () = market::keep(source, keeper) => bail!("nobody reads the catalogue any more"),
-        ended = serve_health(health, cluster) => return ended.context("health"),
+        ended = serve_health(health, cluster, pulse) => return ended.context("health"),
         ended = serve_metrics(measured, metrics) => return ended.context("metrics"),
         () = leads => bail!("the lease is lost: this replica must not go on"),
         _ = interrupt.recv() => info!("interrupted"),
@@ -172,11 +166,6 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     Ok(())
 }
 
-/// A loop that runs where its gate is open.
-async fn on(gate: bool, run: impl Future<Output = ()>) {
-    if gate { run.await } else { std::future::pending().await }
-}
-
 /// What nodes really have, and the loop that learns it. A file of types states what they have: there is nothing to learn.
 fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output = ()> + use<>) {
     let learnt = match source {
@@ -186,139 +175,6 @@ fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output =
     let (keeper, cluster) = (learnt.clone(), cluster.clone());
     let learns = matches!(source, Source::Aws { .. });
     (learnt, on(learns, keeper.keep(cluster)))
-}
-
-/// What the loops share.
-struct Shared {
-    standing: Standing,
-    buffers: Buffers,
-    client: Client,
-    cluster: Cluster,
-    market: watch::Receiver<Arc<Market>>,
-    shortages: Shortages,
-    expected: Expected,
-    announcer: Announcer,
-    lives: Lives,
-    learnt: Learnt,
-}
-
-/// The loops that launch machines, see to them, and take them away; one that does nothing where others do that.
-async fn launching(
-    settings: &Settings,
-    region: Option<&str>,
-    metrics: &Arc<Metrics>,
-    shared: Shared,
-) -> Result<impl Future<Output = ()> + use<>> {
-    let machines = if settings.disable_launch {
-        None
-    } else {
-        anyhow::ensure!(
-            !settings.cluster_name.is_empty(),
-            "CLUSTER_NAME is not set: machines are found by it"
-        );
-        let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(metrics) as _).await;
-        let mut config = kube::Config::infer().await.context("cannot find the API server")?;
-        let (marker, disruptor) = disruption(settings, metrics, &shared, &aws.ec2);
-        let Shared { client, cluster, market, shortages, expected, announcer, lives, learnt, .. } = shared;
-        let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
-        config.default_retry = false;
-        let evictor = Client::try_from(config)?;
-        let ec2 = aws.ec2.clone();
-        let launching = Launching::default();
-        let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
-        let kubernetes = alias::version(&version.major, &version.minor)
-            .with_context(|| format!("{} is not a version of Kubernetes", version.git_version))?;
-        let caretaker = Caretaker {
-            client: client.clone(),
-            evictor,
-            ec2: ec2.clone(),
-            machines: Machines::new(ec2.clone()),
-            cluster: cluster.clone(),
-            expected,
-            launching: launching.clone(),
-            announcer: announcer.clone(),
-            outcomes: Outcomes::default(),
-            lives: lives.clone(),
-            cluster_name: settings.cluster_name.clone(),
-            // Since then kube-scheduler tries the node first that somebody else has nominated a pod to.
-            nominates: kubernetes >= (1, 35),
-        };
-        let templates = Templates::default();
-        let trial = Trial {
-            ec2: ec2.clone(),
-            templates: templates.clone(),
-            facts: facts.clone(),
-            asks: !settings.disable_dry_run,
-            known: Known::default(),
-        };
-        let addresses = Addresses::default();
-        let classes = NodeClasses {
-            client: client.clone(),
-            aws,
-            cluster: cluster.clone(),
-            market: market.clone(),
-            facts: facts.clone(),
-            templates: templates.clone(),
-            kubernetes,
-            trial,
-            every: settings.ami_refresh_interval.min(settings.subnet_refresh_interval),
-            addresses: addresses.clone(),
-        };
-        let launcher = Launcher {
-            client,
-            ec2,
-            cluster,
-            market,
-            shortages,
-            launching,
-            addresses,
-            lives,
-            templates,
-            facts,
-            learnt,
-            announcer,
-            tokens: Tokens::default(),
-        };
-        Some((launcher, caretaker, classes, marker, disruptor))
-    };
-    Ok(async move {
-        let Some((launcher, caretaker, classes, marker, disruptor)) = machines else {
-            return std::future::pending().await;
-        };
-        tokio::join!(classes.run(), launcher.run(), caretaker.run(), marker.run(), disruptor.run());
-    })
-}
-
-/// Whoever marks nodes that are out of date or idle, and whoever takes nodes away.
-fn disruption(
-    settings: &Settings,
-    metrics: &Arc<Metrics>,
-    shared: &Shared,
-    ec2: &stowage_aws::Ec2,
-) -> (Marker, Disruptor) {
-    let Shared { client, cluster, market, announcer, lives, .. } = shared;
-    let marker = Marker {
-        client: client.clone(),
-        ec2: ec2.clone(),
-        cluster: cluster.clone(),
-        market: market.clone(),
-        announcer: announcer.clone(),
-        lives: lives.clone(),
-        cluster_name: settings.cluster_name.clone(),
-    };
-    let disruptor = Disruptor {
-        hands: Hands { client: client.clone(), cluster: cluster.clone() },
-        market: market.clone(),
-        settings: settings.clone(),
-        shortages: shared.shortages.clone(),
-        learnt: shared.learnt.clone(),
-        standing: shared.standing.clone(),
-        buffers: shared.buffers.clone(),
-        expected: shared.expected.clone(),
-        announcer: announcer.clone(),
-        metrics: Arc::clone(metrics),
-    };
-    (marker, disruptor)
 }
 
 /// Who asks for the lease; `None` where nobody has to.

@@ -30,11 +30,11 @@ use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use stowage_api::crd::Ec2NodeClass;
 use stowage_api::crd::condition::{
-    AMIS_READY, CAPACITY_RESERVATIONS_READY, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY,
-    SECURITY_GROUPS_READY, SUBNETS_READY, holds,
+    self, AMIS_READY, CAPACITY_RESERVATIONS_READY, FALSE, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY,
+    READY, SECURITY_GROUPS_READY, SUBNETS_READY, TRUE, UNKNOWN, VALIDATION_SUCCEEDED, holds,
 };
+use stowage_api::crd::{Ec2NodeClass, Ec2NodeClassStatus};
 use stowage_aws::{Clients, Ec2, FoundImage, Refused};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -43,21 +43,30 @@ use self::alias::Variant;
 pub(crate) use self::end::PROFILE;
 use self::parameters::Known;
 use self::search::{Searches, searches};
-use self::status::{DEPENDENCIES, Found, Held, conclude, status};
+use self::status::{DEPENDENCIES, Found, Held, NOT_ASKED, conclude, status};
 use self::trial::Trial;
 pub(crate) use self::trial::max_pods;
+use crate::announce::{Announcer, warning};
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::launch::addresses::Addresses;
 use crate::launch::boot::family;
 use crate::launch::templates::Templates;
 use crate::market::Market;
+use crate::rounds::Rounds;
+use crate::shared::Shared;
 
 /// How often it is asked which classes there are.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Classes that are looked up side by side.
+const SIDE_BY_SIDE: usize = 10;
+
 /// How often it is asked whether `NodeClaims` still use a class that is deleted.
 const WAIT: Duration = Duration::from_secs(5);
+
+/// A class about which AWS did not say all is looked up again after so long.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// How often launch templates that nobody needs are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -89,16 +98,33 @@ pub struct NodeClasses {
     pub trial: Trial,
     /// What is left of the subnets.
     pub addresses: Addresses,
+    /// To say why a class is of no use.
+    pub announcer: Announcer,
     /// How often what selectors find is looked up again.
     pub every: Duration,
 }
 
+/// What came of a look at a class.
+#[derive(Clone, Copy, Debug)]
+struct Looked {
+    /// Whether its status was written.
+    changed: bool,
+    /// Whether nobody knows yet if nodes can be launched from it.
+    open: bool,
+}
+
 /// What it remembers from look to look.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
+    classes: Shared<Classes>,
+    parameters: Known,
+}
+
+/// What is remembered of each class.
+#[derive(Default)]
+struct Classes {
     /// Class → generation that was looked up, and when.
     seen: HashMap<String, (Option<i64>, Instant)>,
-    parameters: Known,
     /// Class that is deleted → when it was last looked at.
     ending: HashMap<String, Instant>,
     /// Class → what was last said of its waiting.
@@ -108,7 +134,8 @@ struct State {
 impl NodeClasses {
     /// Looks classes up until the task is dropped.
     pub async fn run(self) {
-        let mut state = State::default();
+        let state = State::default();
+        let mut rounds = Rounds::new(SIDE_BY_SIDE);
         let own =
             BTreeMap::from([(format!("kubernetes.io/cluster/{}", self.facts.name), "owned".to_owned())]);
         if let Err(error) = self.templates.recall(&self.aws.ec2, &own).await {
@@ -116,7 +143,8 @@ impl NodeClasses {
         }
         let (mut swept, mut collected) = (Instant::now(), None::<Instant>);
         loop {
-            tokio::time::sleep(LOOK).await;
+            let next = tokio::time::Instant::now() + LOOK;
+            while tokio::time::timeout_at(next, rounds.turn()).await.is_ok() {}
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
                 self.templates.collect(&self.aws.ec2, swept).await;
@@ -134,7 +162,15 @@ impl NodeClasses {
                 }
             };
             for class in &all {
-                self.look(&classes, class, &mut state).await;
+                let name = class.name_any();
+                if rounds.may_start(&name) {
+                    let (keeper, classes, class, state) =
+                        (self.clone(), classes.clone(), class.clone(), state.clone());
+                    rounds.start(&name, async move {
+                        keeper.look(&classes, &class, &state).await;
+                        Duration::ZERO
+                    });
+                }
             }
             if collected.is_none_or(|at| at.elapsed() >= COLLECT) {
                 collected = Some(Instant::now());
@@ -145,26 +181,35 @@ impl NodeClasses {
         }
     }
 
-    async fn look(&self, classes: &Api<Ec2NodeClass>, class: &Ec2NodeClass, state: &mut State) {
+    async fn look(&self, classes: &Api<Ec2NodeClass>, class: &Ec2NodeClass, state: &State) {
         let (name, generation) = (class.name_any(), class.metadata.generation);
         if class.metadata.deletion_timestamp.is_some() {
-            if state.ending.get(&name).is_some_and(|at| at.elapsed() < WAIT) {
+            let waits = state.classes.with(|all| {
+                let waits = all.ending.get(&name).is_some_and(|at| at.elapsed() < WAIT);
+                if !waits {
+                    all.ending.insert(name.clone(), Instant::now());
+                }
+                waits
+            });
+            if waits {
                 return;
             }
-            state.ending.insert(name.clone(), Instant::now());
             if let Err(error) = self.end(classes, class, state).await {
                 warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be removed yet");
             }
             return;
         }
         let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < self.every;
-        if state.seen.get(&name).is_some_and(fresh) {
+        if state.classes.with(|all| all.seen.get(&name).is_some_and(fresh)) {
             return;
         }
-        match self.resolve(classes, class, state).await {
-            Ok(changed) => {
-                debug!(class = name, changed, "looked up an EC2NodeClass");
-                state.seen.insert(name, (generation, Instant::now()));
+        match Box::pin(self.resolve(classes, class, state)).await {
+            Ok(looked) => {
+                debug!(class = name, looked.changed, looked.open, "looked up an EC2NodeClass");
+                let now = Instant::now();
+                // What AWS did not answer is asked again soon.
+                let at = if looked.open { now.checked_sub(self.every.saturating_sub(AGAIN)) } else { None };
+                state.classes.with(|all| all.seen.insert(name, (generation, at.unwrap_or(now))));
             }
             Err(error) => {
                 warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be looked up");
@@ -176,8 +221,8 @@ impl NodeClasses {
         &self,
         classes: &Api<Ec2NodeClass>,
         class: &Ec2NodeClass,
-        state: &mut State,
-    ) -> Result<bool> {
+        state: &State,
+    ) -> Result<Looked> {
         self.mark(class).await?;
         let searches = searches(&class.spec, self.kubernetes);
         let found = self.find(class, &searches, state).await;
@@ -189,18 +234,32 @@ impl NodeClasses {
             let catalog = Arc::clone(&self.market.borrow().catalog);
             match self.trial.run(&tried, &catalog, &self.pool_of(class)).await {
                 Ok(held) => held,
-                Err(error) => Held::Open("NotAsked", format!("{error:#}")),
+                Err(error) => unasked(class, &error),
             }
         } else {
             Held::Open("DependenciesNotReady", "waiting for what its selectors find".to_owned())
         };
         conclude(&mut status, valid, class, &now);
+        let open = condition::find(&status.conditions, READY).is_some_and(|ready| ready.status == UNKNOWN);
         if class.status.as_ref() == Some(&status) {
-            return Ok(false);
+            return Ok(Looked { changed: false, open });
         }
+        self.announce(class, &status);
         let patch = json!({"status": status});
         classes.patch_status(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        Ok(true)
+        Ok(Looked { changed: true, open })
+    }
+
+    /// Tells of a class why nothing can be launched from it: each condition that says so, once it does.
+    fn announce(&self, class: &Ec2NodeClass, status: &Ec2NodeClassStatus) {
+        let old = class.status.as_ref().map_or(&[][..], |status| &status.conditions);
+        for now in status.conditions.iter().filter(|c| c.status == FALSE && c.kind != READY) {
+            let known = condition::find(old, &now.kind)
+                .is_some_and(|c| c.status == FALSE && c.message == now.message);
+            if !known {
+                self.announcer.tell(class.object_ref(&()), warning(&now.reason, now.message.clone()));
+            }
+        }
     }
 
     /// Puts finalizer and hash on a class, where they are not there already.
@@ -241,7 +300,7 @@ impl NodeClasses {
         pools.filter(of).map(|pool| pool.metadata.name.clone()).min().unwrap_or_default()
     }
 
-    async fn find(&self, class: &Ec2NodeClass, searches: &Searches, state: &mut State) -> Found {
+    async fn find(&self, class: &Ec2NodeClass, searches: &Searches, state: &State) -> Found {
         let ec2 = &self.aws.ec2;
         let mut found = Found::default();
         let mut refused = BTreeMap::new();
@@ -287,7 +346,7 @@ impl NodeClasses {
         &self,
         ec2: &Ec2,
         searches: &Searches,
-        state: &mut State,
+        state: &State,
     ) -> Result<Vec<(FoundImage, Vec<Variant>)>, Refused> {
         let mut variants = BTreeMap::<String, Vec<Variant>>::new();
         for parameter in &searches.parameters {
@@ -321,6 +380,17 @@ impl NodeClasses {
         self.aws.profiles.ensure(&name, &path, role, &profile::tags(class, region, cluster)).await?;
         Ok(Some(name))
     }
+}
+
+/// What is known of a class that could not be tried: what has held for it as it is goes on holding until AWS says otherwise.
+fn unasked(class: &Ec2NodeClass, error: &anyhow::Error) -> Held {
+    let stated = class.status.as_ref().and_then(|s| condition::find(&s.conditions, VALIDATION_SUCCEEDED));
+    let held = stated.is_some_and(|c| c.status == TRUE && c.observed_generation == class.metadata.generation);
+    if held {
+        debug!(class = class.name_any(), error = format!("{error:#}"), "launches could not be tried again");
+        return Held::Yes;
+    }
+    Held::Open(NOT_ASKED, format!("{error:#}"))
 }
 
 #[cfg(test)]

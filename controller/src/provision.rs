@@ -14,29 +14,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::Client;
 use stowage_api::NodeClaim;
-use stowage_api::well_known::NODE_POOL;
-use stowage_cluster::{Kind, Snapshot};
+use stowage_cluster::Snapshot;
+use stowage_cluster::disrupt::{Leaving, leaving};
 use stowage_solver::Memory;
-use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::announce::{Announcer, warning};
-use crate::assumed::{Amended, Expected};
+use crate::assumed::{Amended, Beside, Expected};
 use crate::batch::Window;
-use crate::buffer::Buffers;
-use crate::claim::is_ours;
 use crate::decide::{Decision, Terms, decide};
 use crate::follow::Cluster;
-use crate::launch::run::Shortages;
-use crate::learnt::Learnt;
-use crate::make::make;
-use crate::market::Market;
+use crate::make::Maker;
+use crate::market::now;
+use crate::operate::health::Pulse;
 use crate::operate::metrics::Metrics;
-use crate::pool::Standing;
+use crate::outlook::Outlook;
 use crate::say::{Said, say};
-use crate::settings::Settings;
+use crate::stand_in::stand_in;
 
 /// A pod that a plan could not help is planned for again after so long.
 ///
@@ -49,7 +44,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Looking takes no more than one part in so many and one: where changes never end, most of the time is others'.
 const IDLE_PARTS: u32 = 4;
 
-/// How long the launch of a node that was asked for for nobody is waited for.
+/// How long the launch of a node is waited for of which nobody knows what it will hold: one of a static `NodePool`, or that
+/// somebody else has asked for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a window calls all the pods to come: no pod has such a name.
@@ -57,28 +53,20 @@ const BUFFERS: &str = "buffers";
 
 /// What the loop works with.
 pub struct Provisioner {
-    /// To write with.
-    pub client: Client,
+    /// To ask for nodes with.
+    pub maker: Maker,
     /// What there is.
     pub cluster: Cluster,
-    /// What can be bought.
-    pub market: watch::Receiver<Arc<Market>>,
-    /// How.
-    pub settings: Settings,
-    /// What lately could not be had.
-    pub shortages: Shortages,
-    /// What nodes really have.
-    pub learnt: Learnt,
-    /// Which `NodePools` nodes can be made from.
-    pub standing: Standing,
-    /// For which pods to come room is kept.
-    pub buffers: Buffers,
+    /// What plans are made from.
+    pub outlook: Outlook,
     /// Which pods are meant for which machines.
     pub expected: Expected,
     /// To tell pods.
     pub announcer: Announcer,
     /// What it measures.
     pub metrics: Arc<Metrics>,
+    /// Where it shows that it goes round.
+    pub pulse: Pulse,
 }
 
 /// What it remembers from pass to pass.
@@ -90,6 +78,8 @@ struct State {
     tried: HashMap<String, Duration>,
     /// When it is seen again whether there is room for pods to come.
     room: Duration,
+    /// Since when a batch is held up.
+    held: Option<Duration>,
     /// Since when claims have been unknown.
     unknown: HashMap<String, Duration>,
     /// How often `NodePools` had become ready, or ceased to be, when that was.
@@ -97,28 +87,20 @@ struct State {
 }
 
 impl State {
-    /// The claims whose launch is waited for. Those of static `NodePools` were made for nobody, and hold nobody up for long; nor
-    /// do those that are not ours to launch, unless `others_launch` all of them.
-    fn held_up<'a>(&mut self, amended: &'a Amended, others_launch: bool, now: Duration) -> Vec<&'a str> {
+    /// The claims whose launch is waited for: those of which nobody knows what they will hold, and none for long.
+    fn held_up<'a>(&mut self, amended: &'a Amended, now: Duration) -> Vec<&'a str> {
         self.unknown.retain(|claim, _| amended.unknown.contains(claim));
         for claim in &amended.unknown {
             self.unknown.entry(claim.clone()).or_insert(now);
         }
-        let pools = amended.snapshot.node_pools.iter().filter(|pool| pool.spec.replicas.is_some());
-        let fixed: HashSet<&str> = pools.map(|pool| pool.metadata.name.as_str()).collect();
-        let claims = amended.snapshot.node_claims();
-        let is_fixed = |c: &NodeClaim| {
-            c.metadata.labels.get(NODE_POOL).is_some_and(|pool| fixed.contains(pool.as_str()))
-        };
-        let for_nobody: HashSet<&str> = claims
-            .filter(|c| is_fixed(c) || !(others_launch || is_ours(c)))
-            .map(|c| c.metadata.name.as_str())
-            .collect();
-        let is_patient = |claim: &&str| {
-            let since = self.unknown.get(*claim).copied().unwrap_or(now);
-            !for_nobody.contains(claim) || now < since + PATIENCE
-        };
-        amended.unknown.iter().map(String::as_str).filter(is_patient).collect()
+        let is_patient = |claim: &&str| self.unknown.get(*claim).is_none_or(|since| now < *since + PATIENCE);
+        let held: Vec<&str> = amended.unknown.iter().map(String::as_str).filter(is_patient).collect();
+        if held.is_empty() {
+            self.held = None;
+            return held;
+        }
+        // However many come one after the other.
+        if now < *self.held.get_or_insert(now) + PATIENCE { held } else { Vec::new() }
     }
 }
 
@@ -127,15 +109,20 @@ impl Provisioner {
     pub async fn run(mut self) {
         let mut state = State {
             start: Instant::now(),
-            window: Window::new(self.settings.batch_idle_duration, self.settings.batch_max_duration),
+            window: Window::new(
+                self.outlook.settings.batch_idle_duration,
+                self.outlook.settings.batch_max_duration,
+            ),
             memory: Memory::default(),
             tried: HashMap::new(),
             room: Duration::ZERO,
             unknown: HashMap::new(),
+            held: None,
             standing: 0,
         };
         let mut changes = self.cluster.changes();
         loop {
+            self.pulse.beat();
             let started = state.start.elapsed();
             if let Some(snapshot) = self.cluster.snapshot() {
                 self.look(&snapshot, &mut state).await;
@@ -154,22 +141,27 @@ impl Provisioner {
 
     /// Looks at the cluster as it is, and makes a pass when a batch is complete.
     async fn look(&mut self, snapshot: &Arc<Snapshot>, state: &mut State) {
-        let amended = self.expected.with(|all| {
-            all.forget(snapshot, Instant::now());
-            all.amend(snapshot)
+        let Leaving { nodes, pods: displaced } = leaving(snapshot, Some(now()));
+        let market = Arc::clone(&self.outlook.market.borrow());
+        let stand_in = |claim: &NodeClaim| stand_in(claim, snapshot, &market.catalog);
+        let mut amended = self.expected.with(|all| {
+            all.forget(snapshot, &displaced, Instant::now());
+            all.amend(snapshot, &Beside { displaced: &displaced, stand_in: &stand_in })
         });
+        // Nothing is placed on what goes, whoever has been told of that already.
+        amended.held.extend(nodes);
         self.metrics.looked(&amended.snapshot, amended.unknown.len(), amended.waiting.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);
-        if std::mem::replace(&mut state.standing, self.standing.changes()) != state.standing {
+        if std::mem::replace(&mut state.standing, self.outlook.standing.changes()) != state.standing {
             state.tried.clear();
         }
         for pod in amended.waiting.iter().filter(|pod| !state.tried.contains_key(*pod)) {
             state.window.add(pod, now);
         }
-        let held = state.held_up(&amended, self.settings.disable_launch, now);
+        let held = state.held_up(&amended, now);
         // Room for them may be taken at any time, by pods that the scheduler needs no help with.
-        if !self.buffers.is_empty() && now >= state.room {
+        if !self.outlook.buffers.is_empty() && now >= state.room {
             state.window.add(BUFFERS, now);
         }
         if let Some(first) = held.first() {
@@ -178,6 +170,7 @@ impl Provisioner {
             return;
         }
         let Some(batch) = state.window.take(now) else { return };
+        state.held = None;
         state.room = now + AGAIN;
         let waiting = amended.waiting.clone();
         if let Err(error) = self.pass(amended, batch, state).await {
@@ -191,24 +184,15 @@ impl Provisioner {
     }
 
     async fn pass(&mut self, mut amended: Amended, batch: usize, state: &mut State) -> Result<()> {
-        let market = Arc::clone(&self.market.borrow_and_update());
-        let mut lowering = self.settings.lowering();
-        lowering.learnt = self.learnt.with(Clone::clone);
-        lowering.commitments = market.commitments.clone();
-        lowering.closed.clone_from(&amended.held);
-        lowering.not_ready = self.standing.not_ready(&amended.snapshot);
-        let solving = self.settings.solving();
-        if !self.settings.feature_gates.node_overlay {
-            amended.snapshot.node_overlays.clear();
-        }
-        let names = self.buffers.inject(&mut amended.snapshot);
+        let mut grounds = self.outlook.of(&mut amended.snapshot);
+        grounds.lowering.closed.clone_from(&amended.held);
+        let names = grounds.to_come.clone();
         let mut memory = std::mem::take(&mut state.memory);
-        let shortages = self.shortages.clone();
         let started = Instant::now();
         self.metrics.planning(true);
         let solved = tokio::task::spawn_blocking(move || {
-            let catalog = shortages.for_sale(&market.catalog);
-            let terms = Terms { catalog: &catalog, lowering: &lowering, solving: &solving };
+            let catalog = grounds.for_sale();
+            let terms = Terms { catalog: &catalog, lowering: &grounds.lowering, solving: &grounds.solving };
             let decision = decide(&amended.snapshot, &terms, &mut memory, &AtomicBool::new(false));
             (decision, memory, amended)
         });
@@ -217,7 +201,13 @@ impl Provisioner {
         let (decision, memory, amended) = solved.context("the planner ended without an answer")?;
         state.memory = memory;
         let mut decision = decision?;
-        self.buffers.settle(&names, &mut decision);
+        if let Some(defect) = &decision.defect {
+            error!(
+                defect,
+                "the planner made a plan that breaks a rule, which was not followed, and then a plainer one"
+            );
+        }
+        self.outlook.buffers.settle(&names, &mut decision);
         let figures = decision.figures;
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.planned(batch, &decision, seconds);
@@ -242,19 +232,14 @@ impl Provisioner {
 
     /// Makes the claims of a decision, and tells the pods.
     async fn ask(&self, decision: &Decision, amended: &Amended) {
-        let made = make(&self.client, &decision.wanted).await.unwrap_or_else(|error| {
+        let made = self.maker.planned(&decision.wanted, false).await.unwrap_or_else(|error| {
             error!(error = format!("{error:#}"), "no NodeClaim could be made");
             Vec::new()
         });
         let mut said = Vec::new();
         for (wanted, made) in made {
             match made {
-                Ok(claim) => {
-                    let name = claim.metadata.name.clone().unwrap_or_default();
-                    if let Err(error) = self.expected.with(|all| all.add(&name, wanted)) {
-                        error!(%error, claim = name, "a planned node is none: this is a defect");
-                    }
-                    self.cluster.assume(Kind::NodeClaim, &claim);
+                Ok(name) => {
                     self.metrics.claim_made(&wanted.pool, wanted.choice.relaxed);
                     self.metrics.promised(&name, wanted.price);
                     info!(
@@ -271,7 +256,10 @@ impl Provisioner {
                     said.extend(wanted.pods.iter().map(|pod| (pod.as_str(), Said::Expected(name.clone()))));
                 }
                 Err(error) => {
-                    warn!(pool = wanted.pool, error = format!("{error:#}"), "a NodeClaim was not made");
+                    let why = format!("{error:#}");
+                    warn!(pool = wanted.pool, error = why, "a NodeClaim was not made");
+                    let told = Said::Nowhere(format!("no NodeClaim could be made: {why}"));
+                    said.extend(wanted.pods.iter().map(|pod| (pod.as_str(), told.clone())));
                 }
             }
         }
@@ -280,12 +268,14 @@ impl Provisioner {
         }
         said.extend(decision.placed.iter().map(|(pod, node)| (pod.as_str(), Said::Expected(node.clone()))));
         said.extend(decision.unplaced.iter().map(|(pod, why)| (pod.as_str(), Said::Nowhere(why.clone()))));
-        say(&self.announcer, &said, &amended.snapshot).await;
+        // Those that still run have not asked for anything.
+        said.retain(|(pod, _)| !amended.displaced.contains(*pod));
+        say(&self.announcer, &said, &amended.snapshot);
         let barren = decision.barren.iter().map(|pool| {
             let note = "No instance type that can be had now meets its requirements: see spec.template.spec.requirements";
             (node_pool(pool), warning("NoCompatibleInstanceTypes", note))
         });
-        self.announcer.tell_all(barren).await;
+        self.announcer.tell_all(barren);
     }
 }
 

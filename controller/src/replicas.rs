@@ -19,19 +19,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
-use kube::api::{DeleteParams, DynamicObject, PostParams};
-use kube::{Client, ResourceExt as _};
+use kube::Client;
+use kube::api::DeleteParams;
 use stowage_api::crd::condition::DISRUPTION_REASON;
-use stowage_api::well_known::{NODE_POOL, NODES};
+use stowage_api::well_known::NODE_POOL;
 use stowage_api::{NodeClaim, NodePool, StatusCondition};
 use stowage_cluster::{Kind, Pod, Snapshot};
 use tracing::{info, warn};
 
 use crate::answer::is_gone;
-use crate::claim::static_claim;
 use crate::follow::{Cluster, api};
+use crate::make::Maker;
 use crate::operate::metrics::Metrics;
 use crate::pool::Standing;
+use crate::pool::count::node_limit;
 
 /// Claims that are made or deleted side by side.
 const SIDE_BY_SIDE: usize = 10;
@@ -68,9 +69,7 @@ pub fn change(pool: &NodePool, claims: &[&NodeClaim], pods: &BTreeMap<&str, Vec<
         claims.iter().filter(|c| !c.metadata.is_terminating()).copied().collect();
     let count = running.len() as u64;
     if count < replicas {
-        let limit = pool.spec.limits.get(NODES);
-        let limit = limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default());
-        let room = limit.saturating_sub(claims.len() as u64);
+        let room = node_limit(pool).saturating_sub(claims.len() as u64);
         return Change { make: (replicas - count).min(room), remove: Vec::new() };
     }
     // Those that were chosen to go are replaced by others, which must not be taken for too many.
@@ -107,6 +106,8 @@ fn eviction_cost(pod: &Pod) -> i64 {
 
 /// What the loop works with.
 pub struct Keeper {
+    /// To ask for nodes with.
+    pub maker: Maker,
     /// To write with.
     pub client: Client,
     /// What there is.
@@ -189,25 +190,16 @@ impl Keeper {
     }
 
     async fn make(&self, pool: &str, count: u64) -> Result<()> {
-        let (pools, claims) =
-            (api(&self.client, Kind::NodePool).await?, api(&self.client, Kind::NodeClaim).await?);
-        let template = serde_json::to_value(pools.get(pool).await?)?;
-        let claim: DynamicObject = serde_json::from_value(static_claim(&template))?;
-        let make = |_| async { claims.create(&PostParams::default(), &claim).await };
-        let made = futures::stream::iter(0..count).map(make).buffer_unordered(SIDE_BY_SIDE);
         let mut failed = None;
-        for made in made.collect::<Vec<_>>().await {
-            let made = match made {
-                Ok(made) => made,
-                Err(error) => {
-                    // The others count all the same: else they would be made once more.
-                    failed = Some(error);
-                    continue;
+        for made in self.maker.fixed(pool, count).await? {
+            match made {
+                Ok(claim) => {
+                    info!(claim, pool, "asked for a node that is always to be there");
+                    self.metrics.claim_made(pool, false);
                 }
-            };
-            info!(claim = made.name_any(), pool, "asked for a node that is always to be there");
-            self.metrics.claim_made(pool, false);
-            self.cluster.assume(Kind::NodeClaim, &made);
+                // The others are there all the same.
+                Err(error) => failed = Some(error),
+            }
         }
         failed.map_or(Ok(()), Err).with_context(|| format!("a NodeClaim of {pool} was not made"))
     }

@@ -1,6 +1,6 @@
 //! Work by name: one piece of each name at a time, so many side by side, and none again before it has rested.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
@@ -15,12 +15,32 @@ pub(crate) struct Rounds {
     busy: HashMap<Id, String>,
     /// Until when.
     resting: HashMap<String, Instant>,
+    /// The how manieth piece each name has begun last.
+    began: HashMap<String, u64>,
+    pieces: u64,
 }
 
 impl Rounds {
     /// None yet; at most so many side by side.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, running: JoinSet::new(), busy: HashMap::new(), resting: HashMap::new() }
+        Self {
+            most,
+            running: JoinSet::new(),
+            busy: HashMap::new(),
+            resting: HashMap::new(),
+            began: HashMap::new(),
+            pieces: 0,
+        }
+    }
+
+    /// These names in the order in which they should start: who has waited longest first, so that those that fail again and again
+    /// keep nobody from his first try. Forgets all others.
+    pub(crate) fn in_turn<'n>(&mut self, names: impl IntoIterator<Item = &'n str>) -> Vec<&'n str> {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        let there: HashSet<&str> = names.iter().copied().collect();
+        self.began.retain(|name, _| there.contains(name.as_str()));
+        names.sort_by_key(|name| self.began.get(*name).copied().unwrap_or(0));
+        names
     }
 
     /// Whether a piece of this name may start.
@@ -34,6 +54,8 @@ impl Rounds {
     pub(crate) fn start(&mut self, name: &str, work: impl Future<Output = Duration> + Send + 'static) {
         let task = self.running.spawn(work);
         self.busy.insert(task.id(), name.to_owned());
+        self.pieces += 1;
+        self.began.insert(name.to_owned(), self.pieces);
     }
 
     /// Waits until a piece has ended, or has rested. For ever where there is none.
@@ -66,6 +88,25 @@ impl Rounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_fails_again_and_again_keeps_nobody_from_a_first_try() {
+        let mut rounds = Rounds::new(1);
+        for _ in 0..2 {
+            assert_eq!(rounds.in_turn(["a", "b"])[0], "a");
+            rounds.start("a", async { Duration::from_millis(1) });
+            rounds.turn().await;
+            assert_eq!(rounds.in_turn(["a", "b"]), ["b", "a"]);
+            rounds.start("b", async { Duration::from_millis(1) });
+            rounds.turn().await;
+        }
+        assert_eq!(rounds.in_turn(["a", "b", "c"]), ["c", "a", "b"]);
+        assert_eq!(
+            (rounds.in_turn(["b"]), rounds.in_turn(["a", "b"])),
+            (vec!["b"], vec!["a", "b"]),
+            "a was forgotten"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_name_works_once_at_a_time_and_rests() {

@@ -18,13 +18,13 @@ pub(crate) enum Said {
 }
 
 /// Says it of pods by `namespace/name`.
-pub(crate) async fn say(announcer: &Announcer, of: &[(&str, Said)], snapshot: &Snapshot) {
+pub(crate) fn say(announcer: &Announcer, of: &[(&str, Said)], snapshot: &Snapshot) {
     let said: HashMap<&str, &Said> = of.iter().map(|(pod, said)| (*pod, said)).collect();
     let events = snapshot.pods().filter_map(|pod| {
         let said = *said.get(pod.key().as_str())?;
         Some((reference(pod), event(said)))
     });
-    announcer.tell_all(events).await;
+    announcer.tell_all(events);
 }
 
 fn reference(pod: &Pod) -> ObjectReference {

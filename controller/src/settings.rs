@@ -10,6 +10,7 @@ use stowage_pricing::Share;
 use stowage_solver::Options;
 
 use crate::gates::Gates;
+use crate::life::surge::SurgeFirst;
 
 /// Follows a cluster, plans for its pending pods, and asks for nodes
 #[derive(Clone, Debug, Parser)]
@@ -110,6 +111,19 @@ pub struct Settings {
     #[arg(long, env = "DISABLE_DRY_RUN", action = clap::ArgAction::Set, num_args = 0..=1,
           default_value_t = false, default_missing_value = "true")]
     pub disable_dry_run: bool,
+
+    /// Whose pods leave a node only when others are ready in their place: their Deployments, of one replica, are rolled
+    #[arg(long, env = "STOWAGE_SURGE_FIRST", value_enum, ignore_case = true, default_value = "never")]
+    pub surge_first: SurgeFirst,
+
+    /// Name of the queue of SQS that `EventBridge` tells of interruptions [default: none is listened to]
+    #[arg(long, env = "INTERRUPTION_QUEUE", default_value = "", hide_default_value = true)]
+    pub interruption_queue: String,
+
+    /// Launch nothing in zones that the cluster is shifted away from
+    #[arg(long, env = "ENABLE_ZONAL_SHIFT", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub enable_zonal_shift: bool,
 
     /// Port of /metrics
     #[arg(long, env = "METRICS_PORT", default_value_t = 8080)]

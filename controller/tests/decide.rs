@@ -5,10 +5,13 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use stowage_api::NodeClaim;
+use stowage_cluster::disrupt::leaving;
 use stowage_cluster::{Index, Kind, LowerOptions};
-use stowage_controller::assumed::{Amended, Assumed};
+use stowage_controller::assumed::{Amended, Assumed, Beside};
 use stowage_controller::claim::node_claim;
 use stowage_controller::decide::{Decision, Terms, decide};
+use stowage_controller::stand_in::stand_in;
 use stowage_pricing::{Catalog, Settings};
 use stowage_solver::{Memory, Options};
 
@@ -44,8 +47,10 @@ impl Cluster {
 
     fn amend_at(&mut self, now: Instant) -> Amended {
         let snapshot = self.index.snapshot();
-        self.assumed.forget(&snapshot, now);
-        self.assumed.amend(&snapshot)
+        let displaced = leaving(&snapshot, None).pods;
+        let stand_in = |claim: &NodeClaim| stand_in(claim, &snapshot, &CATALOG);
+        self.assumed.forget(&snapshot, &displaced, now);
+        self.assumed.amend(&snapshot, &Beside { displaced: &displaced, stand_in: &stand_in })
     }
 
     fn decide(&mut self) -> Decision {
@@ -87,6 +92,85 @@ fn amd64() -> Value {
         {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
         {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
     ]}}})
+}
+
+#[test]
+fn a_pod_that_asks_for_more_than_can_be_counted_keeps_nobody_else_from_a_node() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("absurd", "3P");
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    assert_eq!((decision.wanted.len(), &decision.wanted[0].pods), (1, &vec!["default/web".to_owned()]));
+    let (pod, why) = &decision.unplaced[0];
+    assert_eq!((decision.unplaced.len(), pod.as_str()), (1, "default/absurd"));
+    assert!(why.contains("CPUs"), "{why}");
+}
+
+#[test]
+fn pods_are_counted_by_the_zone_that_they_are_bound_to() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("anywhere", "700m");
+    for (name, zones) in
+        [("bound", &["us-east-1b"][..]), ("either", &["us-east-1a", "us-east-1b"]), ("lost", &["mars"])]
+    {
+        let mut pod = refused(name, "700m");
+        pod["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "topology.kubernetes.io/zone", "operator": "In", "values": zones}]}]}}});
+        cluster.put(Kind::Pod, &pod);
+    }
+    let zones = cluster.decide().zones;
+    let counts: Vec<_> = zones.iter().map(|(zone, pods)| (zone.as_str(), *pods)).collect();
+    assert_eq!(counts, [("flexible", 2), ("none", 1), ("us-east-1b", 1)]);
+}
+
+#[test]
+fn what_is_launched_otherwise_than_planned_keeps_only_the_pods_that_it_was_chosen_for() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    cluster.pod("web", "700m");
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    cluster.amend();
+    cluster.pod("late", "100m");
+    cluster.assumed.expect(&name, "default/late");
+    assert_eq!(cluster.amend().waiting, [""; 0], "it counts as planned until it is launched");
+    let mut claim = node_claim(&json!({"metadata": {"name": "default"}}), &decision.wanted[0].choice);
+    claim["metadata"]["name"] = json!(name);
+    claim["metadata"]["labels"]["topology.kubernetes.io/zone"] = json!("us-east-1f");
+    claim["status"] = json!({"providerID": "aws:///us-east-1f/i-1", "allocatable": {"cpu": "900m", "memory": "6Gi", "pods": "29"}});
+    cluster.put(Kind::NodeClaim, &claim);
+    assert_eq!(cluster.amend().waiting, ["default/late"]);
+    assert_eq!(cluster.assumed.pods_of(&name), ["default/web"]);
+}
+
+#[test]
+fn pods_of_a_node_that_is_deleted_get_a_machine_before_they_leave() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    let mut pod = refused("web", "700m");
+    pod["spec"]["nodeName"] = json!("old");
+    pod["status"] = json!({"phase": "Running"});
+    cluster.put(Kind::Pod, &pod);
+    let mut node = json!({
+        "metadata": {"name": "old", "labels": {"karpenter.sh/nodepool": "default"}},
+        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "20"}},
+    });
+    cluster.put(Kind::Node, &node);
+    assert!(cluster.amend().waiting.is_empty(), "nothing is wrong with its node");
+    node["metadata"]["deletionTimestamp"] = json!("2026-07-01T10:00:00Z");
+    cluster.put(Kind::Node, &node);
+    assert_eq!(cluster.amend().waiting, ["default/web"]);
+    let decision = cluster.decide();
+    assert_eq!((decision.wanted.len(), &decision.wanted[0].pods), (1, &vec!["default/web".to_owned()]));
+    let name = cluster.carry_out(&decision).remove(0);
+    assert_eq!(cluster.amend().waiting, [""; 0], "it is expected there");
+    assert_eq!(cluster.assumed.pods_of(&name), ["default/web"]);
+    assert!(cluster.decide().wanted.is_empty());
+    // It is evicted: whoever comes after it takes its room.
+    pod["metadata"]["deletionTimestamp"] = json!("2026-07-01T10:00:05Z");
+    cluster.put(Kind::Pod, &pod);
+    cluster.pod("web-2", "700m");
+    let after = cluster.decide();
+    assert_eq!((after.wanted, after.placed), (vec![], vec![("default/web-2".to_owned(), name)]));
 }
 
 #[test]
@@ -189,13 +273,21 @@ fn pods_that_the_scheduler_has_not_refused_wait_for_it() {
 }
 
 #[test]
-fn after_a_restart_launched_machines_count_and_others_are_unknown() {
+fn after_a_restart_machines_count_as_what_they_will_be_at_least() {
     let mut cluster = Cluster::with_pool(&amd64());
     cluster.pod("web", "700m");
     let decision = cluster.decide();
     let name = cluster.carry_out(&decision).remove(0);
     cluster.assumed = Assumed::default();
-    assert_eq!(cluster.amend().unknown, [name.as_str()]);
+    let amended = cluster.amend();
+    assert_eq!((amended.unknown.len(), amended.waiting.len()), (0, 1));
+    let stands = &amended.snapshot.nodes[0];
+    assert_eq!(stands.metadata.name, name);
+    assert!(stands.status.allocatable.get("cpu") <= stands.status.capacity.get("cpu"));
+    assert!(stands.metadata.labels.contains_key("topology.kubernetes.io/zone"));
+    // Not yet launched, it is planned on: no second machine is asked for.
+    let again = cluster.decide();
+    assert_eq!((again.wanted, again.placed), (vec![], vec![("default/web".to_owned(), name.clone())]));
 
     let mut claim = node_claim(&json!({"metadata": {"name": "default"}}), &decision.wanted[0].choice);
     claim["metadata"]["name"] = json!(name);

@@ -60,6 +60,19 @@ impl Controller {
         Ok(Self { process, health, metrics })
     }
 
+    /// Stops it in the middle of whatever it does, or lets it go on.
+    ///
+    /// # Errors
+    /// Where it has ended.
+    pub fn pause(&self, on: bool) -> Result<()> {
+        self.process.pause(on)
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.ended().is_some()
+    }
+
     /// What it has said so far.
     ///
     /// # Errors
@@ -84,6 +97,6 @@ impl Controller {
     /// Where it does not answer.
     pub fn metrics(&self) -> Result<String> {
         let mut answer = ureq::get(format!("http://{}/metrics", self.metrics_address())).call()?;
-        answer.body_mut().read_to_string().context("metrics are no text")
+        answer.body_mut().with_config().limit(u64::MAX).read_to_string().context("metrics are no text")
     }
 }

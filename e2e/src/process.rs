@@ -82,6 +82,23 @@ impl Process {
         &self.log
     }
 
+    /// Stops the program in the middle of whatever it does, or lets it go on.
+    ///
+    /// # Errors
+    /// Where it is not there.
+    pub(crate) fn pause(&self, on: bool) -> Result<()> {
+        // The shell itself goes on, so that the program still ends with us. Its children are the program, which came first, and
+        // the reader.
+        let shell = self.shell.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"))?;
+        let program =
+            children.split_whitespace().next().with_context(|| format!("{} has ended", self.name))?;
+        let signal = if on { "-STOP" } else { "-CONT" };
+        let status = Command::new("kill").args([signal, program]).status()?;
+        anyhow::ensure!(status.success(), "{} is not there", self.name);
+        Ok(())
+    }
+
     /// Its status, where it has ended by itself.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.shell.try_wait().ok().flatten()

@@ -1,7 +1,8 @@
 //! A cluster with all that a controller meets: a control plane, an AWS, machines that join, and what the charts install.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use crate::controller::Controller;
 use crate::crds;
 use crate::helm::Helm;
 use crate::kubelets::Kubelets;
+use crate::relay::Relay;
 
 /// The region that everything is in.
 pub const REGION: &str = "us-east-1";
@@ -53,6 +55,14 @@ impl World {
     /// # Errors
     /// Where something does not start.
     pub fn start(cluster: &str) -> Result<Self> {
+        Self::start_with(cluster, &[])
+    }
+
+    /// The same, where the chart has these values: `settings.surgeFirst=Annotated`.
+    ///
+    /// # Errors
+    /// Where something does not start.
+    pub fn start_with(cluster: &str, values: &[&str]) -> Result<Self> {
         let front = Front::start(Stock::of(REGION)?)?;
         let options = Options {
             scheduler: Some(Options::scheduler()),
@@ -65,7 +75,7 @@ impl World {
         crds::install(plane.client())?;
         let catalog = Catalog::embedded(REGION, &Settings::default())?;
         fs::write(plane.logs().join("catalog.json"), catalog.to_json())?;
-        let kubeconfig = install(&plane)?;
+        let kubeconfig = install(&plane, values)?;
         let kubelets = Kubelets::start(&plane, &ec2, cluster, &catalog)?;
         let world = Self { kubelets, plane, front, ec2, catalog, cluster: cluster.to_owned(), kubeconfig };
         let class = world.node_class()?;
@@ -83,11 +93,39 @@ impl World {
     /// # Errors
     /// Where it cannot be started.
     pub fn controller(&self, name: &str, more: &[&str]) -> Result<Controller> {
+        self.controller_as(&self.kubeconfig, name, more)
+    }
+
+    fn controller_as(&self, who: &Path, name: &str, more: &[&str]) -> Result<Controller> {
         let file = self.plane.logs().join("catalog.json").display().to_string();
         let mut flags = vec!["--catalog", &file, "--log-format", "text", "--cluster-name", &self.cluster];
         flags.extend(["--service-cidr", "10.96.0.0/16", "--leader-election-namespace", NAMESPACE]);
         flags.extend(more);
-        Controller::start_as(&self.plane, &self.kubeconfig, name, &flags, &self.front.environment(REGION))
+        Controller::start_as(&self.plane, who, name, &flags, &self.front.environment(REGION))
+    }
+
+    /// The same, where the API server is reached by way of a relay.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn controller_behind(&self, relay: &Relay, name: &str, more: &[&str]) -> Result<Controller> {
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(&self.kubeconfig)?)?;
+        kubeconfig["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address()));
+        let path = self.plane.logs().join(format!("kubeconfig-{name}"));
+        fs::write(&path, kubeconfig.to_string())?;
+        // Machines reach the API server without it.
+        let flags: Vec<&str> =
+            ["--cluster-endpoint", self.plane.server()].iter().chain(more).copied().collect();
+        self.controller_as(&path, name, &flags)
+    }
+
+    /// Where the API server listens.
+    ///
+    /// # Errors
+    /// Where its address is none, which would be a defect.
+    pub fn api_server(&self) -> Result<SocketAddr> {
+        let server = self.plane.server();
+        server.trim_start_matches("https://").parse().with_context(|| format!("{server} is no address"))
     }
 
     /// An EC2NodeClass of what moto has, by id.
@@ -112,6 +150,24 @@ impl World {
                 "securityGroupSelectorTerms": by_id(groups.into_iter().take(1).collect()),
             },
         }))
+    }
+
+    /// Makes the cluster known to EKS, under another address than it has.
+    ///
+    /// # Errors
+    /// Where moto does not make it.
+    pub fn eks(&self) -> Result<()> {
+        let role = "arn:aws:iam::123456789012:role/cluster";
+        let wish =
+            json!({"name": self.cluster, "roleArn": role, "resourcesVpcConfig": {}, "version": "1.35"});
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/eks/aws4_request, SignedHeaders=host, Signature=x"
+        );
+        let made = ureq::post(format!("{}/clusters", self.front.url()))
+            .header("Authorization", signed)
+            .header("Content-Type", "application/json")
+            .send(wish.to_string());
+        made.map(drop).context("EKS does not make a cluster")
     }
 
     /// The objects of a collection.
@@ -193,12 +249,14 @@ pub fn holds(object: &Value, condition: &str) -> bool {
 }
 
 /// Puts in what the chart says of permissions; gives the kubeconfig of its service account.
-fn install(plane: &ControlPlane) -> Result<PathBuf> {
+fn install(plane: &ControlPlane, values: &[&str]) -> Result<PathBuf> {
     let client = plane.client();
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     client.create("/api/v1/namespaces", &namespace)?;
     let chart = crds::root().join("deploy/charts/stowage");
-    let objects = Helm::ready()?.template(&chart, &["--set", "settings.clusterName=e2e"])?;
+    let values = ["settings.clusterName=e2e"].into_iter().chain(values.iter().copied());
+    let flags: Vec<&str> = values.flat_map(|value| ["--set", value]).collect();
+    let objects = Helm::ready()?.template(&chart, &flags)?;
     let mut account = None;
     for object in &objects {
         let namespaced =

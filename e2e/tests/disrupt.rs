@@ -5,16 +5,14 @@
 
 #[path = "common/world.rs"]
 mod common;
-
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread;
+#[path = "common/witness.rs"]
+mod witness;
 
 use serde_json::{Value, json};
 use stowage_e2e::{World, holds};
 
 use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, settled};
+use witness::Witness;
 
 const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -41,83 +39,15 @@ fn change(world: &World, team: &str) {
     world.client().patch(&format!("{POOLS}/default"), &labels).unwrap();
 }
 
-/// Looks at every event of a collection, and keeps the most and the least of what it counts in all of it.
-struct Witness {
-    most: Arc<AtomicUsize>,
-    least: Arc<AtomicUsize>,
-    /// How many events it has seen.
-    seen: Arc<AtomicUsize>,
-    ended: Arc<AtomicBool>,
-}
-
-impl Witness {
-    /// From now on. `counts` is whether an object counts.
-    fn of(world: &World, collection: &'static str, counts: fn(&Value) -> bool) -> Self {
-        let (most, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (least, ended) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicBool::new(false)));
-        let witness =
-            Self { most: most.clone(), least: least.clone(), seen: seen.clone(), ended: ended.clone() };
-        let client = world.client().clone();
-        let mut objects: BTreeMap<String, Value> = world
-            .list(collection)
-            .unwrap()
-            .into_iter()
-            .map(|object| (name(&object).to_owned(), object))
-            .collect();
-        let (told, opened) = mpsc::channel();
-        thread::spawn(move || {
-            let each = |kind: &str, object: Value| {
-                let of = name(&object).to_owned();
-                if kind == "DELETED" {
-                    objects.remove(&of)
-                } else {
-                    objects.insert(of, object)
-                };
-                let count = objects.values().filter(|object| counts(object)).count();
-                most.fetch_max(count, Ordering::Relaxed);
-                least.fetch_min(count, Ordering::Relaxed);
-                seen.fetch_add(1, Ordering::Relaxed);
-                !ended.load(Ordering::Relaxed)
-            };
-            // The API server ends with the test.
-            drop(client.watch(
-                collection,
-                || {
-                    let _ = told.send(());
-                },
-                each,
-            ));
-        });
-        opened.recv().unwrap();
-        witness
-    }
-
-    fn most(&self) -> usize {
-        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
-        self.most.load(Ordering::Relaxed)
-    }
-
-    fn least(&self) -> usize {
-        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
-        self.least.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Whether a NodeClaim uses its pool's budgets up: it was chosen to go or goes, and its machine is not being ended yet.
-fn goes(claim: &Value) -> bool {
+fn goes(claim: &Value) -> usize {
     let chosen = holds(claim, "DisruptionReason") || !claim["metadata"]["deletionTimestamp"].is_null();
-    holds(claim, "Initialized") && !holds(claim, "InstanceTerminating") && chosen
+    usize::from(holds(claim, "Initialized") && !holds(claim, "InstanceTerminating") && chosen)
 }
 
 /// Whether a pod serves.
-fn serves(pod: &Value) -> bool {
-    holds(pod, "Ready") && pod["metadata"]["deletionTimestamp"].is_null()
+fn serves(pod: &Value) -> usize {
+    usize::from(holds(pod, "Ready") && pod["metadata"]["deletionTimestamp"].is_null())
 }
 
 fn is_tainted(node: &Value) -> bool {
@@ -166,7 +96,9 @@ fn nodes_out_of_date_are_replaced_one_after_the_other() {
     world.client().create(BUDGETS, &budget).unwrap();
     let controller = world.controller("controller", &[]).unwrap();
     assert_eq!(settled(&world, 3).len(), 3);
-    world.until("all pods to serve", |w| Ok(w.pods()?.iter().all(serves).then_some(()))).unwrap();
+    world
+        .until("all pods to serve", |w| Ok(w.pods()?.iter().all(|pod| serves(pod) > 0).then_some(())))
+        .unwrap();
     let (going, serving) = (Witness::of(&world, CLAIMS, goes), Witness::of(&world, PODS, serves));
     change(&world, "b");
     world
@@ -217,6 +149,68 @@ fn a_pod_that_must_not_be_disrupted_keeps_its_node() {
         .until("the node to be replaced", |w| Ok(w.claims()?.iter().all(|c| name(c) != gone).then_some(())))
         .unwrap();
     assert_eq!(settled(&world, 1).len(), 1);
+}
+
+#[test]
+fn the_only_pod_of_a_deployment_leaves_when_another_serves() {
+    let world = World::start_with("surge", &["settings.surgeFirst=Annotated"]).unwrap();
+    world.client().create(POOLS, &pool("1", &json!({}))).unwrap();
+    let mut web = one_a_node(1);
+    web["spec"]["template"]["metadata"]["annotations"] = json!({"stowage.dev/surge-first": "true"});
+    world.client().create(DEPLOYMENTS, &web).unwrap();
+    let _controller = world.controller("controller", &["--surge-first", "annotated"]).unwrap();
+    let first = name(&settled(&world, 1)[0]).to_owned();
+    world
+        .until("the pod to serve", |w| Ok((w.pods()?.iter().map(serves).sum::<usize>() == 1).then_some(())))
+        .unwrap();
+    let serving = Witness::of(&world, PODS, serves);
+    world.client().delete(&format!("{CLAIMS}/{first}")).unwrap();
+    world
+        .until("another machine in its place", |w| {
+            let claims = w.claims()?;
+            let other = claims.iter().any(|claim| name(claim) != first && holds(claim, "Ready"));
+            Ok((other && claims.len() == 1 && w.running()? == 1).then_some(()))
+        })
+        .unwrap();
+    assert!(serving.least() >= 1, "at every moment somebody serves");
+    let rolled = world.client().get(&format!("{DEPLOYMENTS}/web")).unwrap();
+    assert_eq!(rolled["spec"]["template"]["metadata"]["annotations"]["stowage.dev/rolled-for"], first);
+    nothing_is_left_over(&world);
+}
+
+#[test]
+fn a_fleet_rolls_under_budgets_and_no_pod_is_lost() {
+    const NODES: usize = 24;
+    let world = World::start("rolling").unwrap();
+    world.client().create(POOLS, &pool("5", &json!({}))).unwrap();
+    let keep = json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+        "spec": {"maxUnavailable": 3, "selector": {"matchLabels": {"app": "web"}}},
+    });
+    world.client().create(BUDGETS, &keep).unwrap();
+    world.client().create(DEPLOYMENTS, &one_a_node(NODES)).unwrap();
+    let _controller = world.controller("controller", &[]).unwrap();
+    let before: Vec<String> = settled(&world, NODES).iter().map(|claim| name(claim).to_owned()).collect();
+    assert_eq!(before.len(), NODES);
+    let (going, serving) = (Witness::of(&world, CLAIMS, goes), Witness::of(&world, PODS, serves));
+    change(&world, "b");
+    // As long as it takes: what matters is that it goes on.
+    let mut left = before.len();
+    while left > 0 {
+        world
+            .until("the next nodes to be replaced", |w| {
+                let claims = w.claims()?;
+                let now = claims.iter().filter(|claim| before.iter().any(|of| of == name(claim))).count();
+                Ok((now < left).then(|| left = now))
+            })
+            .unwrap();
+    }
+    assert_eq!(settled(&world, NODES).len(), NODES);
+    nothing_is_left_over(&world);
+    println!("{} at most went at the same time, {} pods served at least", going.most(), serving.least());
+    assert!(going.most() <= 5, "{} at once", going.most());
+    assert!(going.most() > 1, "they roll together, as far as budgets allow: {}", going.most());
+    assert!(serving.least() >= NODES - 3, "{} served at some moment", serving.least());
 }
 
 #[test]

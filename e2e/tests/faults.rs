@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use stowage_e2e::aws::Mishap;
 use stowage_e2e::{World, holds};
 
-use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, settled};
+use common::{
+    CLAIMS, CLASSES, DEPLOYMENTS, POOLS, Random, deployment, name, node_pool, nothing_is_left_over,
+    one_a_node, settled,
+};
 
 fn world(name: &str) -> World {
     let world = World::start(name).unwrap();
@@ -68,11 +71,22 @@ fn lost_and_refused_launches_are_made_once() {
     nothing_is_left_over(&world);
 }
 
-/// Pods that share no node.
-fn one_a_node(app: &str) -> Value {
-    json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
-        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}},
-    }]}}})
+#[test]
+fn what_is_asked_otherwise_with_the_token_of_a_lost_launch_is_made_once() {
+    let world = world("otherwise");
+    world.front.next("CreateFleet", &[Mishap::Lose, Mishap::Lose]);
+    world.client().create(DEPLOYMENTS, &deployment("web", 2, "1", &one_a_node("web"))).unwrap();
+    let first = world.controller("first", &["--disable-leader-election"]).unwrap();
+    world.until("two launches that are lost", |w| Ok((w.machines()?.len() > 1).then_some(()))).unwrap();
+    drop(first);
+    // Who takes over knows nothing of them, and what was bought cannot be had any more: the next requests are other ones.
+    let bought = world.machines().unwrap();
+    let gone: Vec<_> =
+        bought.iter().map(|of| (of.instance_type.as_str(), "*", "InsufficientInstanceCapacity")).collect();
+    world.front.short_of(&gone);
+    let _next = world.controller("next", &["--disable-leader-election"]).unwrap();
+    assert_eq!(settled(&world, 2).len(), 2);
+    nothing_is_left_over(&world);
 }
 
 #[test]
@@ -122,6 +136,41 @@ fn an_api_server_that_goes_away_is_waited_for() {
 }
 
 #[test]
+fn user_data_that_cannot_be_read_is_said_and_waited_for() {
+    let world = world("user-data");
+    let mut class = world.node_class().unwrap();
+    class["metadata"]["name"] = json!("told");
+    class["spec"]["userData"] = json!("MIME-Version: 1.0\n\nno part has a beginning");
+    world.client().create(CLASSES, &class).unwrap();
+    let of_class = json!({
+        "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "told"},
+        "taints": [{"key": "other", "effect": "NoSchedule"}],
+    });
+    world.client().create(POOLS, &node_pool("other", &of_class)).unwrap();
+    let _controller = world.controller("controller", &[]).unwrap();
+    let tolerant = json!({
+        "tolerations": [{"key": "other", "operator": "Exists"}],
+        "nodeSelector": {"karpenter.sh/nodepool": "other"},
+    });
+    world.client().create(DEPLOYMENTS, &deployment("other", 2, "900m", &tolerant)).unwrap();
+    world.client().create(DEPLOYMENTS, &deployment("web", 2, "900m", &json!({}))).unwrap();
+    let said = world
+        .until("the class to say what is wrong", |w| {
+            let class = w.client().get(&format!("{CLASSES}/told"))?;
+            let conditions = class["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            Ok(conditions.into_iter().find(|c| c["type"] == "Ready" && c["status"] == "False"))
+        })
+        .unwrap();
+    assert!(said["message"].as_str().unwrap().contains("ValidationSucceeded"), "{said}");
+    // All else goes on.
+    world.until("the others to run", |w| Ok((w.running()? == 2).then_some(()))).unwrap();
+    let mended = json!({"spec": {"userData": "#!/bin/bash\necho told\n"}});
+    world.client().patch(&format!("{CLASSES}/told"), &mended).unwrap();
+    settled(&world, 4);
+    nothing_is_left_over(&world);
+}
+
+#[test]
 fn killed_at_any_moment_it_goes_on_where_it_was() {
     let world = world("killed");
     world.client().create(DEPLOYMENTS, &deployment("web", 60, "900m", &one_a_node_and_others())).unwrap();
@@ -152,19 +201,6 @@ fn one_a_node_and_others() -> Value {
         "maxSkew": 2, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": {"matchLabels": {"app": "web"}},
     }]})
-}
-
-/// The same moments in every run.
-struct Random(u32);
-
-impl Random {
-    fn below(&mut self, most: u64) -> u64 {
-        // xorshift, Marsaglia 2003.
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 17;
-        self.0 ^= self.0 << 5;
-        u64::from(self.0) % most
-    }
 }
 
 #[test]

@@ -5,13 +5,16 @@
 
 #[path = "common/world.rs"]
 mod common;
+#[path = "common/witness.rs"]
+mod witness;
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use stowage_e2e::{World, holds};
 
-use common::{DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over};
+use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, one_a_node};
+use witness::Witness;
 
 /// A pool with these requirements instead of those of ordinary ones.
 fn pool(name: &str, requirements: &[(&str, &str, &[&str])], more: &Value) -> Value {
@@ -212,4 +215,57 @@ fn heavy_pools_come_first_limits_hold_and_some_nodes_are_always_there() {
             Ok((w.claims()?.iter().filter(|claim| of(claim)).count() == 1).then_some(()))
         })
         .unwrap();
+}
+
+/// CPUs of a claim's machine; of one that has none yet, nothing is known.
+fn cpus(claim: &Value) -> usize {
+    claim["status"]["capacity"]["cpu"].as_str().map_or(0, |cpus| cpus.parse().unwrap())
+}
+
+#[test]
+fn limits_hold_at_every_moment_and_are_used() {
+    let world = World::start("limits").unwrap();
+    let mut pool = node_pool("default", &json!({}));
+    pool["spec"]["limits"] = json!({"cpu": "24"});
+    world.client().create(POOLS, &pool).unwrap();
+    let witness = Witness::of(&world, CLAIMS, cpus);
+    let _controller = world.controller("controller", &[]).unwrap();
+    // They come in three batches, each while machines of the last are launched, and want twice what they may have.
+    for batch in 0..3 {
+        let name = format!("web-{batch}");
+        let machines = world.machines().unwrap().len();
+        world.client().create(DEPLOYMENTS, &deployment(&name, 8, "1500m", &one_a_node(&name))).unwrap();
+        if batch < 2 {
+            world.until("a machine", |w| Ok((w.machines()?.len() > machines).then_some(()))).unwrap();
+        }
+    }
+    world
+        .until("what limits leave to run", |w| {
+            let events = w.list("/api/v1/namespaces/default/events")?;
+            let told = |event: &Value| {
+                event["reason"] == "FailedScheduling"
+                    && event["note"]
+                        .as_str()
+                        .or_else(|| event["message"].as_str())
+                        .is_some_and(|note| note.contains("limit"))
+            };
+            Ok((w.running()? >= 10 && events.iter().any(told)).then_some(()))
+        })
+        .unwrap();
+    assert!(witness.most() <= 24, "{} CPUs at some moment", witness.most());
+    // A node that goes makes room for another only when it is gone.
+    let claims = world.claims().unwrap();
+    let first = claims[0]["metadata"]["name"].as_str().unwrap();
+    world.client().delete(&format!("{CLAIMS}/{first}")).unwrap();
+    world
+        .until("another in its place", |w| {
+            let names: Vec<Value> = w.claims()?.iter().map(|c| c["metadata"]["name"].clone()).collect();
+            let before = claims
+                .iter()
+                .all(|c| c["metadata"]["name"] == first || names.contains(&c["metadata"]["name"]));
+            Ok((before && !names.iter().any(|name| name == first) && names.len() >= claims.len())
+                .then_some(()))
+        })
+        .unwrap();
+    assert!(witness.most() <= 24, "{} CPUs at some moment", witness.most());
 }

@@ -37,6 +37,8 @@ pub const INSTANCE_TERMINATING: &str = "InstanceTerminating";
 pub const CONSISTENT_STATE_FOUND: &str = "ConsistentStateFound";
 /// It was chosen to go.
 pub const DISRUPTION_REASON: &str = "DisruptionReason";
+/// `NodeClaim`: false where it is not taken away to save money, with why; Stowage's own.
+pub const DISRUPTABLE: &str = "Disruptable";
 
 /// Images of an `EC2NodeClass` were found.
 pub const AMIS_READY: &str = "AMIsReady";

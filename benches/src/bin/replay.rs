@@ -151,7 +151,10 @@ fn tell(name: &str, out: &Outcome, tick: u32, seconds: f64) {
         cost += out.hourly.get(*at).map_or(0.0, |price| price.dollars());
     }
     if bound > 0.0 {
-        println!("{name:<12} bound {:>7.2} % of it: no arrangement costs less at any look", bound / cost * 100.0);
+        println!(
+            "{name:<12} bound {:>7.2} % of it: no arrangement costs less at any look",
+            bound / cost * 100.0
+        );
     }
 }
 

@@ -29,8 +29,12 @@ pub(super) fn consolidate(cluster: &mut Cluster, budget: u32, now: u32, out: &mu
     let (mut left, mut moved) = (budget as usize, 0);
     while left > 0 {
         let candidates = candidates(cluster);
-        let empty: Vec<usize> =
-            candidates.iter().copied().filter(|at| cluster.fleet.nodes[*at].moves.is_empty()).take(left).collect();
+        let empty: Vec<usize> = candidates
+            .iter()
+            .copied()
+            .filter(|at| cluster.fleet.nodes[*at].moves.is_empty())
+            .take(left)
+            .collect();
         let found = if empty.is_empty() {
             match several(cluster, &candidates, left)? {
                 Some(step) => Some(step),
@@ -143,7 +147,9 @@ fn simulate(cluster: &Cluster, gone: &[usize]) -> Result<Option<Step>> {
     for (at, new) in plan.new_nodes.iter().enumerate() {
         add(&new.pods, Destination::New(at));
     }
-    launches.iter_mut().for_each(|new| new.pods.clear());
+    for new in &mut launches {
+        new.pods.clear();
+    }
     moves.sort_by(|a, b| a.pod.cmp(&b.pod));
     let removes = gone.into_iter().map(NodeId::of).collect();
     Ok(Some(Step { removes, launches, moves, saving: Price::ZERO, disruption: 0, payback: 0 }))

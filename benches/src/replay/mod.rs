@@ -22,8 +22,8 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, Result, ensure};
 use stowage_solver::{
-    Aims, Consolidation, Destination, Effort, Fleet, Labels, NewNode, NodeId, Options, Placement, Pod, PodId, PodMove, Price,
-    Problem, Solution, Step, consolidate, solve, verify,
+    Aims, Consolidation, Destination, Effort, Fleet, Labels, NewNode, NodeId, Options, Placement, Pod, PodId,
+    PodMove, Price, Problem, Solution, Step, consolidate, solve, verify,
 };
 
 pub use traffic::{Pattern, Traffic};
@@ -76,8 +76,9 @@ pub struct Outcome {
     pub hourly: Vec<Price>,
     /// By tick: pods that were moved to take nodes away.
     pub evictions: Vec<u32>,
-    /// Nodes taken away, and launched in their place.
+    /// Nodes taken away.
     pub removed: u32,
+    /// Nodes launched in their place.
     pub launched: u32,
     /// Pods that found no place, over all ticks.
     pub unplaced: u32,
@@ -117,7 +118,13 @@ pub(crate) struct Named {
 ///
 /// # Errors
 /// Where a plan or a step breaks a rule.
-pub fn run(workload: &Problem, pattern: Pattern, seed: u64, policy: Policy, settings: &Settings) -> Result<Outcome> {
+pub fn run(
+    workload: &Problem,
+    pattern: Pattern,
+    seed: u64,
+    policy: Policy,
+    settings: &Settings,
+) -> Result<Outcome> {
     let mut traffic = Traffic::new(workload, pattern, seed);
     let empty = Problem { pods: Vec::new(), nodes: Vec::new(), ..workload.clone() };
     let mut cluster = Cluster { problem: empty, fleet: Fleet::default(), since: BTreeMap::new() };
@@ -155,7 +162,9 @@ pub fn market(problem: &mut Problem) {
     let usual = |labels: &Labels| {
         let label = |key: &str| labels.get(&format!("karpenter.k8s.aws/instance-{key}")).map(String::as_str);
         matches!(label("category"), Some("c" | "m" | "r"))
-            && label("generation").and_then(|number| number.parse::<u32>().ok()).is_some_and(|number| number > 4)
+            && label("generation")
+                .and_then(|number| number.parse::<u32>().ok())
+                .is_some_and(|number| number > 4)
     };
     problem.types.retain(|of_type| usual(&of_type.labels));
     for of_type in &mut problem.types {
@@ -255,10 +264,13 @@ impl Cluster {
         let positions: BTreeMap<&str, usize> =
             self.problem.nodes.iter().enumerate().map(|(at, node)| (node.name.as_str(), at)).collect();
         let at = |name: &str| positions.get(name).copied().with_context(|| format!("node {name} is gone"));
-        let removes = step.removes.iter().map(|name| Ok(NodeId::of(at(name)?))).collect::<Result<Vec<_>>>()?;
+        let removes =
+            step.removes.iter().map(|name| Ok(NodeId::of(at(name)?))).collect::<Result<Vec<_>>>()?;
         let home: BTreeMap<&str, usize> = removes
             .iter()
-            .flat_map(|node| self.problem.nodes[node.index()].pods.iter().map(|pod| (pod.name.as_str(), node.index())))
+            .flat_map(|node| {
+                self.problem.nodes[node.index()].pods.iter().map(|pod| (pod.name.as_str(), node.index()))
+            })
             .collect();
         let mut moves = Vec::new();
         for (pod, to) in &step.moves {
@@ -271,8 +283,7 @@ impl Cluster {
         }
         moves.sort_by(|a, b| a.pod.cmp(&b.pod));
         let launches = step.launches.clone();
-        let step =
-            Step { removes, launches, moves, saving: Price::ZERO, disruption: 0, payback: 0 };
+        let step = Step { removes, launches, moves, saving: Price::ZERO, disruption: 0, payback: 0 };
         check(&self.problem, &step)?;
         let known: BTreeSet<String> = self.problem.nodes.iter().map(|node| node.name.clone()).collect();
         let mut touched: BTreeSet<String> = step

@@ -79,7 +79,7 @@ impl Traffic {
             } else {
                 for pod in pods {
                     let until = random.within(0, JOB_HOURS.1 * 60) as u32;
-                    jobs.push(Job { pod, runs: random.number() % 2 == 0, until });
+                    jobs.push(Job { pod, runs: random.number().is_multiple_of(2), until });
                 }
             }
         }

@@ -89,7 +89,8 @@ fn notes(
     }
     if found.more {
         notes.push(
-            "once these steps are taken another look finds more, which cannot be done together with them".to_owned(),
+            "once these steps are taken another look finds more, which cannot be done together with them"
+                .to_owned(),
         );
     }
     if snapshot.disruption_budgets.is_empty() {

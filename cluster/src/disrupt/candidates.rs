@@ -213,6 +213,49 @@ fn moves(pod: &Pod) -> bool {
     pod.is_bound() && (!pod.terminating || successor) && pod.daemon_set.is_none() && !pod.mirror
 }
 
+/// Nodes that are being deleted, and who has to leave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Nodes, by name: those of `NodeClaims` that are being deleted among them.
+    pub nodes: BTreeSet<String>,
+    /// Pods that are about to leave, `namespace/name`. One that nobody may evict now is not among them: nobody knows when it
+    /// leaves.
+    pub pods: BTreeSet<String>,
+}
+
+/// Nodes that are being deleted, and who has to leave them.
+///
+/// compat: karpenter v1.14, `CurrentlyReschedulablePods`.
+pub fn leaving(snapshot: &Snapshot, now: Option<Timestamp>) -> Leaving {
+    let going = snapshot.node_claims().filter(|claim| claim.metadata.is_terminating());
+    let names = going.flat_map(|claim| [claim.status.node_name.as_str(), claim.status.provider_id.as_str()]);
+    let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+    let leaving: BTreeSet<&str> = snapshot
+        .nodes()
+        .filter(|node| {
+            let known = [node.metadata.name.as_str(), node.spec.provider_id.as_str()];
+            known.iter().any(|name| names.contains(name))
+                || (node.metadata.is_terminating()
+                    && node.metadata.labels.contains_key(well_known::NODE_POOL))
+        })
+        .map(|node| node.metadata.name.as_str())
+        .collect();
+    if leaving.is_empty() {
+        return Leaving::default();
+    }
+    let shields = Shields::of(snapshot);
+    let leaves = |pod: &&Pod| {
+        pod.node.as_deref().is_some_and(|node| leaving.contains(node))
+            && moves(pod)
+            && protected(pod, now).is_none()
+            && shields.guard(pod).is_none()
+    };
+    Leaving {
+        pods: snapshot.pods().filter(leaves).map(Pod::key).collect(),
+        nodes: leaving.into_iter().map(str::to_owned).collect(),
+    }
+}
+
 /// Why a node may not go, whatever the cause.
 fn of_node(node: &Node, claim: Option<&NodeClaim>, moment: &Moment) -> Vec<Refusal> {
     let Some(claim) = claim else { return vec![Refusal::NotManaged] };

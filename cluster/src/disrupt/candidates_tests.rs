@@ -187,3 +187,29 @@ fn what_pods_hold_up_is_passed_over_where_their_time_is_limited() {
     let all = standings(&cluster, &Moment::default());
     assert!(all[0].may_drift() && !all[0].may_go());
 }
+
+#[test]
+fn pods_of_nodes_that_are_deleted_are_about_to_leave() {
+    let going = r#", "deletionTimestamp": "2026-07-01T10:00:00Z"}"#;
+    let none: [&str; 0] = [];
+    let of = |cluster: &Snapshot| leaving(cluster, None).pods.into_iter().collect::<Vec<_>>();
+    assert_eq!(of(&plain(POD)), none, "its node stays");
+    assert_eq!(of(&cluster(going, "", "", POD)), ["default/web"]);
+    let claim_goes = plain(POD);
+    let mut claim_goes = claim_goes;
+    let mut claim = NodeClaim::clone(&claim_goes.node_claims[0]);
+    claim.metadata.deletion_timestamp = Some("2026-07-01T10:00:00Z".into());
+    claim_goes.node_claims = vec![claim.into()];
+    assert_eq!(of(&claim_goes), ["default/web"], "the claim goes first");
+    assert_eq!(leaving(&claim_goes, None).nodes.into_iter().collect::<Vec<_>>(), ["n"]);
+    let kept = budget("keep", r#""maxUnavailable": 0"#);
+    assert_eq!(of(&cluster(going, "", "", &format!("{POD}{kept}"))), none, "nobody may evict it");
+    let job = POD.replace(
+        r#""name": "web","#,
+        r#""name": "web", "annotations": {"karpenter.sh/do-not-disrupt": "true"},"#,
+    );
+    assert_eq!(of(&cluster(going, "", "", &job)), none);
+    let gone =
+        POD.replace(r#""name": "web","#, r#""name": "web", "deletionTimestamp": "2026-07-01T10:00:00Z","#);
+    assert_eq!(of(&cluster(going, "", "", &gone)), none, "it has left: its successor waits by itself");
+}

@@ -22,7 +22,7 @@ mod fleet;
 mod shields;
 
 pub use budget::{Allowance, Left, Reason, Room, Tally, allowance, tallies};
-pub use candidates::{Moment, Refusal, Standing, standings};
+pub use candidates::{Leaving, Moment, Refusal, Standing, leaving, standings};
 pub use cost::{Priorities, UNIT, balanced_disruption, eviction_cost, lifetime_left, node_disruption};
 pub use cron::{Schedule, ScheduleError};
 pub use fleet::{fleet, latest};

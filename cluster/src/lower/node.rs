@@ -19,12 +19,16 @@ use crate::snapshot::{Pod, Snapshot};
 
 /// `NodeClaims` that have no Node yet and are not being deleted.
 pub(super) fn launching(snapshot: &Snapshot) -> impl Iterator<Item = &NodeClaim> {
+    without_node(snapshot).filter(|c| !c.metadata.is_terminating())
+}
+
+/// `NodeClaims` that have no Node, yet or any more.
+pub(super) fn without_node(snapshot: &Snapshot) -> impl Iterator<Item = &NodeClaim> {
     let nodes: HashSet<&str> = snapshot.nodes.iter().map(|n| n.metadata.name.as_str()).collect();
     let machines: HashSet<&str> =
         snapshot.nodes.iter().map(|n| n.spec.provider_id.as_str()).filter(|id| !id.is_empty()).collect();
-    let claims = snapshot.node_claims().filter(|c| !c.metadata.is_terminating());
     // A node may be there before its claim says which it is.
-    claims.filter(move |c| {
+    snapshot.node_claims().filter(move |c| {
         !nodes.contains(c.status.node_name.as_str()) && !machines.contains(c.status.provider_id.as_str())
     })
 }
@@ -138,7 +142,13 @@ impl<'s> Context<'_, 's> {
             disks.extend(own_disks.iter().cloned());
             host_ports.extend(lowered.host_ports.iter().cloned());
             let labels = label_sets.of_pending(pod, self.devices);
-            running.push(RunningPod { name: pod.key(), spec, labels, terminating: pod.terminating, count: 1 });
+            running.push(RunningPod {
+                name: pod.key(),
+                spec,
+                labels,
+                terminating: pod.terminating,
+                count: 1,
+            });
         }
         used.extend(slot.map(|id| (id, disks.len() as i64)));
         let overcommitted = !Resources::from_amounts(used.iter().copied()).fits(&allocatable);

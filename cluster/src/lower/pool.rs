@@ -186,8 +186,8 @@ fn min_values(requirements: &[Requirement], policy: MinValuesPolicy) -> Vec<MinV
     asked.map(|(key, least)| MinValues { key: key.to_owned(), least, relax }).collect()
 }
 
-/// What the nodes of each `NodePool` have, those being launched included and those being deleted not, and how many
-/// nodes that is.
+/// What the nodes of each `NodePool` have, and how many that is: those being launched count, and those being deleted until
+/// they are gone.
 fn in_use<'s>(snapshot: &'s Snapshot, resources: &ResourceIds<'_>) -> BTreeMap<&'s str, (Resources, u32)> {
     let mut out = BTreeMap::<&str, (Resources, u32)>::new();
     let mut add = |pool: &'s str, capacity: &stowage_api::ResourceList| {
@@ -195,13 +195,13 @@ fn in_use<'s>(snapshot: &'s Snapshot, resources: &ResourceIds<'_>) -> BTreeMap<&
         *used = used.plus(&resources.usage(capacity.iter()));
         *count = count.saturating_add(1);
     };
-    for node in snapshot.nodes.iter().filter(|n| !n.metadata.is_terminating()) {
+    for node in &snapshot.nodes {
         if let Some(pool) = node.metadata.labels.get(well_known::NODE_POOL) {
             let status = &node.status;
             add(pool, if status.capacity.is_empty() { &status.allocatable } else { &status.capacity });
         }
     }
-    for claim in super::node::launching(snapshot) {
+    for claim in super::node::without_node(snapshot) {
         if let Some(pool) = claim.metadata.labels.get(well_known::NODE_POOL) {
             add(pool, &claim.status.capacity);
         }

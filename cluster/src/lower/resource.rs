@@ -9,7 +9,7 @@ use stowage_api::{Quantity, well_known};
 use stowage_pricing::Catalog;
 use stowage_solver::{Pod as Pending, PodSpec, ResourceId, Resources};
 
-use super::{LowerError, UNLIMITED};
+use super::UNLIMITED;
 use crate::requests::pod_requests;
 use crate::snapshot::Snapshot;
 
@@ -53,10 +53,6 @@ impl<'a> ResourceIds<'a> {
         self.0.into_keys().map(str::to_owned).collect()
     }
 
-    fn name(&self, id: ResourceId) -> &'a str {
-        self.0.keys().nth(id.index()).copied().unwrap_or_default()
-    }
-
     /// Amounts of those resources that the problem has.
     pub(super) fn amounts<'n>(&self, amounts: impl IntoIterator<Item = (&'n str, i64)>) -> Resources {
         Resources::from_amounts(
@@ -97,12 +93,16 @@ pub(super) fn is_offered(catalog: &Catalog, resource: &str) -> bool {
     catalog.types.iter().any(|t| t.resources.contains_key(resource))
 }
 
-/// Checks that sums over all pending pods can be counted, with room to spare.
-pub(super) fn check_sums(
+/// The most that one pod may ask for, by resource, where sums over all pending pods could not be counted otherwise: more than
+/// any machine or node has, so that it fits nowhere either way.
+pub(super) fn caps<'n>(
     pods: &[Pending],
     specs: &[PodSpec],
     resources: &ResourceIds<'_>,
-) -> Result<(), LowerError> {
+    supplies: impl Iterator<Item = (&'n str, Quantity)>,
+) -> BTreeMap<ResourceId, i64> {
+    // With room to spare.
+    const MOST: i64 = i64::MAX / 4;
     let mut counts = vec![0_i128; specs.len()];
     for pod in pods {
         counts[pod.spec.index()] += 1;
@@ -113,10 +113,16 @@ pub(super) fn check_sums(
             *sums.entry(id).or_insert(0) += i128::from(amount) * count;
         }
     }
-    let Some((id, _)) = sums.into_iter().find(|(_, sum)| *sum > i128::from(i64::MAX / 4)) else {
-        return Ok(());
-    };
-    let greediest = pods.iter().max_by_key(|p| specs[p.spec.index()].requests.get(id));
-    let example = greediest.map(|p| p.name.clone()).unwrap_or_default();
-    Err(LowerError::TooMuch { resource: resources.name(id).to_owned(), example })
+    sums.retain(|_, sum| *sum > i128::from(MOST));
+    if sums.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut largest: BTreeMap<ResourceId, i64> = sums.into_keys().map(|id| (id, 0)).collect();
+    for (name, amount) in supplies {
+        if let Some(known) = resources.get(name).and_then(|id| largest.get_mut(&id)) {
+            *known = floor(name, amount).max(*known);
+        }
+    }
+    let share = MOST / i64::try_from(pods.len().max(1)).unwrap_or(MOST);
+    largest.into_iter().map(|(id, largest)| (id, largest.saturating_add(1).min(share))).collect()
 }

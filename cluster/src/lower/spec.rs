@@ -3,11 +3,13 @@
 //! Kubernetes' source of truth for what a pod needs: `PodRequests` of its component helpers, by which kube-scheduler and kubelet
 //! add up containers.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use stowage_api::well_known;
-use stowage_solver::{self as solver, Effect, HostPort, NodeConstraint, PodSpec, SpecId};
+use stowage_solver::{
+    self as solver, Effect, HostPort, NodeConstraint, PodSpec, ResourceId, Resources, SpecId,
+};
 
 use super::admission;
 use super::device::Devices;
@@ -85,6 +87,21 @@ impl<'a> Specs<'a> {
     pub(super) fn forget_preferences(&mut self) -> Vec<bool> {
         self.equal.clear();
         self.all.iter_mut().map(|spec| !std::mem::take(&mut spec.preferences).is_empty()).collect()
+    }
+
+    /// Lowers what specs ask for to these amounts.
+    pub(super) fn cap(&mut self, caps: &BTreeMap<ResourceId, i64>) {
+        if caps.is_empty() {
+            return;
+        }
+        self.equal.clear();
+        for spec in &mut self.all {
+            let capped = spec
+                .requests
+                .iter()
+                .map(|(id, amount)| (id, caps.get(&id).map_or(amount, |cap| amount.min(*cap))));
+            spec.requests = Resources::from_amounts(capped.collect::<Vec<_>>());
+        }
     }
 
     pub(super) fn into_all(self) -> Vec<PodSpec> {

@@ -44,6 +44,55 @@ pub fn refusal(why: &Refusal) -> String {
     }
 }
 
+/// The same in one word, for programs.
+pub const fn refusal_word(why: &Refusal) -> &'static str {
+    match why {
+        Refusal::NotManaged => "NotManaged",
+        Refusal::NoPool(_) => "NodePoolNotFound",
+        Refusal::NotInitialized => "NotInitialized",
+        Refusal::Deleting => "Deleting",
+        Refusal::Chosen => "Chosen",
+        Refusal::Nominated => "Nominated",
+        Refusal::Protected => "NodeProtected",
+        Refusal::PodProtected { .. } => "PodProtected",
+        Refusal::BudgetSpent { .. } | Refusal::BudgetAlways { .. } => "PodDisruptionBudget",
+        Refusal::SeveralBudgets { .. } => "SeveralPodDisruptionBudgets",
+        Refusal::Static => "StaticNodePool",
+        Refusal::NoLabel(_) => "UnknownPrice",
+        Refusal::Never => "ConsolidateAfterNever",
+        Refusal::NotQuiet { .. } => "NotQuiet",
+        Refusal::NotEmpty => "WhenEmpty",
+    }
+}
+
+/// Why a node that might go stays, in one word, for programs.
+pub const fn kept_word(why: &Kept) -> &'static str {
+    match why {
+        Kept::NotRemovable => "NotRemovable",
+        Kept::Awaited => "Awaited",
+        Kept::UnknownPrice => "UnknownPrice",
+        Kept::NoPlace { .. } => "NoPlace",
+        Kept::TooLittle { .. } => "TooLittleSaved",
+        Kept::LikeForLike { .. } => "LikeForLike",
+        Kept::Payback { .. } => "PaybackTooLong",
+        Kept::SpotTypes { .. } => "TooFewSpotTypes",
+        Kept::Unbalanced { .. } => "Unbalanced",
+        Kept::Limit => "NodePoolBudget",
+        Kept::Broken(_) => "RuleBroken",
+        Kept::NotReached => "NotReached",
+    }
+}
+
+/// What would be saved without a node that stays; `None` where nobody knows.
+pub const fn saving(why: &Kept) -> Option<Price> {
+    match why {
+        Kept::TooLittle { saving, .. } | Kept::Payback { saving, .. } | Kept::Unbalanced { saving, .. } => {
+            Some(*saving)
+        }
+        _ => None,
+    }
+}
+
 /// Why a node that might go stays.
 pub fn kept(problem: &Problem, why: &Kept) -> String {
     match why {

@@ -52,9 +52,9 @@ fn nodes_have_their_room_taints_and_limits() {
         ("n1", "n1")
     );
     assert_eq!(n2.labels["kubernetes.io/hostname"], "h2");
-    // Capacity of n1, allocatable of n2, nothing of n3, and the claim without a node.
-    assert_eq!(amounts(&problem, &problem.pools[0].used)["cpu"], 4000 + 2000 + 8000);
-    assert_eq!(problem.pools[0].node_count, 3);
+    // Capacity of n1, allocatable of n2, n3 until it is gone, and the claim without a node.
+    assert_eq!(amounts(&problem, &problem.pools[0].used)["cpu"], 4000 + 2000 + 64_000 + 8000);
+    assert_eq!(problem.pools[0].node_count, 4);
 }
 
 #[test]

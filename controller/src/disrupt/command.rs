@@ -47,6 +47,16 @@ pub enum Replacement {
     Static(String),
 }
 
+impl Replacement {
+    /// The `NodePool` that it is launched from.
+    pub fn pool(&self) -> &str {
+        match self {
+            Self::Planned(wanted) => &wanted.pool,
+            Self::Static(pool) => pool,
+        }
+    }
+}
+
 impl Candidate {
     /// The candidate that a node is; `None` where nothing of ours is behind it.
     pub fn of(standing: &Standing<'_>, prices: &Prices<'_>) -> Option<Self> {

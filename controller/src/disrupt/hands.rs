@@ -8,12 +8,11 @@ use anyhow::{Context as _, Result, bail};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Client, ResourceExt as _};
-use serde::Serialize;
+use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::{Value, json};
-use stowage_api::crd::NodeClaim;
-use stowage_api::crd::condition::{self, DISRUPTION_REASON};
+use stowage_api::crd::condition::{self, DISRUPTABLE, DISRUPTION_REASON};
+use stowage_api::crd::{Condition, NodeClaim};
 use stowage_api::well_known::TAINT_DISRUPTED;
 use stowage_cluster::Kind;
 use stowage_cluster::disrupt::Reason;
@@ -21,12 +20,12 @@ use tracing::debug;
 
 use super::command::{Candidate, Replacement};
 use super::conditions::{held, remove};
+use super::methods::Stays;
 use crate::answer::{is_conflict, is_gone, is_outdated};
-use crate::claim::static_claim;
 use crate::decide::Wanted;
-use crate::follow::{Cluster, api};
-use crate::life::join::taints;
-use crate::make::make;
+use crate::follow::Cluster;
+use crate::life::join::{taints, with_disrupted};
+use crate::make::Maker;
 
 /// How often a patch is made anew where others were quicker.
 const TRIES: usize = 5;
@@ -37,6 +36,8 @@ const SIDE_BY_SIDE: usize = 10;
 /// What is done with.
 #[derive(Clone)]
 pub struct Hands {
+    /// To ask for nodes with.
+    pub maker: Maker,
     /// To write with.
     pub client: Client,
     /// Where it shows.
@@ -50,12 +51,6 @@ impl Hands {
 
     fn claims(&self) -> Api<NodeClaim> {
         Api::all(self.client.clone())
-    }
-
-    fn assume(&self, kind: Kind, object: &impl Serialize) -> Result<()> {
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(object)?)?;
-        self.cluster.assume(kind, &seen);
-        Ok(())
     }
 
     /// Marks candidates as chosen: all of them, or none.
@@ -72,18 +67,12 @@ impl Hands {
     }
 
     async fn choose_one(&self, candidate: &Candidate, reason: Reason) -> Result<()> {
-        self.change_node(&candidate.node, |node| {
-            let mut all = serde_json::to_value(taints(node)).unwrap_or_default();
-            let there = taints(node).iter().any(|taint| taint.key == TAINT_DISRUPTED);
-            if !there && let Some(all) = all.as_array_mut() {
-                all.push(json!({"key": TAINT_DISRUPTED, "effect": "NoSchedule"}));
-            }
-            (!there).then_some(all)
-        })
-        .await?
-        .with_context(|| format!("Node {} is gone, or goes already", candidate.node))?;
+        let marked = self.change_node(&candidate.node, with_disrupted).await?;
+        marked.with_context(|| format!("Node {} is gone, or goes already", candidate.node))?;
         self.change_claim(&candidate.claim, |claim, all| {
             let generation = claim.metadata.generation;
+            // It stays no more.
+            remove(all, DISRUPTABLE);
             condition::set(all, held(DISRUPTION_REASON, reason.name(), "", generation, Timestamp::now()))
         })
         .await?
@@ -120,6 +109,20 @@ impl Hands {
         Ok(())
     }
 
+    /// Tells a NodeClaim why its node is not taken away to save money.
+    ///
+    /// # Errors
+    /// Where the API server does not take it.
+    pub async fn explain(&self, stays: &Stays) -> Result<()> {
+        self.change_claim(&stays.claim, |claim, all| {
+            let generation = claim.metadata.generation;
+            let why = held(DISRUPTABLE, stays.word, &stays.why, generation, Timestamp::now());
+            condition::set(all, Condition { status: condition::FALSE.to_owned(), ..why })
+        })
+        .await?;
+        Ok(())
+    }
+
     /// Changes the taints of a Node that is there and stays; `None` where it is not.
     async fn change_node(&self, name: &str, change: impl Fn(&Node) -> Option<Value>) -> Result<Option<Node>> {
         for _ in 0..TRIES {
@@ -132,7 +135,7 @@ impl Hands {
             let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}});
             match self.nodes().patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(written) => {
-                    self.assume(Kind::Node, &written)?;
+                    self.cluster.assume(Kind::Node, &written);
                     return Ok(Some(written));
                 }
                 Err(error) if is_conflict(&error) => debug!(node = name, "somebody else was quicker"),
@@ -162,7 +165,7 @@ impl Hands {
             let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": all}});
             match self.claims().patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(written) => {
-                    self.assume(Kind::NodeClaim, &written)?;
+                    self.cluster.assume(Kind::NodeClaim, &written);
                     return Ok(Some(written));
                 }
                 Err(error) if is_conflict(&error) => debug!(claim = name, "somebody else was quicker"),
@@ -191,13 +194,12 @@ impl Hands {
             .collect();
         let mut made = Vec::new();
         let mut failed = None;
-        for (wanted, claim) in make(&self.client, &planned).await? {
+        for (wanted, claim) in self.maker.planned(&planned, true).await? {
             match claim {
                 Ok(claim) => {
-                    asked(&claim.name_any(), wanted);
-                    self.assume(Kind::NodeClaim, &claim)?;
+                    asked(&claim, wanted);
                     let at = planned.iter().position(|of| std::ptr::eq(of, wanted));
-                    made.push((at, claim.name_any()));
+                    made.push((at, claim));
                 }
                 Err(error) => failed = Some(error),
             }
@@ -215,20 +217,13 @@ impl Hands {
         for replacement in all {
             out.push(match replacement {
                 Replacement::Planned(_) => made.next().context("every plan has a NodeClaim")?,
-                Replacement::Static(pool) => self.launch_static(pool).await?,
+                Replacement::Static(pool) => {
+                    let one = self.maker.fixed(pool, 1).await?.pop();
+                    one.context("one was asked for")?.context("a replacement could not be asked for")?
+                }
             });
         }
         Ok(out)
-    }
-
-    async fn launch_static(&self, pool: &str) -> Result<String> {
-        let (pools, claims) =
-            (api(&self.client, Kind::NodePool).await?, api(&self.client, Kind::NodeClaim).await?);
-        let template = serde_json::to_value(pools.get(pool).await?)?;
-        let claim: DynamicObject = serde_json::from_value(static_claim(&template))?;
-        let made = claims.create(&PostParams::default(), &claim).await?;
-        self.assume(Kind::NodeClaim, &made)?;
-        Ok(made.name_any())
     }
 
     /// Sends a candidate on its way: its NodeClaim is deleted. One that goes already, or is gone, is no error.
@@ -242,7 +237,12 @@ impl Hands {
             ..DeleteParams::default()
         };
         match self.claims().delete(&candidate.claim, &how).await {
-            Ok(going) => going.left().map_or(Ok(()), |going| self.assume(Kind::NodeClaim, &going)),
+            Ok(going) => {
+                if let Some(going) = going.left() {
+                    self.cluster.assume(Kind::NodeClaim, &going);
+                }
+                Ok(())
+            }
             Err(error) if is_outdated(&error) => Ok(()),
             Err(error) => Err(error.into()),
         }

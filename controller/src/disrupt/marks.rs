@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource as _};
 use stowage_api::well_known::{EC2_NODE_CLASS, NODE_POOL};
 use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, crd};
@@ -175,8 +175,7 @@ impl Marker {
         let Some(patched) = patch(&now, marks, Timestamp::now()) else { return Ok(()) };
         match claims.patch_status(name, &PatchParams::default(), &Patch::Merge(&patched)).await {
             Ok(written) => {
-                let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
-                self.cluster.assume(Kind::NodeClaim, &seen);
+                self.cluster.assume(Kind::NodeClaim, &written);
                 if let Some(drift) = marks.drifted {
                     info!(claim = name, reason = drift.reason(), "a NodeClaim is out of date");
                 }
@@ -201,8 +200,7 @@ impl Marker {
         match claims.delete(name, &DeleteParams::default()).await {
             Ok(going) => {
                 if let Some(going) = going.left() {
-                    let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&going)?)?;
-                    self.cluster.assume(Kind::NodeClaim, &seen);
+                    self.cluster.assume(Kind::NodeClaim, &going);
                 }
             }
             Err(error) if is_gone(&error) => return Ok(()),
@@ -210,7 +208,7 @@ impl Marker {
         }
         self.lives.disrupted(&claim.metadata.labels, "expired");
         let note = format!("Disrupting NodeClaim: it is older than {age}");
-        self.announcer.tell(now.object_ref(&()), normal("DisruptionTerminating", note)).await;
+        self.announcer.tell(now.object_ref(&()), normal("DisruptionTerminating", note));
         Ok(())
     }
 }

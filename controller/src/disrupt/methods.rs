@@ -5,24 +5,24 @@
 //! | [`Emptiness`] | all that budgets allow | nothing |
 //! | [`StaticDrift`] | one in each command, as many as budgets allow | one for each |
 //! | [`Drift`] | one | as many as its pods need |
-//!
-//! What saves money by moving pods is one more [`Method`]: whatever finds nodes to remove, nodes to launch and moves of
-//! pods makes a [`Command`] of it, and the loop does the rest.
+//! | [`Consolidation`] | those of the solver's steps, as many as budgets allow | what each step launches |
 //!
 //! compat: karpenter v1.14, `pkg/controllers/disruption/controller.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use stowage_api::StatusCondition;
 use stowage_api::crd::condition::DRIFTED;
-use stowage_api::well_known::NODES;
-use stowage_api::{NodePool, StatusCondition};
 use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Reason, Room, Standing};
+use stowage_pricing::Catalog;
 
 use super::command::{Candidate, Command, Replacement, may_go};
+use super::consolidate::{self, Consolidation};
 use super::simulate::{Outcome, simulate};
 use crate::decide::{DecideError, Terms};
 use crate::operate::state::Prices;
+use crate::pool::count::node_limit;
 
 /// What a method looks at.
 pub struct View<'a> {
@@ -42,6 +42,10 @@ pub struct View<'a> {
     pub terms: &'a Terms<'a>,
     /// What machines cost.
     pub prices: &'a Prices<'a>,
+    /// All that is sold, what cannot be had now included.
+    pub whole: &'a Catalog,
+    /// Whether spot may be replaced by cheaper spot.
+    pub spot_to_spot: bool,
 }
 
 /// What came of looking.
@@ -51,10 +55,33 @@ pub struct Found {
     pub commands: Vec<Command>,
     /// Nodes that would have gone but for this: (node, why).
     pub kept: Vec<(String, String)>,
+    /// Why each node is not taken away to save money, where that was looked at.
+    pub stays: Vec<Stays>,
     /// Nodes that could go, before budgets and places were looked at.
     pub eligible: usize,
     /// `NodePools` whose budgets held nodes back.
     pub blocked: BTreeSet<String>,
+}
+
+/// Why a node stays.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stays {
+    /// Its NodeClaim.
+    pub claim: String,
+    /// The claim's uid.
+    pub uid: String,
+    /// The node.
+    pub node: String,
+    /// Its `NodePool`.
+    pub pool: String,
+    /// Whether it may not go at all; else going does not pay.
+    pub refused: bool,
+    /// Why, in one word.
+    pub word: &'static str,
+    /// Why, for people.
+    pub why: String,
+    /// What would be saved without it, dollars an hour, where that is known and more than nothing.
+    pub saving: Option<f64>,
 }
 
 /// A way to find nodes to take away.
@@ -76,7 +103,7 @@ pub trait Method: Send {
 
 /// The methods, in their order.
 pub fn all() -> Vec<Box<dyn Method>> {
-    vec![Box::new(Emptiness), Box::new(StaticDrift), Box::new(Drift)]
+    vec![Box::new(Emptiness), Box::new(StaticDrift), Box::new(Drift), Box::<Consolidation>::default()]
 }
 
 /// Nodes that no pod has to leave.
@@ -164,11 +191,6 @@ impl Method for StaticDrift {
         }
         Ok(found)
     }
-}
-
-fn node_limit(pool: &NodePool) -> u64 {
-    let limit = pool.spec.limits.get(NODES);
-    limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default())
 }
 
 /// Nodes that are out of date: one after the other, empty ones first, then those that have been so for longest.
@@ -265,6 +287,9 @@ pub fn validate(mut command: Command, view: &mut View<'_>) -> Result<Command, St
         } else {
             Ok(command)
         };
+    }
+    if command.reason == Reason::Underutilized {
+        return consolidate::validate(&command, view);
     }
     if let Some(why) = command.obstacle(view.snapshot, view.standings) {
         return Err(why);

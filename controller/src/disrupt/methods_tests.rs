@@ -122,6 +122,8 @@ impl Cluster {
             ready: &|_| true,
             terms: &terms,
             prices: &Prices::of(&catalog),
+            whole: &catalog,
+            spot_to_spot: false,
         })
     }
 
@@ -292,4 +294,65 @@ fn a_decision_is_looked_at_again() {
     cluster.pod("new", Some("old"), "100m", &json!({}));
     let why = cluster.view(|view| validate(command, view)).expect_err("nobody has planned for it");
     assert!(why.contains("default/new"), "{why}");
+}
+
+#[test]
+fn nodes_that_need_not_be_go_and_others_say_why_not() {
+    let mut cluster = Cluster::new("100%");
+    // Three nodes of two CPUs, for what fits on two.
+    for name in ["a", "b", "c"] {
+        cluster.node(name, None, &json!({}));
+    }
+    cluster.pod("web-1", Some("a"), "900m", &json!({}));
+    cluster.pod("web-2", Some("b"), "900m", &json!({}));
+    cluster.pod("web-3", Some("c"), "900m", &json!({}));
+    let found = cluster.found(Consolidation::default());
+    let [command] = &found.commands[..] else { panic!("one command in {found:?}") };
+    assert_eq!((command.candidates.len(), command.decision(), command.kind), (1, "delete", "single"));
+    assert_eq!(command.moves.len(), 1);
+    assert!(command.saving() > 0.05, "{}", command.saving());
+    assert_eq!(found.stays.len(), 2);
+    assert!(found.stays.iter().all(|stays| !stays.word.is_empty() && !stays.why.is_empty()), "{found:?}");
+
+    // What was found holds until something changes.
+    let again = cluster.view(|view| validate(command.clone(), view)).expect("nothing has changed");
+    assert_eq!(again.candidates, command.candidates);
+    let node = command.candidates[0].node.clone();
+    let taken = if node == "a" { "b" } else { "a" };
+    let third = if node == "c" { "b" } else { "c" };
+    cluster.pod("more-1", Some(taken), "1", &json!({}));
+    cluster.pod("more-2", Some(third), "1", &json!({}));
+    let why = cluster.view(|view| validate(command.clone(), view)).expect_err("there is no room any more");
+    assert!(!why.is_empty());
+}
+
+#[test]
+fn several_nodes_become_one_and_only_within_budgets() {
+    let mut cluster = Cluster::new("1");
+    for name in ["a", "b", "c"] {
+        cluster.node(name, None, &json!({}));
+        cluster.pod(&format!("web-{name}"), Some(name), "900m", &json!({}));
+    }
+    let found = cluster.found(Consolidation::default());
+    assert_eq!(nodes(&found).concat().len(), 1);
+    cluster.leaving.insert("claim-a".to_owned());
+    let found = cluster.found(Consolidation::default());
+    assert_eq!((nodes(&found).len(), found.blocked), (0, BTreeSet::from(["default".to_owned()])));
+}
+
+#[test]
+fn a_cluster_that_has_not_changed_is_not_looked_at_again() {
+    let mut cluster = Cluster::new("100%");
+    cluster.node("a", None, &json!({}));
+    cluster.pod("web", Some("a"), "1900m", &json!({}));
+    let mut method = Consolidation::default();
+    let first = cluster.view(|view| method.find(view).expect("a cluster to plan on"));
+    assert!(first.commands.is_empty() && first.stays.len() == 1);
+    let before = cluster.view(|view| method.find(view).expect("a cluster to plan on"));
+    assert_eq!(before, first);
+    // It has become empty enough for a smaller one, and that is seen at once.
+    cluster.node("b", None, &json!({}));
+    cluster.pod("other", Some("b"), "100m", &json!({}));
+    let after = cluster.view(|view| method.find(view).expect("a cluster to plan on"));
+    assert_eq!(nodes(&after), [["b"]]);
 }

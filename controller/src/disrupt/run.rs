@@ -5,33 +5,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use stowage_api::NodeClaim;
+use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Reason, Room, standings};
-use stowage_cluster::{LowerOptions, Snapshot};
-use tokio::sync::watch;
+use stowage_cluster::words::count;
 use tracing::{info, warn};
 
 use super::command::{Command, Replacement};
 use super::conditions::is_drifted;
+use super::explain::Explainer;
 use super::hands::Hands;
 use super::methods::{self, Found, Method, View};
 use super::queue::{Queue, Step, UnderWay};
 use super::simulate::needed;
 use super::words::refusal;
 use crate::announce::{Announcer, normal};
-use crate::assumed::Expected;
-use crate::buffer::Buffers;
+use crate::assumed::{Beside, Expected};
 use crate::claim::is_ours;
 use crate::decide::Terms;
-use crate::launch::run::Shortages;
-use crate::learnt::Learnt;
-use crate::market::{Market, now};
+use crate::market::now;
 use crate::operate::disruptions::Of;
 use crate::operate::metrics::Metrics;
 use crate::operate::state::Prices;
-use crate::pool::Standing;
-use crate::settings::Settings;
+use crate::outlook::{Grounds, Outlook};
 
 /// How often it is looked what could go.
 ///
@@ -47,22 +45,15 @@ const HOLDS: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(200);
 
+/// Claims that are written side by side.
+const SIDE_BY_SIDE: usize = 10;
+
 /// What the loop works with.
 pub struct Disruptor {
     /// What is done.
     pub hands: Hands,
-    /// What can be bought.
-    pub market: watch::Receiver<Arc<Market>>,
-    /// How.
-    pub settings: Settings,
-    /// What lately could not be had.
-    pub shortages: Shortages,
-    /// What nodes really have.
-    pub learnt: Learnt,
-    /// Which `NodePools` nodes can be made from.
-    pub standing: Standing,
-    /// For which pods to come room is kept.
-    pub buffers: Buffers,
+    /// What plans are made from.
+    pub outlook: Outlook,
     /// Which pods are meant for which machines.
     pub expected: Expected,
     /// To say what is done.
@@ -76,26 +67,24 @@ struct State {
     queue: Queue,
     methods: Vec<Box<dyn Method>>,
     /// What was decided to save money, and from when on it may be carried out.
-    holding: Option<(Command, Instant)>,
+    holding: Option<(Vec<Command>, Instant)>,
     /// When it is looked for nodes again.
     next: Instant,
     /// `NodePools` whose budgets held nodes back when it was looked last.
     blocked: BTreeSet<(String, Reason)>,
+    explainer: Explainer,
     looked: Instant,
 }
 
 /// What is decided on, gathered from all who know something.
 struct Facts {
     snapshot: Snapshot,
-    market: Arc<Market>,
-    lowering: LowerOptions,
-    solving: stowage_solver::Options,
-    shortages: Shortages,
+    grounds: Grounds,
+    spot_to_spot: bool,
     moment: stowage_cluster::disrupt::Moment,
     leaving: BTreeSet<String>,
     promised: BTreeMap<String, String>,
     ready: BTreeSet<String>,
-    to_come: crate::buffer::Virtual,
 }
 
 /// What came of a look.
@@ -114,9 +103,10 @@ impl Facts {
         let mut standings = standings(&self.snapshot, &self.moment);
         // Nodes of others are theirs to take away, and so are the marks on them.
         standings.retain(|standing| standing.claim.is_none_or(is_ours));
-        let catalog = self.shortages.for_sale(&self.market.catalog);
-        let terms = Terms { catalog: &catalog, lowering: &self.lowering, solving: &self.solving };
-        let is_to_come = |pod: &str| self.to_come.contains(pod);
+        let grounds = &self.grounds;
+        let catalog = grounds.for_sale();
+        let terms = Terms { catalog: &catalog, lowering: &grounds.lowering, solving: &grounds.solving };
+        let is_to_come = |pod: &str| grounds.to_come.contains(pod);
         let needed = needed(&self.snapshot, &standings, &self.promised, is_to_come, &terms)?;
         let mut view = View {
             snapshot: &self.snapshot,
@@ -127,7 +117,9 @@ impl Facts {
             ready: &|pool| self.ready.contains(pool),
             terms: &terms,
             // What a machine costs is known of those too that cannot be had now.
-            prices: &Prices::of(&self.market.catalog),
+            prices: &Prices::of(&grounds.market.catalog),
+            whole: &grounds.market.catalog,
+            spot_to_spot: self.spot_to_spot,
         };
         f(&mut view)
     }
@@ -174,6 +166,7 @@ impl Disruptor {
             holding: None,
             next: start,
             blocked: BTreeSet::new(),
+            explainer: Explainer::default(),
             looked: start,
         };
         let mut changes = self.hands.cluster.changes();
@@ -198,7 +191,8 @@ impl Disruptor {
     async fn decide(&mut self, state: &mut State) -> Result<()> {
         let now = Instant::now();
         if state.holding.as_ref().is_some_and(|(_, from)| now >= *from) {
-            if let Some((command, _)) = state.holding.take() {
+            // One after the other, each on the cluster that those before it leave.
+            for command in state.holding.take().into_iter().flat_map(|(commands, _)| commands) {
                 self.carry_out(command, state).await?;
             }
             state.next = Instant::now();
@@ -220,7 +214,8 @@ impl Disruptor {
         (state.methods, state.queue) = (methods, queue);
         let round = round?;
         self.measure(&round, state);
-        self.tell(&round).await;
+        self.tell(&round);
+        self.explain(&round, state).await;
         if !round.stray.is_empty() {
             info!(nodes = round.stray.len(), "marks of commands that nobody carries out are taken off");
             let stray = round.stray.iter().map(|(claim, node)| (claim.as_str(), node.as_str()));
@@ -230,9 +225,16 @@ impl Disruptor {
         for command in round.found.into_iter().flat_map(|(_, _, found, _)| found.commands) {
             if command.reason == Reason::Drifted {
                 self.carry_out(command, state).await?;
+                // There may be more that budgets allow.
+                state.next = Instant::now() + TICK;
             } else {
                 // What saves money can wait until it is certain.
-                state.holding = Some((command, Instant::now() + HOLDS));
+                if command.reason == Reason::Underutilized {
+                    let note = format!("{}; it is looked at again in {} s", saves(&command), HOLDS.as_secs());
+                    self.trail("ConsolidationCandidate", &command, &note);
+                }
+                let holding = state.holding.get_or_insert_with(|| (Vec::new(), Instant::now() + HOLDS));
+                holding.0.push(command);
             }
         }
         Ok(())
@@ -241,25 +243,15 @@ impl Disruptor {
     /// All that is known now; `None` while the cluster is not.
     fn facts(&mut self, queue: &Queue) -> Option<Facts> {
         let snapshot = self.hands.cluster.snapshot()?;
-        let mut amended = self.expected.with(|all| all.amend(&snapshot));
-        let market = Arc::clone(&self.market.borrow_and_update());
-        let mut lowering = self.settings.lowering();
-        lowering.learnt = self.learnt.with(Clone::clone);
-        lowering.commitments = market.commitments.clone();
-        lowering.not_ready = self.standing.not_ready(&amended.snapshot);
-        if !self.settings.feature_gates.node_overlay {
-            amended.snapshot.node_overlays.clear();
-        }
+        let mut amended = self.expected.with(|all| all.amend(&snapshot, &Beside::NOTHING));
+        let grounds = self.outlook.of(&mut amended.snapshot);
         let moment = queue.moment(&snapshot, now());
         let pools = snapshot.node_pools.iter().map(|pool| &pool.metadata.name);
-        let ready = pools.filter(|pool| self.standing.is_ready(pool)).cloned().collect();
+        let ready = pools.filter(|pool| self.outlook.standing.is_ready(pool)).cloned().collect();
         Some(Facts {
-            to_come: self.buffers.inject(&mut amended.snapshot),
             snapshot: amended.snapshot,
-            market,
-            lowering,
-            solving: self.settings.solving(),
-            shortages: self.shortages.clone(),
+            grounds,
+            spot_to_spot: self.outlook.settings.feature_gates.spot_to_spot_consolidation,
             moment,
             leaving: queue.leaving(),
             promised: queue.promised(&snapshot),
@@ -270,7 +262,7 @@ impl Disruptor {
     /// Looks at a command again, on the cluster as it is now, and begins it where it still holds.
     async fn carry_out(&mut self, command: Command, state: &mut State) -> Result<()> {
         let Some(facts) = self.facts(&state.queue) else { return Ok(()) };
-        let kind = command.kind;
+        let (kind, decided) = (command.kind, command.clone());
         let checked =
             tokio::task::spawn_blocking(move || facts.view(|view| Ok(methods::validate(command, view))));
         let command = match checked.await.context("looking again ended without an answer")?? {
@@ -278,9 +270,15 @@ impl Disruptor {
             Err(why) => {
                 info!(why, "what was decided does not hold any more");
                 self.metrics.disruptions().invalid(kind);
+                if decided.reason == Reason::Underutilized {
+                    self.trail("ConsolidationRejected", &decided, &why);
+                }
                 return Ok(());
             }
         };
+        if command.reason == Reason::Underutilized {
+            self.trail("ConsolidationApproved", &command, &saves(&command));
+        }
         let of = of(&command);
         let nodes: Vec<&str> = command.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
         info!(
@@ -298,16 +296,10 @@ impl Disruptor {
             self.metrics.disruptions().failed(of);
             return Ok(());
         }
-        let (expected, metrics, reason) = (&self.expected, &self.metrics, command.reason);
+        let (metrics, reason) = (&self.metrics, command.reason);
         let made = self
             .hands
             .launch(&command.replacements, |claim, wanted| {
-                expected.with(|all| {
-                    if let Err(error) = all.add(claim, wanted) {
-                        warn!(%error, claim, "a planned node is none: this is a defect");
-                    }
-                    all.hold(claim);
-                });
                 metrics.promised(claim, wanted.price);
                 metrics.claim_made_for(reason.metric(), &wanted.pool, wanted.choice.relaxed);
                 info!(
@@ -321,7 +313,7 @@ impl Disruptor {
         match made {
             Ok(made) => {
                 let launching = made.iter().map(|claim| (claim.as_str(), "", launching(&command)));
-                self.announce(launching.collect()).await;
+                self.announce(launching.collect());
                 state.queue.add(command, made, Instant::now());
                 Ok(())
             }
@@ -343,7 +335,7 @@ impl Disruptor {
                 Step::Wait(claims) => {
                     let note = "Waiting on readiness to continue disruption";
                     let event = || ("DisruptionWaitingReadiness", note.to_owned());
-                    self.announce(claims.iter().map(|claim| (claim.as_str(), "", event())).collect()).await;
+                    self.announce(claims.iter().map(|claim| (claim.as_str(), "", event())).collect());
                 }
                 Step::Go => self.remove(&of, snapshot, &mut state.queue).await,
                 Step::Fail(why) => {
@@ -380,13 +372,20 @@ impl Disruptor {
             let note = format!("Disrupting: {}", reason.name());
             told.push((candidate.claim.as_str(), candidate.node.as_str(), ("DisruptionTerminating", note)));
         }
-        let market = Arc::clone(&self.market.borrow());
+        let market = Arc::clone(&self.outlook.market.borrow());
         let prices = Prices::of(&market.catalog);
         let goes: f64 = of.command.candidates.iter().filter_map(|candidate| candidate.price).sum();
         let comes =
             of.made.iter().filter_map(|name| prices.price(&claims.get(name.as_str())?.metadata.labels));
         self.metrics.disruptions().done(of.command.saving(), goes - comes.sum::<f64>());
-        self.announce(told).await;
+        self.announce(told);
+    }
+
+    /// Says to the nodes of a command what has become of it.
+    fn trail(&self, reason: &'static str, command: &Command, note: &str) {
+        let said = |of: &super::command::Candidate| -> Said { (reason, format!("{}: {note}", of.node)) };
+        let all = command.candidates.iter().map(|of| (of.claim.as_str(), of.node.as_str(), said(of)));
+        self.announce(all.collect());
     }
 
     async fn release(&self, command: &Command) -> Result<()> {
@@ -411,18 +410,39 @@ impl Disruptor {
         state.blocked = blocked;
     }
 
+    /// Writes into NodeClaims why their nodes stay, and says so.
+    async fn explain(&self, round: &Round, state: &mut State) {
+        let Some((_, _, found, _)) = round.found.iter().find(|(reason, ..)| *reason == Reason::Underutilized)
+        else {
+            return;
+        };
+        self.metrics.disruptions().stay(&found.stays);
+        let Some(snapshot) = self.hands.cluster.snapshot() else { return };
+        let due = state.explainer.due(&found.stays, &snapshot, Instant::now());
+        let priced = due.iter().filter(|stays| !stays.refused);
+        let told = priced.map(|stays| {
+            (stays.claim.as_str(), stays.node.as_str(), ("Unconsolidatable", stays.why.clone()))
+        });
+        self.announce(told.collect());
+        let written = due.into_iter().map(|stays| self.hands.explain(stays).boxed());
+        let written = futures::stream::iter(written.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
+        if let Some(error) = written.collect::<Vec<_>>().await.into_iter().find_map(Result::err) {
+            warn!(error = format!("{error:#}"), "why a node stays could not be written");
+        }
+    }
+
     /// Says why nodes stay that would go but for that.
-    async fn tell(&self, round: &Round) {
+    fn tell(&self, round: &Round) {
         let kept = round.found.iter().flat_map(|(_, _, found, _)| &found.kept);
         let kept = kept.map(|(node, why)| ("", node.as_str(), why));
         let refused = round.refused.iter().map(|(claim, node, why)| (claim.as_str(), node.as_str(), why));
         let all =
             kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
-        self.announce(all.collect()).await;
+        self.announce(all.collect());
     }
 
     /// Tells NodeClaims and Nodes, by name; an empty name is nobody.
-    async fn announce(&self, all: Vec<(&str, &str, Said)>) {
+    fn announce(&self, all: Vec<(&str, &str, Said)>) {
         let Some(snapshot) = self.hands.cluster.snapshot().filter(|_| !all.is_empty()) else { return };
         let uids: HashMap<&str, &str> =
             snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c.metadata.uid.as_str())).collect();
@@ -432,14 +452,14 @@ impl Disruptor {
             let node = (!node.is_empty()).then(|| about("v1", "Node", node, node));
             claim.into_iter().chain(node).map(move |of| (of, normal(event.0, event.1.clone())))
         });
-        self.announcer.tell_all(told).await;
+        self.announcer.tell_all(told);
     }
 }
 
 /// Reason and words of an event.
 type Said = (&'static str, String);
 
-fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
+pub(crate) fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
     ObjectReference {
         api_version: Some(version.to_owned()),
         kind: Some(kind.to_owned()),
@@ -451,6 +471,16 @@ fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
 
 fn of(command: &Command) -> Of<'static> {
     Of { decision: command.decision(), reason: command.reason, kind: command.kind }
+}
+
+/// What a command comes to, in words.
+fn saves(command: &Command) -> String {
+    format!(
+        "{} go, {} come, which saves ${:.4} an hour",
+        count(command.candidates.len(), "node"),
+        command.replacements.len(),
+        command.saving()
+    )
 }
 
 fn launching(command: &Command) -> Said {

@@ -85,7 +85,7 @@ pub fn simulate(
 }
 
 /// Nodes that nothing may be moved to: those that have not started up, and those that are to go.
-fn closed(snapshot: &Snapshot) -> BTreeSet<String> {
+pub(super) fn closed(snapshot: &Snapshot) -> BTreeSet<String> {
     let goes = |claim: &&NodeClaim| {
         claim.metadata.is_terminating() || StatusCondition::holds(&claim.status.conditions, DISRUPTION_REASON)
     };

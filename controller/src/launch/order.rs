@@ -5,8 +5,8 @@
 //!                                                    ─▶ a subnet for each zone ─▶ an image for each type
 //! ```
 //!
-//! compat: karpenter-provider-aws v1.14, filters of `pkg/providers/instance`. Claims of this controller name one zone and one
-//! capacity type; those of others, and those that people write, may leave them open.
+//! compat: karpenter-provider-aws v1.14, filters of `pkg/providers/instance`. Claims of this controller name one capacity
+//! type, and the zones where all of their types do; those of others, and those that people write, may leave them open.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use k8s_openapi::jiff::Timestamp as Moment;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
@@ -42,6 +42,7 @@ use crate::claim::is_ours;
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::learnt::Learnt;
+use crate::life::machines::{Machines, NODE_CLAIM};
 use crate::life::step::Aspect;
 use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
@@ -49,8 +50,8 @@ use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::user_data::Boot;
 
-/// Launches side by side.
-const SIDE_BY_SIDE: usize = 20;
+/// Launches side by side. EC2 takes some seconds for each, and a thousand are to be launched long before the first is given up.
+const SIDE_BY_SIDE: usize = 50;
 
 /// A launch that failed for another reason than capacity is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -123,6 +124,8 @@ pub struct Launcher {
     pub client: Client,
     /// To launch with.
     pub ec2: Ec2,
+    /// Machines that are there.
+    pub machines: Machines,
     /// What there is.
     pub cluster: Cluster,
     /// What can be bought.
@@ -184,7 +187,7 @@ impl Launcher {
         loop {
             if let Some(snapshot) = self.cluster.snapshot() {
                 self.tokens.keep(|claim| waiting(&snapshot).any(|waits| waits == claim));
-                for name in waiting(&snapshot) {
+                for name in rounds.in_turn(waiting(&snapshot)) {
                     if rounds.may_start(name) {
                         let (launcher, of) = (self.clone(), name.to_owned());
                         let under_way = self.launching.begin(name);
@@ -273,11 +276,7 @@ impl Launcher {
 
         let tags = self.tags(&claim, &class);
         // By name and cluster: a claim's name is never used twice while one has it.
-        let own =
-            tags.iter().filter(|(key, _)| *key == NODE_CLAIM || key.starts_with("kubernetes.io/cluster/"));
-        let own: BTreeMap<String, String> = own.map(|(k, v)| (k.clone(), v.clone())).collect();
-        let earlier = self.ec2.machines(&own).await?.into_iter().find(Machine::is_alive);
-        let machine = match earlier {
+        let machine = match self.machines.of_claim(name).await? {
             Some(machine) => Some(machine),
             None => Box::pin(self.measured(self.launch(&claim, &class, tags))).await?,
         };
@@ -327,9 +326,16 @@ impl Launcher {
         let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
         let order = match order(&read, &of, &market.catalog, &self.addresses.free(), &is_away) {
             Ok(order) => order,
+            // A launch that was not answered may have a machine, whatever is left to be had.
+            Err(NothingToOrder::NoOffering) if self.tokens.is_open(&claim.name_any()) => {
+                bail!("an earlier launch was not answered, and may have a machine that does not show yet")
+            }
             Err(NothingToOrder::NoOffering) => return Ok(None),
             Err(other) => return Err(other.into()),
         };
+        let ways = || order.images.iter().flat_map(|image| &image.ways);
+        let subnets: BTreeSet<String> = ways().map(|way| way.subnet.clone()).collect();
+        let _held = self.addresses.hold(subnets.into_iter().collect(), order.addresses);
         let family = family(class);
         let user_data = self.boot(claim, class, &order).user_data(family)?;
         let mut configs = Vec::new();
@@ -367,7 +373,10 @@ impl Launcher {
                 }
             }
         };
-        let answer = self.ec2.launch(&fleet).await.inspect_err(forget_gone)?;
+        self.tokens.asked(&claim.name_any());
+        let answer = self.ec2.launch(&fleet).await.inspect_err(forget_gone).inspect_err(|refused| {
+            self.tokens.refused(&claim.name_any(), refused.is_mismatch());
+        })?;
         answer.failures.iter().for_each(|failure| self.note(failure, &order.capacity_type));
         let Some(started) = answer.machines.into_iter().next() else {
             self.tokens.spent(&claim.name_any());
@@ -386,8 +395,7 @@ impl Launcher {
         };
         let key = OfferingKey::new(&started.instance_type, &started.zone, &order.capacity_type);
         self.shortages.with(|short| short.launched(&key));
-        let mut ways = order.images.iter().flat_map(|image| &image.ways);
-        if let Some(way) = ways.find(|way| way.zone == started.zone) {
+        if let Some(way) = ways().find(|way| way.zone == started.zone) {
             self.addresses.taken(&way.subnet, order.addresses);
         }
         let is_own = |way: &Way| way.instance_type == started.instance_type && way.zone == started.zone;
@@ -440,14 +448,15 @@ impl Launcher {
         let name = claim.name_any();
         let labels = labels(&market.catalog, machine);
         let patch = json!({"metadata": {"labels": labels, "annotations": annotations(class)}});
-        claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        // As it is now: conditions that others have written since it was read stay.
+        let claim = &claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         let read = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
         let of = self.learnt.with(|learnt| as_set_up(&market.catalog, &read, machine, learnt));
         let status = status(claim, machine, of.as_ref(), &Moment::now().to_string());
-        let patch = json!({"status": status});
+        let version = &claim.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version}, "status": status});
         let written = claims.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(written)?)?;
-        self.cluster.assume(Kind::NodeClaim, &seen);
+        self.cluster.assume(Kind::NodeClaim, &written);
         info!(
             claim = name,
             machine = machine.id,
@@ -468,12 +477,18 @@ impl Launcher {
         why: &str,
     ) -> Result<Outcome> {
         let name = claim.name_any();
+        if self.tokens.is_open(&name) {
+            // Its machine would belong to nobody.
+            return Ok(Outcome::Later(
+                "an earlier launch was not answered, and may have a machine that does not show yet",
+            ));
+        }
         info!(claim = name, why, "a NodeClaim is given up");
         // As it is now: others may have written to it since it was read.
         let Some(claim) = claims.get_opt(&name).await? else { return Ok(Outcome::GivenUp) };
         let (event, reason) = given.names();
         let note = format!("NodeClaim {name} is given up: {why}");
-        self.announcer.tell(claim.object_ref(&()), warning(event, note)).await;
+        self.announcer.tell(claim.object_ref(&()), warning(event, note));
         // No machine stands behind it, so that nothing has to be drained first. Finalizers of others are theirs to take.
         let left: Vec<&String> = claim.finalizers().iter().filter(|f| *f != FINALIZER).collect();
         let patch =
@@ -507,9 +522,6 @@ impl Launcher {
 
 /// EC2's code for a subnet that is full.
 const NO_ADDRESSES: &str = "InsufficientFreeAddressesInSubnet";
-
-/// Tag by which the machine of a claim is found.
-const NODE_CLAIM: &str = "karpenter.sh/nodeclaim";
 
 /// Claims that have no machine yet, by name.
 fn waiting(snapshot: &Snapshot) -> impl Iterator<Item = &str> {

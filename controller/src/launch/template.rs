@@ -86,7 +86,8 @@ pub fn template(wanted: Wanted<'_>) -> Named {
         tags: BTreeMap::new(),
     };
     template.security_groups.sort();
-    let content = serde_json::to_vec(&template).unwrap_or_default();
+    // Of two clusters of an account each has its own, however alike: who may use and remove them hangs on their tags.
+    let content = serde_json::to_vec(&(cluster, &template)).unwrap_or_default();
     let digest = Sha256::digest(&content);
     let half = digest.iter().take(16).fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
     let name = format!("{PREFIX}{half:032x}");

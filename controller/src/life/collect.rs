@@ -6,7 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use k8s_openapi::jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
 use stowage_api::crd::condition::{LAUNCHED, REGISTERED};
 use stowage_api::{NodeClaim, StatusCondition};
 use stowage_aws::Machine;
@@ -74,6 +77,25 @@ pub fn lost<'a>(
         .collect()
 }
 
+/// What collecting looks at of a claim. One whose specification cannot be read keeps its machine all the same, and nobody else's.
+///
+/// # Errors
+/// Where not even its name can be read: then nobody knows whose machines are whose.
+pub fn known(claim: &impl Serialize) -> Result<NodeClaim> {
+    let mut whole = serde_json::to_value(claim)?;
+    if let Ok(read) = serde_json::from_value(whole.clone()) {
+        return Ok(read);
+    }
+    let mut status = whole["status"].take();
+    let reduced = json!({
+        "metadata": whole["metadata"].take(),
+        "spec": {"nodeClassRef": whole["spec"]["nodeClassRef"].take()},
+        "status": {"providerID": status["providerID"].take(), "conditions": status["conditions"].take()},
+    });
+    let name = reduced["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    serde_json::from_value(reduced).with_context(|| format!("NodeClaim {name} cannot be read"))
+}
+
 /// The id of a machine of EC2, of how Nodes call it: `aws:///us-east-1a/i-0123456789abcdef0`.
 pub fn id(provider_id: &str) -> Option<&str> {
     let (_, id) = provider_id.strip_prefix("aws:///")?.split_once('/')?;
@@ -106,6 +128,19 @@ mod tests {
             "status": {"providerID": provider, "conditions": [condition(LAUNCHED, "True"), condition(REGISTERED, registered)]},
         });
         serde_json::from_value(claim).expect("a claim")
+    }
+
+    #[test]
+    fn a_claim_that_cannot_be_read_keeps_its_machine_and_nobody_elses() {
+        let odd = json!({
+            "metadata": {"name": "odd"}, "spec": {"resources": {"requests": {"memory": "a lot"}}},
+            "status": {"providerID": "aws:///us-east-1a/i-odd", "capacity": {"cpu": "none"}},
+        });
+        let claims = [known(&odd).expect("its name is read")];
+        let machines = [machine("i-odd", "running", 100, "odd"), machine("i-gone", "running", 100, "gone")];
+        let found: Vec<&str> = orphans(&machines, &claims, now()).iter().map(|m| m.id.as_str()).collect();
+        assert_eq!(found, ["i-gone"]);
+        assert!(known(&json!({"metadata": {"name": 7}})).is_err());
     }
 
     #[test]

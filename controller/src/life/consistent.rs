@@ -131,9 +131,7 @@ impl Caretaker {
                 short = words(short),
                 "a node is not as promised"
             );
-            self.announcer
-                .tell(written.object_ref(&()), warning("FailedConsistencyCheck", words(short)))
-                .await;
+            self.announcer.tell(written.object_ref(&()), warning("FailedConsistencyCheck", words(short)));
         }
         Ok(())
     }

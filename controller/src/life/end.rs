@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::{Resource as _, ResourceExt as _};
@@ -20,23 +22,24 @@ use stowage_api::crd::NodeClaim;
 use stowage_api::crd::condition::{
     DISRUPTION_REASON, DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED,
 };
-use stowage_api::well_known::TAINT_DISRUPTED;
+use stowage_api::well_known::ZONE;
 use stowage_aws::Machine;
 use tracing::{debug, info};
 
 use super::FINALIZER;
 use super::collect::id;
 use super::drain::{Drain, drain, is_protected, is_waited_for};
-use super::join::taints;
+use super::join::keep_off;
 use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
+use super::surge::{ROLLED_FOR, Surge, may_surge, surge};
 use crate::announce::{normal, warning};
-use crate::answer::{is_gone, is_outdated};
+use crate::answer::{is_gone, is_outdated, is_refused};
 use crate::operate::lives::{Ended, error};
 use crate::time::{duration, later, moment, until};
 
 /// Annotation: by when the machine has to be gone.
-const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
+pub(crate) const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 
 /// Draining takes so long at least: a pod may have been bound just before the taint was there.
 const LEAST_DRAIN: Duration = Duration::from_secs(5);
@@ -44,11 +47,21 @@ const LEAST_DRAIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether pods have left or a machine has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a zone is back that the cluster is shifted away from.
+const WAIT_FOR_ZONE: Duration = Duration::from_secs(30);
+
 /// Evictions that are asked for side by side, of one node.
 const EVICTIONS: usize = 10;
 
-/// Load balancers send nothing to nodes with this label.
-const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// What came of asking a pod to leave.
+enum Evicted {
+    /// It leaves.
+    Yes,
+    /// It has left, or another has its name: nothing was done.
+    Gone,
+    /// A budget stands in the way.
+    Not(String),
+}
 
 /// How far a node has let go of its pods and volumes.
 enum Progress {
@@ -70,8 +83,8 @@ impl Caretaker {
             return Ok(SOON);
         }
         let deadline = self.deadline(&mut claim).await?;
-        let (machine_id, machine) = self.machine(&claim).await?;
-        let there = machine.as_ref().is_some_and(|machine| machine.state != "terminated");
+        // EC2 is asked when it matters: draining does not wait for it.
+        let mut machine = None;
 
         let mut ours = Vec::new();
         for node in nodes {
@@ -87,13 +100,25 @@ impl Caretaker {
             if !node.finalizers().iter().any(|f| f == FINALIZER) {
                 continue;
             }
-            if there || is_ready(&node) {
+            if !is_ready(&node) && machine.is_none() {
+                machine = Some(self.machine(&claim).await?);
+            }
+            if machine.as_ref().is_none_or(|(_, machine)| is_there(machine.as_ref())) {
                 match self.empty(&mut claim, &mut node, deadline).await? {
                     Progress::Waiting => return Ok(LOOK),
                     Progress::Done => {}
                 }
             }
             ours.push(node);
+        }
+        let (machine_id, machine) = match machine {
+            Some(known) => known,
+            None => self.machine(&claim).await?,
+        };
+        let there = is_there(machine.as_ref());
+        if there && self.is_away(&claim) {
+            debug!(claim = name, "a machine of a zone that the cluster is shifted away from is ended later");
+            return Ok(WAIT_FOR_ZONE);
         }
         if let (Some(id), true) = (&machine_id, there) {
             return self.terminate(&mut claim, id, machine.as_ref()).await;
@@ -102,6 +127,11 @@ impl Caretaker {
             self.release_node(node).await?;
         }
         self.release(&claim, machine_id.as_deref()).await
+    }
+
+    /// Whether the cluster is shifted away from the zone of a claim.
+    fn is_away(&self, claim: &NodeClaim) -> bool {
+        claim.labels().get(ZONE).is_some_and(|zone| self.is_shifted(zone))
     }
 
     /// By when the machine has to be gone: said once, so that it does not move.
@@ -123,6 +153,10 @@ impl Caretaker {
     async fn machine(&self, claim: &NodeClaim) -> Result<(Option<String>, Option<Machine>)> {
         let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
         match provider.map(|provider| (provider, id(provider))) {
+            // EC2 is not asked; it is there until EC2 says otherwise.
+            Some((_, Some(id))) if self.is_away(claim) => {
+                Ok((Some(id.to_owned()), Some(Machine { id: id.to_owned(), ..Machine::default() })))
+            }
             Some((_, Some(id))) => {
                 let found = self.machines.get(id);
                 let found = self.lives.asking(("nodeclaim.lifecycle", "Get"), found, error).await?;
@@ -131,11 +165,7 @@ impl Caretaker {
             // Of another cloud, or made up: nothing of ours.
             Some((_, None)) => Ok((None, None)),
             None => {
-                let tags = [
-                    ("eks:eks-cluster-name".to_owned(), self.cluster_name.clone()),
-                    ("karpenter.sh/nodeclaim".to_owned(), claim.name_any()),
-                ];
-                let found = self.ec2.machines(&tags.into()).await?.into_iter().find(Machine::is_alive);
+                let found = self.machines.of_claim(&claim.name_any()).await?;
                 Ok((found.as_ref().map(|machine| machine.id.clone()), found))
             }
         }
@@ -148,18 +178,7 @@ impl Caretaker {
         node: &mut Node,
         deadline: Option<Timestamp>,
     ) -> Result<Progress> {
-        if taints(node).iter().all(|taint| taint.key != TAINT_DISRUPTED) {
-            let mut wanted = serde_json::to_value(taints(node))?;
-            if let Some(wanted) = wanted.as_array_mut() {
-                wanted.push(json!({"key": TAINT_DISRUPTED, "effect": "NoSchedule"}));
-            }
-            let patch = json!({
-                "metadata": {
-                    "resourceVersion": node.metadata.resource_version,
-                    "labels": {(OFF_LOAD_BALANCERS): "karpenter"},
-                },
-                "spec": {"taints": wanted},
-            });
+        if let Some(patch) = keep_off(node) {
             *node =
                 self.nodes().patch(&node.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
             info!(claim = claim.name_any(), node = node.name_any(), "a node is drained");
@@ -189,7 +208,7 @@ impl Caretaker {
             if attached > 0 && !over {
                 let message = format!("{attached} volumes are still attached");
                 self.set(claim, VOLUMES_DETACHED, UNKNOWN, "AwaitingVolumeDetachment", &message).await?;
-                self.announcer.tell(reference(node), normal("AwaitingVolumeDetachment", message)).await;
+                self.announcer.tell(reference(node), normal("AwaitingVolumeDetachment", message));
                 return Ok(Progress::Waiting);
             }
             if attached > 0 {
@@ -221,6 +240,11 @@ impl Caretaker {
             match api.delete(&pod.name_any(), &how).await {
                 // Or the pod of that name is another one by now.
                 Err(error) if is_outdated(&error) => {}
+                // Somebody forbids it: the others are to leave all the same.
+                Err(error) if is_refused(&error) => {
+                    let note = format!("Failed to drain node, pod {} cannot be deleted: {error}", key(pod));
+                    told.push((reference(node), warning("FailedDraining", note)));
+                }
                 Err(error) => return Err(error.into()),
                 Ok(_) => {
                     self.lives.pod_drained(&why_it_goes(claim));
@@ -235,7 +259,17 @@ impl Caretaker {
                 }
             }
         }
-        let asked = todo.evict.iter().map(|pod| {
+        let mut evict = Vec::with_capacity(todo.evict.len());
+        for pod in &todo.evict {
+            if may_surge(pod, self.surge_first)
+                && let Some(note) = self.surge(claim, pod).await?
+            {
+                told.push((pod.object_ref(&()), normal("SurgeFirst", note)));
+            } else {
+                evict.push(*pod);
+            }
+        }
+        let asked = evict.into_iter().map(|pod| {
             let (keeper, pod) = (self.clone(), Pod::clone(pod));
             async move {
                 let answer = keeper.evict(&pod).await;
@@ -247,7 +281,8 @@ impl Caretaker {
         let evicted: Vec<_> = futures::stream::iter(asked).buffer_unordered(EVICTIONS).collect().await;
         for (pod, answer) in evicted {
             match answer? {
-                None => {
+                Evicted::Gone => {}
+                Evicted::Yes => {
                     self.lives.pod_drained(&why_it_goes(claim));
                     info!(
                         pod = key(&pod),
@@ -260,7 +295,7 @@ impl Caretaker {
                         normal("Evicted", "Evicted pod: its node is going away"),
                     ));
                 }
-                Some(why) => {
+                Evicted::Not(why) => {
                     debug!(pod = key(&pod), why, "a pod cannot be evicted now");
                     let note = format!("Failed to drain node, pod {} cannot be evicted: {why}", key(&pod));
                     told.push((reference(node), warning("FailedDraining", note)));
@@ -275,12 +310,44 @@ impl Caretaker {
             let note = format!("All pods will be deleted by {deadline}");
             told.push((reference(node), normal("TerminationGracePeriodExpiring", note)));
         }
-        self.announcer.tell_all(told).await;
+        self.announcer.tell_all(told);
         Ok(())
     }
 
-    /// Asks for the eviction of a pod; returns why not, where a `PodDisruptionBudget` stands in the way.
-    async fn evict(&self, pod: &Pod) -> Result<Option<String>> {
+    /// Has the Deployment of a pod make another one first, where it can; returns what is to be said of that. `None`: the pod is to
+    /// be evicted.
+    async fn surge(&self, claim: &NodeClaim, pod: &Pod) -> Result<Option<String>> {
+        let namespace = pod.namespace().unwrap_or_default();
+        let owner = |owners: &[OwnerReference], kind: &str| {
+            owners.iter().find(|o| o.kind == kind && o.controller == Some(true)).map(|o| o.name.clone())
+        };
+        let Some(set) = owner(pod.owner_references(), "ReplicaSet") else { return Ok(None) };
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &namespace);
+        let Some(set) = sets.get_opt(&set).await? else { return Ok(None) };
+        let Some(name) = owner(set.owner_references(), "Deployment") else { return Ok(None) };
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &namespace);
+        let Some(deployment) = deployments.get_opt(&name).await? else { return Ok(None) };
+        match surge(&deployment, &claim.name_any(), Self::since(claim, DRAINED), Timestamp::now()) {
+            Surge::Evict => Ok(None),
+            Surge::Wait => {
+                Ok(Some(format!("Waiting for Deployment {name} to replace the pod before it goes")))
+            }
+            Surge::Roll => {
+                let patch = json!({
+                    "metadata": {"resourceVersion": deployment.metadata.resource_version},
+                    "spec": {"template": {"metadata": {"annotations": {(ROLLED_FOR): claim.name_any()}}}},
+                });
+                deployments.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+                info!(deployment = name, namespace, claim = claim.name_any(), "a Deployment is rolled");
+                Ok(Some(format!(
+                    "Deployment {name} is rolled, so that another pod is ready before this one goes"
+                )))
+            }
+        }
+    }
+
+    /// Asks for the eviction of a pod.
+    async fn evict(&self, pod: &Pod) -> Result<Evicted> {
         let api: Api<Pod> = Api::namespaced(self.evictor.clone(), &pod.namespace().unwrap_or_default());
         let how = EvictParams {
             delete_options: Some(DeleteParams { preconditions: Some(same(pod)), ..DeleteParams::default() }),
@@ -289,12 +356,13 @@ impl Caretaker {
         match api.evict(&pod.name_any(), &how).await {
             Ok(_) => {
                 self.lives.evicted(200);
-                Ok(None)
+                Ok(Evicted::Yes)
             }
             Err(kube::Error::Api(status)) => match self.answered(status.code) {
-                404 | 409 => Ok(None),
-                // 500: more than one budget covers the pod, and the API server does not choose.
-                429 | 500 => Ok(Some(status.message.clone())),
+                404 | 409 => Ok(Evicted::Gone),
+                // 429: a budget; 500: more than one budget covers the pod, and the API server does not choose; others: somebody
+                // forbids it.
+                400..=500 => Ok(Evicted::Not(status.message.clone())),
                 _ => Err(kube::Error::Api(status).into()),
             },
             Err(error) => Err(error.into()),
@@ -347,7 +415,8 @@ impl Caretaker {
     ) -> Result<Duration> {
         if machine.is_none_or(|machine| machine.state != "shutting-down") {
             let ended = self.machines.end(machine_id);
-            self.lives.asking(("nodeclaim.lifecycle", "Delete"), ended, error).await?;
+            let ended = self.lives.asking(("nodeclaim.lifecycle", "Delete"), ended, error).await;
+            ended.inspect_err(|_| self.lives.not_ended(claim.labels()))?;
             info!(claim = claim.name_any(), machine = machine_id, "a machine is ended");
         }
         self.set(claim, INSTANCE_TERMINATING, TRUE, INSTANCE_TERMINATING, "").await?;
@@ -395,6 +464,11 @@ impl Caretaker {
         }
         Ok(())
     }
+}
+
+/// Whether a machine has not ended yet.
+fn is_there(machine: Option<&Machine>) -> bool {
+    machine.is_some_and(|machine| machine.state != "terminated")
 }
 
 /// Why a claim goes, as metrics call it; `deleted` where somebody has just deleted it.

@@ -12,7 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use stowage_api::crd::condition::{self, INITIALIZED, LAUNCHED, REGISTERED};
 use stowage_api::crd::{Condition, NodeClaim};
-use stowage_api::well_known::{self, TAINT_UNREGISTERED};
+use stowage_api::well_known::{self, TAINT_DISRUPTED, TAINT_UNREGISTERED};
 
 use super::FINALIZER;
 use super::step::Aspect;
@@ -79,9 +79,32 @@ pub fn registered(node: &Node, claim: &NodeClaim) -> Value {
     })
 }
 
+/// Load balancers send nothing to nodes with this label.
+const OFF_LOAD_BALANCERS: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// Taints of a Node.
 pub(crate) fn taints(node: &Node) -> &[Taint] {
     node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+}
+
+/// The taints of a Node with the one that keeps pods off what goes; `None` where it has that.
+pub(crate) fn with_disrupted(node: &Node) -> Option<Value> {
+    let there = taints(node);
+    let own = Taint { key: TAINT_DISRUPTED.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
+    let all = || there.iter().chain([&own]).collect::<Vec<_>>();
+    there.iter().all(|taint| taint.key != TAINT_DISRUPTED).then(|| json!(all()))
+}
+
+/// The patch of a Node that keeps pods and load balancers off it; `None` where it is tainted.
+pub(crate) fn keep_off(node: &Node) -> Option<Value> {
+    let taints = with_disrupted(node)?;
+    Some(json!({
+        "metadata": {
+            "resourceVersion": node.metadata.resource_version,
+            "labels": {(OFF_LOAD_BALANCERS): "karpenter"},
+        },
+        "spec": {"taints": taints},
+    }))
 }
 
 /// The patch of a claim's status with these conditions, and what stands on them; `None` where it says so already.

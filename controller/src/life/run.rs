@@ -1,6 +1,6 @@
 //! The loop that sees to it that every NodeClaim gets what it needs next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use stowage_api::crd::condition::{self, INITIALIZED, NODE_REGISTRATION_HEALTHY, REGISTERED, TRUE, UNKNOWN};
@@ -25,12 +25,14 @@ use super::join;
 use super::machines::Machines;
 use super::quiet::Quiet;
 use super::step::{Aspect, Late, Next, next};
+use super::surge::SurgeFirst;
 use crate::announce::{Announcer, warning};
 use crate::answer::{is_conflict, is_gone};
 use crate::assumed::Expected;
 use crate::claim::is_ours;
 use crate::follow::Cluster;
-use crate::launch::run::Launching;
+use crate::launch::run::{Launching, Shortages};
+use crate::market::now;
 use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::time::{moment, until};
@@ -51,6 +53,14 @@ const IDLE_PARTS: u32 = 4;
 pub(super) const SOON: Duration = Duration::from_millis(500);
 pub(super) const AGAIN: Duration = Duration::from_secs(5);
 
+/// What is to be done next about something.
+enum Piece<'s> {
+    /// A step of a NodeClaim with the Nodes of its machine.
+    Step(Next, &'s [&'s stowage_cluster::object::Node]),
+    /// The Node of this name has nobody else to let it go.
+    LetGo(&'s str),
+}
+
 /// What the loop works with.
 #[derive(Clone)]
 pub struct Caretaker {
@@ -69,12 +79,16 @@ pub struct Caretaker {
     pub expected: Expected,
     /// Claims that are being launched just now.
     pub launching: Launching,
+    /// Zones that the cluster is shifted away from.
+    pub shortages: Shortages,
     /// To say what is done.
     pub announcer: Announcer,
     /// Whether nodes have joined of late.
     pub outcomes: Outcomes,
     /// What is measured.
     pub lives: Lives,
+    /// Whose pods leave only when others are ready.
+    pub surge_first: SurgeFirst,
     /// Name of the cluster, by which its machines are found.
     pub cluster_name: String,
     /// Whether the API server's scheduler tries the node first that a pod is nominated to by others.
@@ -134,7 +148,8 @@ impl Caretaker {
         }
         let now = Timestamp::now();
         let mut due = None::<Timestamp>;
-        let mut owned = std::collections::HashSet::new();
+        let mut owned = HashSet::new();
+        let mut steps = BTreeMap::new();
         for claim in snapshot.node_claims() {
             let name = claim.metadata.name.as_str();
             let machine = claim.status.provider_id.as_str();
@@ -151,21 +166,30 @@ impl Caretaker {
                 }
                 step => step,
             };
-            if rounds.may_start(name) {
-                let (keeper, of) = (self.clone(), name.to_owned());
-                let nodes = nodes.iter().map(|node| node.metadata.name.clone()).collect::<Vec<_>>();
-                rounds.start(name, async move { keeper.take(&of, step, nodes).await });
-            }
+            steps.insert(name.to_owned(), Piece::Step(step, nodes));
         }
         // A Node whose claim is gone has nobody else to let it go.
         for node in snapshot.nodes() {
             let name = node.metadata.name.as_str();
             let ours = node.metadata.finalizers.iter().any(|f| f == FINALIZER);
             if ours && node.metadata.is_terminating() && !owned.contains(name) {
-                let key = format!("node {name}");
-                if rounds.may_start(&key) {
-                    let (keeper, of) = (self.clone(), name.to_owned());
-                    rounds.start(&key, async move { keeper.let_go(&of).await });
+                steps.insert(format!("node {name}"), Piece::LetGo(name));
+            }
+        }
+        for name in rounds.in_turn(steps.keys().map(String::as_str)) {
+            if !rounds.may_start(name) {
+                continue;
+            }
+            let (keeper, of) = (self.clone(), name.to_owned());
+            match &steps[name] {
+                Piece::Step(step, nodes) => {
+                    let nodes = nodes.iter().map(|node| node.metadata.name.clone()).collect::<Vec<_>>();
+                    let step = step.clone();
+                    rounds.start(name, async move { keeper.take(&of, step, nodes).await });
+                }
+                Piece::LetGo(node) => {
+                    let node = (*node).to_owned();
+                    rounds.start(name, async move { keeper.let_go(&node).await });
                 }
             }
         }
@@ -192,6 +216,11 @@ impl Caretaker {
             warn!(claim = name, error = format!("{error:#}"), "a step in the life of a NodeClaim failed");
             AGAIN
         })
+    }
+
+    /// Whether the cluster is shifted away from the zone of this name: EC2 is not asked about what runs there.
+    pub(super) fn is_shifted(&self, zone: &str) -> bool {
+        self.shortages.with(|short| short.is_shifted(now(), zone))
     }
 
     pub(super) fn claims(&self) -> Api<NodeClaim> {
@@ -292,8 +321,7 @@ impl Caretaker {
             .claims()
             .patch_status(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
-        self.cluster.assume(Kind::NodeClaim, &seen);
+        self.cluster.assume(Kind::NodeClaim, &written);
         Ok(Some(written))
     }
 
@@ -309,15 +337,23 @@ impl Caretaker {
                 well_known::TAINT_UNREGISTERED
             );
             warn!(claim = name, node, "a node joined without the taint that keeps pods off it");
-            self.announcer.tell(claim.object_ref(&()), warning("UnregisteredTaintMissing", note)).await;
+            self.announcer.tell(claim.object_ref(&()), warning("UnregisteredTaintMissing", note));
         }
-        let pods = self.expected.with(|all| all.pods_of(name).to_vec());
+        let mut pods = self.expected.with(|all| all.pods_of(name).to_vec());
+        // Those that still run elsewhere have successors of other names.
+        if let Some(snapshot) = self.cluster.snapshot() {
+            let waiting: HashSet<String> = snapshot
+                .pods()
+                .filter(|pod| pod.pending() == Some(Ok(())))
+                .map(stowage_cluster::Pod::key)
+                .collect();
+            pods.retain(|pod| waiting.contains(pod));
+        }
         let nominated = if self.nominates { self.nominate(&pods, node).await } else { 0 };
         let patch = join::registered(&there, &claim);
         let written = nodes.patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         self.expected.with(|all| all.opened(name, Instant::now()));
-        let seen: DynamicObject = serde_json::from_value(serde_json::to_value(&written)?)?;
-        self.cluster.assume(Kind::Node, &seen);
+        self.cluster.assume(Kind::Node, &written);
         let aspects = [
             Aspect { kind: REGISTERED, status: TRUE, reason: REGISTERED, message: String::new() },
             Aspect {
@@ -368,6 +404,9 @@ impl Caretaker {
     async fn tag(&self, claim: &NodeClaim, node: &str) {
         let provider = claim.status.as_ref().and_then(|status| status.provider_id.as_deref());
         let Some(id) = provider.and_then(id) else { return };
+        if claim.labels().get(well_known::ZONE).is_some_and(|zone| self.is_shifted(zone)) {
+            return;
+        }
         let tagged = async {
             let there = self.machines.get(id).await?.map(|machine| machine.tags).unwrap_or_default();
             self.machines.forget(id);

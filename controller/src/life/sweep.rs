@@ -1,12 +1,13 @@
 //! Garbage is collected, for ever: what belongs together is decided in [`super::collect`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams};
 use stowage_api::well_known;
+use stowage_aws::Refused;
 use tracing::warn;
 
 use super::collect;
@@ -42,16 +43,15 @@ impl Caretaker {
         let tags = tags.into();
         let machines = self.lives.asking((COLLECTOR, "List"), self.ec2.machines(&tags), error).await?;
         let listed = self.claims().list(&ListParams::default()).await?;
-        // One that cannot be read ends the round: without it, its machine would be nobody's.
-        let read = listed.items.into_iter().map(|claim| {
-            let name = claim.name_any();
-            let read = serde_json::to_value(claim).and_then(serde_json::from_value);
-            read.with_context(|| format!("NodeClaim {name} cannot be read"))
-        });
-        let claims: Vec<stowage_api::NodeClaim> = read.collect::<Result<_>>()?;
+        let claims: Vec<stowage_api::NodeClaim> =
+            listed.items.iter().map(collect::known).collect::<Result<_>>()?;
         let Some(snapshot) = self.cluster.snapshot() else { return Ok(()) };
         let now = Timestamp::now();
-        for claim in collect::lost(&claims, &snapshot, &machines, now) {
+        // What EC2 says of a zone that the cluster is shifted away from may be wrong.
+        let is_away = |claim: &stowage_api::NodeClaim| {
+            claim.metadata.labels.get(well_known::ZONE).is_some_and(|zone| self.is_shifted(zone))
+        };
+        for claim in collect::lost(&claims, &snapshot, &machines, now).into_iter().filter(|c| !is_away(c)) {
             warn!(
                 claim = claim.metadata.name,
                 machine = claim.status.provider_id,
@@ -60,11 +60,27 @@ impl Caretaker {
             self.lives.disrupted(&claim.metadata.labels, "garbage_collected");
             self.delete(&claim.metadata.name, "garbage_collected").await?;
         }
-        let orphans = collect::orphans(&machines, &claims, now);
+        let mut orphans = collect::orphans(&machines, &claims, now);
+        orphans.retain(|machine| !self.is_shifted(&machine.zone));
         let ids: Vec<String> = orphans.iter().map(|machine| machine.id.clone()).collect();
         if !ids.is_empty() {
             warn!(machines = ids.join(","), "machines that belong to no NodeClaim are ended");
-            self.lives.asking((COLLECTOR, "Delete"), self.ec2.terminate(&ids), error).await?;
+            let ended = async {
+                let refused = self
+                    .ec2
+                    .terminate(&ids)
+                    .await
+                    .into_iter()
+                    .filter_map(|(id, ended)| Some((id, ended.err()?)));
+                let refused: BTreeMap<String, Refused> = refused.collect();
+                for (machine, why) in &refused {
+                    warn!(machine, %why, "a machine that belongs to no NodeClaim cannot be ended");
+                }
+                orphans.retain(|machine| !refused.contains_key(&machine.id));
+                refused.into_values().next().map_or(Ok(()), Err)
+            };
+            // What could be ended was.
+            let _ = self.lives.asking((COLLECTOR, "Delete"), ended, error).await;
         }
         for machine in orphans {
             let provider = machine.provider_id();

@@ -24,7 +24,7 @@ impl NodeClasses {
         &self,
         classes: &Api<Ec2NodeClass>,
         class: &Ec2NodeClass,
-        state: &mut State,
+        state: &State,
     ) -> Result<()> {
         let name = class.name_any();
         if !class.finalizers().iter().any(|f| f == FINALIZER) {
@@ -41,7 +41,7 @@ impl NodeClasses {
         waiting.sort_unstable();
         if !waiting.is_empty() {
             let said = wait(&waiting);
-            if state.told.insert(name, said.clone()).as_ref() != Some(&said) {
+            if state.classes.with(|all| all.told.insert(name, said.clone())).as_ref() != Some(&said) {
                 self.tell(class, said).await?;
             }
             return Ok(());
@@ -61,9 +61,11 @@ impl NodeClasses {
         }});
         classes.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
         info!(class = name, "an EC2NodeClass and what was made for it are gone");
-        state.told.remove(&name);
-        state.seen.remove(&name);
-        state.ending.remove(&name);
+        state.classes.with(|all| {
+            all.told.remove(&name);
+            all.seen.remove(&name);
+            all.ending.remove(&name);
+        });
         Ok(())
     }
 

@@ -28,6 +28,9 @@ pub const DEPENDENCIES: [&str; 6] = [
     CAPACITY_RESERVATIONS_READY,
 ];
 
+/// Reason of conditions of which AWS was asked in vain.
+pub const NOT_ASKED: &str = "NotAsked";
+
 /// What AWS has for a class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -91,7 +94,7 @@ pub fn status(class: &Ec2NodeClass, searches: &Searches, found: &Found, now: &st
         let held = match found.refused.get(kind) {
             // What is known to hold goes on holding until AWS says otherwise.
             Some(_) if condition::holds(&status.conditions, kind) => continue,
-            Some(why) => Held::Open("NotAsked", why.clone()),
+            Some(why) => Held::Open(NOT_ASKED, why.clone()),
             None => held(kind, class, searches, found, &status),
         };
         set(&mut status, kind, held, class, now);

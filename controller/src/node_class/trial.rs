@@ -11,7 +11,7 @@ use serde_json::Value;
 use stowage_api::crd::Ec2NodeClass;
 use stowage_api::well_known::{NODE_POOL, SPOT};
 use stowage_aws::{Ec2, Fleet, FleetWay, Refused};
-use stowage_pricing::Catalog;
+use stowage_pricing::{Catalog, NodeConfig};
 
 use super::kubelet::{self, Wrong};
 use super::status::Held;
@@ -101,7 +101,10 @@ impl Trial {
         // A claim that admits everything: the cheapest machine that the class can have.
         let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
         let any = stowage_api::NodeClaim::default();
-        let Ok(order) = order(&any, &of, catalog, &BTreeMap::new(), &|_, _| false) else {
+        let base = catalog.source.nodes().cloned().unwrap_or_default();
+        // Some types do not run as the class says, whatever a claim admits.
+        let (suited, _) = catalog.suited_to(&NodeConfig::of(&of, &base).0)?;
+        let Ok(order) = order(&any, &of, &suited, &BTreeMap::new(), &|_, _| false) else {
             // That no type suits the class is for plans to say.
             return Ok(Held::Yes);
         };
@@ -139,10 +142,17 @@ impl Trial {
             tags: tags.clone(),
             context: class.spec.context.clone(),
         };
-        if let Some(held) = verdict(self.ec2.try_launch(&fleet).await, "CreateFleetAuthCheckFailed")? {
+        let forget_gone = |refused: &Refused| {
+            // Made again by the next try.
+            if refused.is_gone() {
+                self.templates.forget(&named.name);
+            }
+        };
+        let launched = self.ec2.try_launch(&fleet).await.inspect_err(forget_gone);
+        if let Some(held) = verdict(launched, "CreateFleetAuthCheckFailed")? {
             return Ok(held);
         }
-        let run = self.ec2.try_run(&named.name, &way, &tags).await;
+        let run = self.ec2.try_run(&named.name, &way, &tags).await.inspect_err(forget_gone);
         Ok(verdict(run, "RunInstancesAuthCheckFailed")?.unwrap_or(Held::Yes))
     }
 }
@@ -155,6 +165,8 @@ fn verdict(outcome: Result<(), Refused>, reason: &'static str) -> Result<Option<
             reason,
             format!("{refused}; the permissions that are needed are in deploy/iam"),
         ))),
+        // What was made a moment ago is not known everywhere yet: an instance profile takes IAM some seconds.
+        Err(refused) if refused.is_gone() || refused.is_about_profile() => Err(refused.into()),
         Err(refused) if refused.is_about_request() => {
             Ok(Some(Held::No("ValidationFailed", refused.to_string())))
         }

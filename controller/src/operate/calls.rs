@@ -16,19 +16,70 @@ impl Observer for Metrics {
     }
 }
 
+/// How long the API server may take to begin an answer. It gives up after a minute itself.
+const LIMIT: Duration = Duration::from_secs(70);
+
+/// How long nothing may come of an answer that has begun.
+const SILENCE: Duration = Duration::from_secs(150);
+
+/// Calls that end: with an answer, or because none has come in time.
+#[derive(Clone, Debug)]
+struct Timed<S> {
+    inner: S,
+}
+
+impl<S, B> tower::Service<http::Request<B>> for Timed<S>
+where
+    S: tower::Service<http::Request<B>>,
+    S::Future: Send + 'static,
+    S::Response: 'static,
+    S::Error: Into<tower::BoxError> + 'static,
+{
+    type Response = S::Response;
+    type Error = tower::BoxError;
+    type Future = futures::future::BoxFuture<'static, Result<S::Response, tower::BoxError>>;
+
+    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            match tokio::time::timeout(LIMIT, answer).await {
+                Ok(answer) => answer.map_err(Into::into),
+                Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs()).into()),
+            }
+        })
+    }
+}
+
+/// Whether a call that failed is made again by the client itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// A few times, where the API server is busy or does not answer.
+    Yes,
+    /// Never: for what must not be done twice, or is tried again at a pace of its own.
+    No,
+}
+
 /// A client that counts its calls.
 ///
 /// # Errors
 /// Where the API server cannot be found.
-pub async fn counting(metrics: &Arc<Metrics>) -> anyhow::Result<Client> {
-    let config = Config::infer().await?;
+pub async fn counting(metrics: &Arc<Metrics>, again: Again) -> anyhow::Result<Client> {
+    let mut config = Config::infer().await?;
+    config.default_retry = again == Again::Yes;
+    // A connection on which nothing comes any more. Watches are told something every minute.
+    config.read_timeout = Some(SILENCE);
     let metrics = Arc::clone(metrics);
     let count = MapRequestLayer::new(move |request: http::Request<kube::client::Body>| {
         let of = resource(request.uri().path());
         metrics.called(verb(request.method().as_str(), request.uri().query()), &of);
         request
     });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&count).build())
+    let timed = tower::layer::layer_fn(|inner| Timed { inner });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&timed).with_layer(&count).build())
 }
 
 /// The collection that a path is about, and its subresource: `nodeclaims/status` of

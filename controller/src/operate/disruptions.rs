@@ -2,13 +2,13 @@
 //!
 //! compat: karpenter v1.14, `pkg/controllers/disruption/metrics.go`. Names that begin with `stowage_` are our own.
 
-use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 use stowage_cluster::disrupt::{Reason, Room};
 
-use super::metrics::SECONDS;
+use super::metrics::{SECONDS, kept};
+use crate::disrupt::methods::Stays;
 
 /// Counters of what is taken away.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Disruptions {
     allowed: IntGaugeVec,
     consuming: IntGaugeVec,
     blocked: CounterVec,
+    stay: IntGaugeVec,
+    stay_savings: GaugeVec,
     promised: Gauge,
     realised: Gauge,
 }
@@ -39,10 +41,6 @@ pub struct Of<'a> {
 
 impl Disruptions {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
-            registry.register(Box::new(of.clone()))?;
-            Ok(of)
-        }
         let counter = |name: &str, help: &str, labels: &[&str]| {
             kept(registry, IntCounterVec::new(Opts::new(format!("karpenter_{name}"), help), labels)?)
         };
@@ -102,6 +100,26 @@ impl Disruptions {
                 &["nodepool"],
             )?,
             blocked: kept(registry, blocked)?,
+            stay: kept(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "stowage_disruption_kept_nodes",
+                        "Nodes that are not taken away to save money, by why",
+                    ),
+                    &["nodepool", "reason"],
+                )?,
+            )?,
+            stay_savings: kept(
+                registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "stowage_disruption_kept_saving_dollars_per_hour",
+                        "What would be saved without nodes that are not taken away, where that is known",
+                    ),
+                    &["nodepool", "reason"],
+                )?,
+            )?,
             promised: gauge(
                 "stowage_disruption_promised_dollars_per_hour",
                 "What decisions that were carried out were planned to save; less than nothing where nodes had to be replaced",
@@ -111,6 +129,17 @@ impl Disruptions {
                 "What the same decisions have saved, as what came was launched",
             )?,
         })
+    }
+
+    /// These nodes stay.
+    pub(crate) fn stay(&self, all: &[Stays]) {
+        self.stay.reset();
+        self.stay_savings.reset();
+        for stays in all {
+            let labels = [stays.pool.as_str(), stays.word];
+            self.stay.with_label_values(&labels).inc();
+            self.stay_savings.with_label_values(&labels).add(stays.saving.unwrap_or_default());
+        }
     }
 
     /// It was decided to take nodes of these `NodePools` away.

@@ -2,29 +2,63 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use stowage_cluster::Kind;
 use tokio::net::TcpListener;
 
 use super::metrics::Metrics;
 use crate::follow::Cluster;
+use crate::shared::Shared;
 
-/// Serves health until the task is dropped: it is well while it answers, and ready once it has seen the cluster.
+/// A loop that says nothing for so long is stuck. The longest that it does in one go is to plan for a large cluster.
+const SILENCE: Duration = Duration::from_mins(10);
+
+/// When a loop that must never stop went round last.
+/// One that has not begun is well: it stands by.
+#[derive(Clone, Debug, Default)]
+pub struct Pulse(Shared<Option<Instant>>);
+
+impl Pulse {
+    /// It goes round.
+    pub fn beat(&self) {
+        self.0.with(|last| *last = Some(Instant::now()));
+    }
+
+    fn is_well(&self) -> bool {
+        self.0.with(|last| last.is_none_or(|last| last.elapsed() < SILENCE))
+    }
+}
+
+/// Serves health until the task is dropped. It is well while it answers and its loops go round, and ready once it has seen the
+/// cluster and the cluster has what it works with.
 ///
 /// # Errors
 /// Where the port cannot be had.
-pub async fn serve_health(address: SocketAddr, cluster: Cluster) -> Result<()> {
+pub async fn serve_health(address: SocketAddr, cluster: Cluster, pulse: Pulse) -> Result<()> {
     let ready = move || async move {
-        if cluster.is_synced() {
-            (StatusCode::OK, "ok")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "the cluster is being listed")
+        let missing = [Kind::NodePool, Kind::NodeClaim].into_iter().find(|kind| !cluster.is_served(*kind));
+        match (cluster.is_synced(), missing) {
+            (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "the cluster is being listed".to_owned()),
+            (true, Some(kind)) => {
+                let why = format!("the API server serves no {}s: install the chart stowage-crd", kind.name());
+                (StatusCode::SERVICE_UNAVAILABLE, why)
+            }
+            (true, None) => (StatusCode::OK, "ok".to_owned()),
         }
     };
-    let router = Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready));
+    let well = move || async move {
+        if pulse.is_well() {
+            (StatusCode::OK, "ok")
+        } else {
+            (StatusCode::INTERNAL_SERVER_ERROR, "the loop that provisions has not gone round for ten minutes")
+        }
+    };
+    let router = Router::new().route("/healthz", get(well)).route("/readyz", get(ready));
     serve(address, "--health-probe-port", router).await
 }
 

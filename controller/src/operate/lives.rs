@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
@@ -33,6 +33,9 @@ pub struct Lives {
     evictions: IntCounterVec,
     pods_drained: IntCounterVec,
     failures: IntCounterVec,
+    not_ended: IntCounterVec,
+    batches: HistogramVec,
+    batch_times: HistogramVec,
     asked: HistogramVec,
     errors: IntCounterVec,
 }
@@ -148,6 +151,21 @@ impl Lives {
                 "Pods that had to leave a node, by why the node goes",
                 &["reason"],
             )?,
+            not_ended: counter(
+                "cloudprovider_instance_termination_failures_total",
+                "Instances that could not be ended when it was tried",
+                &["zone"],
+            )?,
+            batches: histogram(
+                "cloudprovider_batcher_batch_size",
+                "Instances that EC2 was asked about, or asked to end, by one call",
+                &["batcher"],
+            )?,
+            batch_times: histogram(
+                "cloudprovider_batcher_batch_time_seconds",
+                "Time from the first question of a batch until EC2 was asked",
+                &["batcher"],
+            )?,
             failures: counter(
                 "cloudprovider_instance_launch_failures_total",
                 "Offerings that a launch could not have",
@@ -227,6 +245,17 @@ impl Lives {
     /// An eviction was answered so.
     pub fn evicted(&self, code: u16) {
         self.evictions.with_label_values(&[&code.to_string()]).inc();
+    }
+
+    /// The instance of a claim could not be ended.
+    pub fn not_ended(&self, labels: &Labels) {
+        self.not_ended.with_label_values(&[of(labels, ZONE)]).inc();
+    }
+
+    /// So many were asked about together, after so long.
+    pub(crate) fn batch(&self, batcher: &str, size: usize, waited: Duration) {
+        self.batches.with_label_values(&[batcher]).observe(size as f64);
+        self.batch_times.with_label_values(&[batcher]).observe(waited.as_secs_f64());
     }
 
     /// An offering could not be had.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
+use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -17,8 +18,10 @@ use tracing::error;
 
 use super::disruptions::Disruptions;
 use super::exposition::Exposition;
+use super::interruptions::Interruptions;
 use super::lives::Lives;
 use super::state;
+use super::transitions::Transitions;
 use crate::decide::Decision;
 use crate::follow::Cluster;
 use crate::market::Market;
@@ -38,6 +41,7 @@ pub struct Metrics {
     registry: Registry,
     claims_created: IntCounterVec,
     unschedulable: IntGaugeVec,
+    zones: IntGaugeVec,
     scheduling: Histogram,
     synced: IntGauge,
     nodes: IntGauge,
@@ -52,6 +56,7 @@ pub struct Metrics {
     aws_seconds: HistogramVec,
     lives: Lives,
     disruptions: Disruptions,
+    interruptions: Interruptions,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
     moments: Arc<Mutex<Moments>>,
@@ -101,6 +106,7 @@ impl Metrics {
         let metrics = Self {
             lives: Lives::new(&registry)?,
             disruptions: Disruptions::new(&registry)?,
+            interruptions: Interruptions::new(&registry)?,
             registry,
             claims_created: counters(
                 "karpenter_nodeclaims_created_total",
@@ -113,6 +119,13 @@ impl Metrics {
                     "Pods that the last plan had no place for",
                 ),
                 &["controller"],
+            )?,
+            zones: IntGaugeVec::new(
+                Opts::new(
+                    "karpenter_scheduler_pending_pods_by_effective_zone_count",
+                    "Pods of the last plan by the zone that they are bound to: `flexible` for several, `none` for none",
+                ),
+                &["controller", "zone"],
             )?,
             scheduling: histogram(
                 "stowage_plan_seconds",
@@ -164,6 +177,7 @@ impl Metrics {
         for collector in [
             Box::new(metrics.claims_created.clone()) as Box<dyn prometheus::core::Collector>,
             Box::new(metrics.unschedulable.clone()),
+            Box::new(metrics.zones.clone()),
             Box::new(metrics.scheduling.clone()),
             Box::new(metrics.synced.clone()),
             Box::new(metrics.nodes.clone()),
@@ -189,6 +203,7 @@ impl Metrics {
     /// Where two metrics have one name, which would be a defect.
     pub fn watch(&self, view: View) -> prometheus::Result<()> {
         view.cluster.pod_times().register(&self.registry)?;
+        view.cluster.transitions().register(&self.registry)?;
         // A second view would be a defect, and the first is as good.
         let _ = self.view.set(view);
         Ok(())
@@ -202,6 +217,11 @@ impl Metrics {
     /// What is measured of nodes that are taken away.
     pub fn disruptions(&self) -> &Disruptions {
         &self.disruptions
+    }
+
+    /// What is measured of machines that are taken away, fail or fall ill.
+    pub fn interruptions(&self) -> &Interruptions {
+        &self.interruptions
     }
 
     /// The API server was called.
@@ -236,6 +256,10 @@ impl Metrics {
         self.scheduling.observe(seconds);
         self.seconds.with_label_values(&["provisioner"]).observe(seconds);
         self.unschedulable.with_label_values(&["provisioner"]).set(decision.unplaced.len() as i64);
+        self.zones.reset();
+        for (zone, pods) in &decision.zones {
+            self.zones.with_label_values(&["provisioner", zone]).set(*pods as i64);
+        }
         self.cost.set(decision.figures.cost);
         self.bound.set(decision.figures.bound);
         self.gap.set(decision.figures.gap);
@@ -312,6 +336,9 @@ impl Metrics {
             "operator_nodeclaim_status_condition_current_status_seconds",
         );
         state::conditions(&mut out, of_claims, &state::of_claims(&snapshot), now);
+        Transitions::write(&mut out, &snapshot, view.each, now);
+        state::ignored(&mut out, &snapshot);
+        state::user_data(&mut out, &view.pools.user_data());
         if view.each {
             let of_nodes = (
                 "operator_node_status_condition_count",
@@ -331,6 +358,12 @@ impl Metrics {
             String::new()
         })
     }
+}
+
+/// Something to measure with, which a registry knows from then on.
+pub(super) fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
+    registry.register(Box::new(of.clone()))?;
+    Ok(of)
 }
 
 /// Which program this is.

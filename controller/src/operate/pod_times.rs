@@ -214,7 +214,7 @@ impl PodTimes {
 }
 
 /// Seconds from one moment to a later one. Those of the API server are whole seconds, so that it may look earlier.
-fn between(from: Timestamp, to: Timestamp) -> f64 {
+pub(super) fn between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64().max(0.0)
 }
 

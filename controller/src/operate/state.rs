@@ -14,7 +14,7 @@ use stowage_api::well_known::{
 };
 use stowage_api::{NodeClaim, Quantity, ResourceList, StatusCondition};
 use stowage_cluster::object::{Node, Phase, PodSpec};
-use stowage_cluster::{Pod, Snapshot, asked_for};
+use stowage_cluster::{LeftOut, Pod, Snapshot, allowed_for, asked_for};
 use stowage_pricing::{Catalog, InstanceType, Offering};
 
 use super::exposition::Exposition;
@@ -124,12 +124,14 @@ pub(crate) fn realised(
     out.sample([], sums.1);
 }
 
-/// Nodes: what they have, and what their pods ask for.
-pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
-    let mut asked = HashMap::<*const PodSpec, BTreeMap<&str, i64>>::new();
-    let mut sums = HashMap::<(&str, bool), BTreeMap<&str, i64>>::new();
+/// Sums of what pods state, by node and resource; those of DaemonSets once more by themselves.
+type Sums<'s> = HashMap<(&'s str, bool), BTreeMap<&'s str, i64>>;
+
+fn sums(snapshot: &Snapshot, stated: fn(&PodSpec) -> BTreeMap<&str, i64>) -> Sums<'_> {
+    let mut known = HashMap::<*const PodSpec, BTreeMap<&str, i64>>::new();
+    let mut sums = Sums::new();
     for pod in snapshot.pods().filter(|pod| pod.is_bound()) {
-        let of = asked.entry(std::ptr::from_ref(&*pod.spec)).or_insert_with(|| asked_for(&pod.spec));
+        let of = known.entry(std::ptr::from_ref(&*pod.spec)).or_insert_with(|| stated(&pod.spec));
         let node = pod.node.as_deref().unwrap_or_default();
         let kinds: &[bool] = if pod.daemon_set.is_some() { &[false, true] } else { &[false] };
         for daemons in kinds {
@@ -139,6 +141,12 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
             }
         }
     }
+    sums
+}
+
+/// Nodes: what they have, and what their pods ask for.
+pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
+    let (asked, allowed) = (sums(snapshot, asked_for), sums(snapshot, allowed_for));
     let labels: Vec<Vec<(&str, &str)>> = snapshot.nodes().map(of_node).collect();
     let mut family = |name, help, amounts: &dyn Fn(&Node) -> BTreeMap<String, f64>| {
         out.gauge(name, help);
@@ -152,7 +160,7 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
     let list = |list: &ResourceList| -> BTreeMap<String, f64> {
         list.iter().map(|(name, amount)| (name.to_owned(), number(name, amount))).collect()
     };
-    let sum_of = |node: &Node, daemons| -> BTreeMap<String, f64> {
+    let sum_of = |sums: &Sums<'_>, node: &Node, daemons| -> BTreeMap<String, f64> {
         let sum = sums.get(&(node.metadata.name.as_str(), daemons)).into_iter().flatten();
         let value = |(name, base): (&&str, &i64)| {
             ((*name).to_owned(), if *name == CPU { *base as f64 / 1_000.0 } else { *base as f64 })
@@ -170,12 +178,22 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
         all
     });
     family("karpenter_nodes_total_pod_requests", "What the pods of a node ask for", &|node| {
-        sum_of(node, false)
+        sum_of(&asked, node, false)
     });
     family(
         "karpenter_nodes_total_daemon_requests",
         "What the pods of DaemonSets on a node ask for",
-        &|node| sum_of(node, true),
+        &|node| sum_of(&asked, node, true),
+    );
+    family(
+        "karpenter_nodes_total_pod_limits",
+        "What the pods of a node may use at most, where they say",
+        &|node| sum_of(&allowed, node, false),
+    );
+    family(
+        "karpenter_nodes_total_daemon_limits",
+        "What the pods of DaemonSets on a node may use at most, where they say",
+        &|node| sum_of(&allowed, node, true),
     );
     out.gauge("karpenter_nodes_current_lifetime_seconds", "How long ago a node was made");
     for (node, labels) in snapshot.nodes().zip(&labels) {
@@ -189,13 +207,31 @@ pub(crate) fn nodes(out: &mut Exposition, snapshot: &Snapshot, now: Timestamp) {
         for (name, amount) in list(&node.status.allocatable) {
             share.entry(name).or_default().1 += amount;
         }
-        for (name, amount) in sum_of(node, false) {
+        for (name, amount) in sum_of(&asked, node, false) {
             share.entry(name).or_default().0 += amount;
         }
     }
     out.gauge("karpenter_cluster_utilization_percent", "What pods ask for, of what there is");
     for (resource, (used, all)) in share.iter().filter(|(_, (_, all))| *all > 0.0) {
         out.sample([("resource_type", &*snake(resource))], 100.0 * used / all);
+    }
+}
+
+/// Pods that nobody plans for.
+pub(crate) fn ignored(out: &mut Exposition, snapshot: &Snapshot) {
+    let ignored = snapshot.pods().filter(|pod| pod.pending() == Some(Err(LeftOut::Gated)));
+    out.gauge(
+        "karpenter_scheduler_ignored_pods_count",
+        "Pods that wait and are not planned for, as gates hold them back",
+    );
+    out.sample([], ignored.count() as f64);
+}
+
+/// How much classes tell their machines themselves: bytes of user data, by name.
+pub(crate) fn user_data(out: &mut Exposition, classes: &[(String, usize)]) {
+    out.gauge("karpenter_ec2nodeclasses_userdata_bytes", "Size of the user data that an EC2NodeClass states");
+    for (name, bytes) in classes {
+        out.sample([("name", name.as_str())], *bytes as f64);
     }
 }
 

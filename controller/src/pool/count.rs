@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use stowage_api::well_known::{CPU, EPHEMERAL_STORAGE, MEMORY, NODE_POOL, NODES, PODS};
-use stowage_api::{Quantity, ResourceList};
+use stowage_api::{NodePool, Quantity, ResourceList};
 use stowage_cluster::Snapshot;
 
 /// What nodes have together, and how many they are.
@@ -27,7 +27,8 @@ impl Count {
         all
     }
 
-    fn add(&mut self, capacity: &ResourceList) {
+    /// One more node.
+    pub(crate) fn add(&mut self, capacity: &ResourceList) {
         self.nodes += 1;
         for (name, amount) in capacity.iter() {
             let known = self.resources.get(name);
@@ -36,6 +37,12 @@ impl Count {
             self.resources.insert(name.to_owned(), sum);
         }
     }
+}
+
+/// How many nodes a `NodePool` may have.
+pub fn node_limit(pool: &NodePool) -> u64 {
+    let limit = pool.spec.limits.get(NODES);
+    limit.map_or(u64::MAX, |limit| u64::try_from(limit.floor_units()).unwrap_or_default())
 }
 
 /// By name of the `NodePool`; those without nodes are not there.

@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Client, ResourceExt as _};
+use kube::core::ApiResource;
+use kube::{Client, Resource as _, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stowage_api::NodeSettings;
-use stowage_api::crd::condition::{self, DRIFTED, READY};
+use stowage_api::crd::condition::{self, DRIFTED, FALSE, READY};
 use stowage_api::crd::{Condition, NODE_POOL_HASH_VERSION, NodePool, NodePoolStatus, node_pool_hash};
 use stowage_api::well_known::{NODE_POOL, NODE_POOL_HASH};
 use tracing::{debug, info, warn};
@@ -20,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::count::{Count, counts};
 use super::status::{Checked, Class, standing, status};
 use super::{Standing, check, unknown};
+use crate::announce::{Announcer, warning};
 use crate::answer::{is_gone, is_outdated};
 use crate::claim::{HASH_VERSION, NODE_CLASS};
 use crate::follow::Cluster;
@@ -46,6 +48,8 @@ pub struct Keeper {
     pub cluster: Cluster,
     /// What comes of it.
     pub standing: Standing,
+    /// To say what is wrong with one.
+    pub announcer: Announcer,
     /// Whether others launch: then classes of other kinds are theirs to know.
     pub others_launch: bool,
     pools: Whole,
@@ -63,10 +67,22 @@ struct Known {
 
 impl Keeper {
     /// Nothing seen yet.
-    pub fn new(client: Client, cluster: Cluster, standing: Standing, others_launch: bool) -> Self {
-        let (pools, classes) =
-            (Whole::new("karpenter.sh", "NodePool"), Whole::new(NODE_CLASS.0, NODE_CLASS.1));
-        Self { client, cluster, standing, others_launch, pools, classes }
+    pub fn new(
+        client: &Client,
+        cluster: &Cluster,
+        standing: &Standing,
+        announcer: &Announcer,
+        others_launch: bool,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            cluster: cluster.clone(),
+            standing: standing.clone(),
+            announcer: announcer.clone(),
+            others_launch,
+            pools: Whole::new("karpenter.sh", "NodePool"),
+            classes: Whole::new(NODE_CLASS.0, NODE_CLASS.1),
+        }
     }
 
     /// Keeps them until the task is dropped.
@@ -86,6 +102,14 @@ impl Keeper {
         };
         let all = |whole: &Whole| whole.all().iter().map(of).collect();
         (all(&self.pools), all(&self.classes))
+    }
+
+    /// Bytes of what each class tells its machines itself, by name.
+    pub(crate) fn user_data(&self) -> Vec<(String, usize)> {
+        let of = |class: &Arc<DynamicObject>| {
+            (class.name_any(), class.data["spec"]["userData"].as_str().unwrap_or_default().len())
+        };
+        self.classes.all().iter().map(of).collect()
     }
 
     async fn work(&self, pools: &Whole, classes: &Whole) {
@@ -199,6 +223,10 @@ impl Keeper {
         }
         for line in news(old, &wanted) {
             info!(pool = name, condition = line.kind, status = line.status, why = line.message, "NodePool");
+            if line.status == FALSE && line.kind != READY {
+                let of = of.object.object_ref(&ApiResource::erase::<NodePool>(&()));
+                self.announcer.tell(of, warning(&line.reason, line.message.clone()));
+            }
         }
         let mut patch = json!({"metadata": {"resourceVersion": version}, "status": wanted});
         // A merge takes nothing away unless it is told so.

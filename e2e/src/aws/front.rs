@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use super::http::{Request, Response, forward, relay, serve};
 use super::instances::Ec2Form;
 use super::moto::Moto;
+use super::sqs::{Mailbox, receive};
 use super::stock::Stock;
+use super::unwell::{Unwell, managed, statuses};
 
 /// Elements of a page: fewer than were asked for, as AWS may give, and so few that every answer has several.
 const PAGE: usize = 20;
@@ -48,10 +50,14 @@ struct State {
     /// What happens to all further ones; `*` is every call.
     always: BTreeMap<String, Mishap>,
     seen: BTreeMap<String, usize>,
-    /// What was answered to launches, by their tokens: moto would launch again.
-    launched: BTreeMap<String, (u16, String)>,
+    /// Launches by their tokens, what was asked and what was answered: moto would launch again.
+    launched: BTreeMap<String, (String, (u16, String))>,
     /// Instance types and zones that cannot be had, and the code that says so; `*` is any.
     short: Vec<(String, String, String)>,
+    /// Machines that something is wrong with, by id.
+    unwell: Vec<(String, Unwell)>,
+    /// Ids of zones that clusters are shifted away from; `None` where they may not be.
+    shifted: Option<Vec<String>>,
 }
 
 impl Front {
@@ -68,6 +74,8 @@ impl Front {
             seen: BTreeMap::new(),
             launched: BTreeMap::new(),
             short: Vec::new(),
+            unwell: Vec::new(),
+            shifted: None,
         };
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
@@ -123,6 +131,24 @@ impl Front {
             what.iter().map(|(t, z, c)| ((*t).to_owned(), (*z).to_owned(), (*c).to_owned())).collect();
     }
 
+    /// What EC2 finds wrong with machines from now on, by their ids.
+    pub fn unwell(&self, of: &[(String, Unwell)]) {
+        self.state().unwell = of.to_vec();
+    }
+
+    /// Shifts clusters away from the zones of these ids, and from no others.
+    pub fn shift(&self, zones: &[&str]) {
+        self.state().shifted = Some(zones.iter().map(|zone| (*zone).to_owned()).collect());
+    }
+
+    /// A queue, for tests.
+    ///
+    /// # Errors
+    /// Where moto does not make it.
+    pub fn mailbox(&self, region: &str, name: &str) -> Result<Mailbox> {
+        Mailbox::open(self.state().moto, region, name)
+    }
+
     /// Changes what is sold.
     pub fn change(&self, change: impl FnOnce(&mut Stock)) {
         change(&mut self.state().stock);
@@ -133,25 +159,26 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
     let target = request.header("x-amz-target").and_then(|target| target.split_once('.'));
     let call = match target {
         Some((_, call)) => call.to_owned(),
+        None if request.path.starts_with("/managedresources/") => "GetManagedResource".to_owned(),
         None => form(&request.body, "Action").unwrap_or_else(|| request.path.trim_matches('/').to_owned()),
     };
     // Dry runs are calls of their own: what is to happen to a launch does not happen to a trial of one.
     let tries = form(&request.body, "DryRun").as_deref() == Some("true");
     let call = if tries { format!("Try{call}") } else { call };
-    let (mishap, stock, moto) = {
+    let (mishap, stock, moto, unwell, shifted) = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         *state.seen.entry(call.clone()).or_default() += 1;
         let next = state.next.get_mut(&call).and_then(VecDeque::pop_front);
         let always = state.always.get(&call).or_else(|| state.always.get("*")).copied();
-        (next.or(always).unwrap_or(Mishap::None), state.stock.clone(), state.moto)
+        let mishap = next.or(always).unwrap_or(Mishap::None);
+        (mishap, state.stock.clone(), state.moto, state.unwell.clone(), state.shifted.clone())
     };
     let is_json = request.header("content-type").is_some_and(|kind| kind.contains("json"));
     let failure = |status: u16, code: &str| {
         let (kind, body) = if is_json {
             ("application/x-amz-json-1.1", json!({"__type": code, "message": "made up"}).to_string())
         } else {
-            let error = format!("<Error><Code>{code}</Code><Message>made up</Message></Error>");
-            ("text/xml", format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>"))
+            ("text/xml", failed(code))
         };
         Response::Whole(status, kind, body)
     };
@@ -183,6 +210,13 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
         "DescribePlacementGroups" => xml(placement_groups(request, &stock)),
         "GetParameter" => parameter(request, &stock),
         "DescribeReservedInstances" => xml(reserved(&stock)),
+        "DescribeInstanceStatus" => statuses(request, &unwell),
+        "GetManagedResource" => managed(shifted.as_deref()),
+        "ReceiveMessage" => receive(request, moto).unwrap_or_else(|_| failure(500, "Moto")),
+        "GetQueueUrl" | "DeleteMessageBatch" => relay(request, &request.body, moto).map_or_else(
+            |_| failure(500, "Moto"),
+            |(status, body)| Response::Whole(status, "application/x-amz-json-1.0", body),
+        ),
         "GetProducts" => products(request, &stock),
         "DescribeSavingsPlans" | "DescribeSavingsPlanRates" => savings(&call, request, &stock),
         tried if tried.starts_with("Try") => relay(request, &request.body, moto).map_or_else(
@@ -227,12 +261,20 @@ fn answer(state: &Mutex<State>, request: &Request) -> Response {
     }
 }
 
-/// Launches a fleet: without what cannot be had, and once for each token.
+/// How EC2 says that something failed.
+fn failed(code: &str) -> String {
+    let error = format!("<Error><Code>{code}</Code><Message>made up</Message></Error>");
+    format!("<Response><Errors>{error}</Errors><RequestID>r</RequestID></Response>")
+}
+
+/// Launches a fleet: without what cannot be had. A token that is known is answered as the first time, whatever came of it, and
+/// refused where something else is asked for with it, as EC2 does.
 fn launch(state: &Mutex<State>, request: &Request) -> Result<(u16, String)> {
     let token = form(&request.body, "ClientToken").unwrap_or_default();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(answer) = state.launched.get(&token) {
-        return Ok(answer.clone());
+    if let Some((asked, answer)) = state.launched.get(&token) {
+        let refused = || (400, failed("IdempotentParameterMismatch"));
+        return Ok(if *asked == request.body { answer.clone() } else { refused() });
     }
     let (left, errors) = without(&request.body, &state.short);
     let answer = if left.contains(".Overrides.") {
@@ -243,8 +285,8 @@ fn launch(state: &Mutex<State>, request: &Request) -> Result<(u16, String)> {
         let nothing = format!("{id}<errorSet>{errors}</errorSet><fleetInstanceSet/>");
         (200, format!("<CreateFleetResponse>{nothing}</CreateFleetResponse>"))
     };
-    if answer.0 == 200 && answer.1.contains("<instanceIds>") {
-        state.launched.insert(token, answer.clone());
+    if answer.0 == 200 {
+        state.launched.insert(token, (request.body.clone(), answer.clone()));
     }
     Ok(answer)
 }
@@ -289,7 +331,7 @@ fn without(body: &str, short: &[(String, String, String)]) -> (String, String) {
 }
 
 /// A field of a form; the values that are asked for here need no decoding.
-fn form(body: &str, name: &str) -> Option<String> {
+pub(super) fn form(body: &str, name: &str) -> Option<String> {
     body.split('&').find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
 }
 

@@ -96,7 +96,8 @@ pub(crate) fn forward(request: &Request, body: &str, port: u16) -> Result<String
 
 /// Like [`forward`], with the status: what is refused is an answer, too.
 pub(crate) fn relay(request: &Request, body: &str, port: u16) -> Result<(u16, String)> {
-    let _turn = Moto::turn();
+    let of_queues = request.header("x-amz-target").is_some_and(|target| target.starts_with("AmazonSQS."));
+    let _turn = if of_queues { Moto::turn_of_queues() } else { Moto::turn() };
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     let dropped = ["content-length", "connection", "host", "expect"];
     let mut message = String::new();

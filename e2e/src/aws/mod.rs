@@ -2,8 +2,9 @@
 //! told to throttle, to refuse and to break.
 //!
 //! ```text
-//! stowage --live ─▶ Front ─┬─▶ moto: types, zones, subnets
-//!                          └─▶ stock: Price List, spot history, reservations, plans
+//! stowage --live ─▶ Front ─┬─▶ moto: types, zones, subnets, machines, queues
+//!                          ├─▶ stock: Price List, spot history, reservations, plans
+//!                          └─▶ unwell: failed checks, scheduled events, zonal shifts
 //! ```
 
 mod binary;
@@ -11,10 +12,14 @@ mod front;
 mod http;
 mod instances;
 mod moto;
+mod sqs;
 mod stock;
+mod unwell;
 
 pub use binary::{stowage, stowage_controller};
 pub use front::{Front, Mishap};
 pub use instances::{Ec2Form, Instance, all};
 pub use moto::Moto;
+pub use sqs::Mailbox;
 pub use stock::{Plan, Stock};
+pub use unwell::Unwell;

@@ -66,6 +66,12 @@ impl Moto {
         TURN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same for queues: they share no table with machines, and nobody who waits for a message waits for a launch.
+    pub(crate) fn turn_of_queues() -> MutexGuard<'static, ()> {
+        static TURN: Mutex<()> = Mutex::new(());
+        TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Its port on loopback.
     pub const fn port(&self) -> u16 {
         self.port

@@ -2,12 +2,20 @@
 
 #![allow(dead_code, reason = "each suite uses some of it")]
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stowage_e2e::{World, holds};
 
 pub(crate) const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
+pub(crate) const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
 pub(crate) const POOLS: &str = "/apis/karpenter.sh/v1/nodepools";
 pub(crate) const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+/// Pods that share no node.
+pub(crate) fn one_a_node(app: &str) -> Value {
+    json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}},
+    }]}}})
+}
 
 /// A NodePool of ordinary machines with these fields in its template's spec.
 pub(crate) fn node_pool(name: &str, template: &Value) -> Value {
@@ -21,6 +29,19 @@ pub(crate) fn deployment(name: &str, replicas: usize, cpu: &str, more: &Value) -
     let mut deployment = stowage_e2e::deployment(name, replicas, cpu, "1Gi");
     merge(&mut deployment["spec"]["template"]["spec"], more);
     deployment
+}
+
+/// The same moments in every run.
+pub(crate) struct Random(pub(crate) u32);
+
+impl Random {
+    pub(crate) fn below(&mut self, most: u64) -> u64 {
+        // xorshift, Marsaglia 2003.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        u64::from(self.0) % most
+    }
 }
 
 fn merge(into: &mut Value, more: &Value) {

@@ -83,21 +83,20 @@ impl Afar {
     /// One more pod on a node.
     pub(super) fn seat(&mut self, specs: &[PodSpec], label_sets: &[Labels], at: usize, pod: &RunningPod) {
         let alike = (pod.spec, pod.labels, pod.terminating);
-        let id = match self.pod_ids.get(&alike) {
-            Some(known) => *known,
-            None => {
-                let spec = &specs[pod.spec.index()];
-                let labels = &label_sets[pod.labels.index()];
-                let counts = !spec.affinity.is_empty()
-                    || !spec.anti_affinity.is_empty()
-                    || self.selectors.iter().any(|selector| selector.selects(&spec.namespace, labels));
-                let id = counts.then_some(self.pods.len());
-                if counts {
-                    self.pods.push(alike);
-                }
-                self.pod_ids.insert(alike, id);
-                id
+        let id = if let Some(known) = self.pod_ids.get(&alike) {
+            *known
+        } else {
+            let spec = &specs[pod.spec.index()];
+            let labels = &label_sets[pod.labels.index()];
+            let counts = !spec.affinity.is_empty()
+                || !spec.anti_affinity.is_empty()
+                || self.selectors.iter().any(|selector| selector.selects(&spec.namespace, labels));
+            let id = counts.then_some(self.pods.len());
+            if counts {
+                self.pods.push(alike);
             }
+            self.pod_ids.insert(alike, id);
+            id
         };
         let (Some(id), Some(node)) = (id, self.nodes.get_mut(at)) else { return };
         match node.pods.iter_mut().find(|(known, _)| *known == id) {

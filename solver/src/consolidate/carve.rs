@@ -142,7 +142,9 @@ impl Carver<'_> {
         let mut budget = sale.budget(&self.state.problem);
         let found = self.state.without(&positions, near.as_ref(), |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
-            launches.iter().for_each(|launch| sale.take(launch, &mut budget));
+            for launch in &launches {
+                sale.take(launch, &mut budget);
+            }
             let count = launches.len();
             for launch in &mut launches {
                 let most = match spot {

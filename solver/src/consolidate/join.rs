@@ -158,7 +158,7 @@ impl Joined {
             for (at, mover) in movers.iter().enumerate() {
                 match going(&mover.name)? {
                     Key::New(wanted) => launches[number(&wanted)?].pods.push(PodId::of(at)),
-                    old => placed
+                    old @ Key::Old(_) => placed
                         .entry(keys.iter().position(|key| *key == old)?)
                         .or_default()
                         .push(PodId::of(at)),
@@ -179,7 +179,9 @@ impl Joined {
                     .collect(),
                 ..Solution::default()
             };
-            launches.iter_mut().for_each(|launch| launch.pods.clear());
+            for launch in &mut launches {
+                launch.pods.clear();
+            }
             verify(problem, &solution).is_empty().then_some(launches)
         })?;
         let to = |to: Key| match to {

@@ -232,13 +232,11 @@ fn sorted_out(
         if more.steps.is_empty() {
             break;
         }
-        match join(&whole, &fleet, aims, &out.steps, &more.steps, &keys) {
-            Some(joined) => out.steps = joined,
-            None => {
-                out.more = true;
-                break;
-            }
-        }
+        let Some(joined) = join(&whole, &fleet, aims, &out.steps, &more.steps, &keys) else {
+            out.more = true;
+            break;
+        };
+        out.steps = joined;
     }
     out.after = out.before - out.steps.iter().map(|step| step.saving).sum();
     out.bound = bound.min(out.after);

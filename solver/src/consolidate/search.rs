@@ -103,6 +103,12 @@ impl Search<'_> {
             self.biased = false;
             self.state.tidy();
             self.court = Court::of(&self.state, self.court.aims);
+            // In a large cluster what is launched stays for this look.
+            let is_open =
+                |(key, held): (&Key, &Held)| matches!(key, Key::Old(_)) && held.candidate().is_some();
+            if !self.thorough && !self.state.keys.iter().zip(&self.state.fleet.nodes).any(is_open) {
+                return;
+            }
             let all = self.candidates();
             if all.is_empty() || self.spent() {
                 return;
@@ -373,7 +379,10 @@ impl Search<'_> {
             let (trial, targets) = self.attempt(&alike, &unlike, steps);
             for group in self.groups(&alike, &trial, &targets) {
                 if let Ok(proposal) = self.weigh(&group, &trial, &targets) {
-                    group.iter().for_each(|key| _ = (out.alone.remove(key), self.kept.remove(key)));
+                    for key in &group {
+                        out.alone.remove(key);
+                        self.kept.remove(key);
+                    }
                     out.pay.push(proposal);
                 }
             }

@@ -1,0 +1,208 @@
+//! The loops that launch machines, see to them and take them away, put together.
+
+use anyhow::{Context as _, Result};
+use kube::Client;
+use std::sync::Arc;
+use stowage_aws::Clients;
+use stowage_aws::Ec2;
+use stowage_controller::announce::Announcer;
+use stowage_controller::assumed::Expected;
+use stowage_controller::disrupt::hands::Hands;
+use stowage_controller::disrupt::marks::Marker;
+use stowage_controller::disrupt::run::Disruptor;
+use stowage_controller::facts::ClusterFacts;
+use stowage_controller::follow::Cluster;
+use stowage_controller::interrupt::mend::Mender;
+use stowage_controller::interrupt::oust::{Going, Ouster};
+use stowage_controller::interrupt::run::{Listener, Memory};
+use stowage_controller::interrupt::shift::Shifter;
+use stowage_controller::interrupt::status::Examiner;
+use stowage_controller::launch::addresses::Addresses;
+use stowage_controller::launch::run::{Launcher, Launching};
+use stowage_controller::launch::templates::Templates;
+use stowage_controller::launch::tokens::Tokens;
+use stowage_controller::life::healthy::Outcomes;
+use stowage_controller::life::machines::Machines;
+use stowage_controller::life::run::Caretaker;
+use stowage_controller::make::Maker;
+use stowage_controller::node_class::trial::{Known, Trial};
+use stowage_controller::node_class::{NodeClasses, alias};
+use stowage_controller::operate::metrics::Metrics;
+use stowage_controller::outlook::Outlook;
+
+/// Where nobody says which region it is.
+pub(crate) const NO_REGION: &str =
+    "no region is known: set AWS_REGION; neither AWS's configuration nor the machine's metadata name one";
+
+/// What the loops share.
+pub(crate) struct Shared {
+    pub(crate) maker: Maker,
+    /// A client that asks once.
+    pub(crate) once: Client,
+    pub(crate) client: Client,
+    pub(crate) cluster: Cluster,
+    pub(crate) outlook: Outlook,
+    pub(crate) expected: Expected,
+    pub(crate) announcer: Announcer,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The loops that launch machines, see to them, and take them away; one that does nothing where others do that.
+pub(crate) async fn launching(
+    region: Option<&str>,
+    shared: Shared,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let settings = &shared.outlook.settings.clone();
+    let machines = if settings.disable_launch {
+        None
+    } else {
+        anyhow::ensure!(
+            !settings.cluster_name.is_empty(),
+            "CLUSTER_NAME is not set: machines are found by it"
+        );
+        let aws = Clients::open(region.context(NO_REGION)?, Arc::clone(&shared.metrics) as _).await;
+        let config = kube::Config::infer().await.context("cannot find the API server")?;
+        let (marker, disruptor) = disruption(&shared, &aws.ec2);
+        let interrupting = interruption(&shared, &aws);
+        let Shared { client, cluster, outlook, expected, announcer, metrics, once, .. } = shared;
+        let Outlook { market, shortages, learnt, .. } = outlook;
+        let lives = metrics.lives().clone();
+        let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
+        let ec2 = aws.ec2.clone();
+        let machines = Machines::new(ec2.clone(), &settings.cluster_name, lives.clone());
+        let launching = Launching::default();
+        let version = client.apiserver_version().await.context("cannot ask for the version of Kubernetes")?;
+        let kubernetes = alias::version(&version.major, &version.minor)
+            .with_context(|| format!("{} is not a version of Kubernetes", version.git_version))?;
+        let caretaker = Caretaker {
+            client: client.clone(),
+            evictor: once,
+            ec2: ec2.clone(),
+            machines: machines.clone(),
+            cluster: cluster.clone(),
+            expected,
+            launching: launching.clone(),
+            shortages: shortages.clone(),
+            announcer: announcer.clone(),
+            outcomes: Outcomes::default(),
+            lives: lives.clone(),
+            surge_first: settings.surge_first,
+            cluster_name: settings.cluster_name.clone(),
+            // Since then kube-scheduler tries the node first that somebody else has nominated a pod to.
+            nominates: kubernetes >= (1, 35),
+        };
+        let templates = Templates::default();
+        let trial = Trial {
+            ec2: ec2.clone(),
+            templates: templates.clone(),
+            facts: facts.clone(),
+            asks: !settings.disable_dry_run,
+            known: Known::default(),
+        };
+        let addresses = Addresses::default();
+        let classes = NodeClasses {
+            client: client.clone(),
+            aws,
+            cluster: cluster.clone(),
+            market: market.clone(),
+            facts: facts.clone(),
+            templates: templates.clone(),
+            kubernetes,
+            trial,
+            every: settings.ami_refresh_interval.min(settings.subnet_refresh_interval),
+            addresses: addresses.clone(),
+            announcer: announcer.clone(),
+        };
+        let launcher = Launcher {
+            client,
+            ec2,
+            machines,
+            cluster,
+            market,
+            shortages,
+            launching,
+            addresses,
+            lives,
+            templates,
+            facts,
+            learnt,
+            announcer,
+            tokens: Tokens::default(),
+        };
+        Some((launcher, caretaker, classes, marker, disruptor, interrupting))
+    };
+    Ok(async move {
+        let Some((launcher, caretaker, classes, marker, disruptor, interrupting)) = machines else {
+            return std::future::pending().await;
+        };
+        let (classes, launcher, marker) = (classes.run(), launcher.run(), marker.run());
+        tokio::join!(classes, launcher, caretaker.run(), marker, disruptor.run(), interrupting);
+    })
+}
+
+/// The loops that see to machines that are taken away, fail or fall ill.
+fn interruption(shared: &Shared, aws: &Clients) -> impl Future<Output = ()> + use<> {
+    let Shared { outlook, metrics, .. } = shared;
+    let settings = &outlook.settings;
+    let measured = metrics.interruptions().clone();
+    let ouster = Ouster {
+        client: shared.client.clone(),
+        cluster: shared.cluster.clone(),
+        announcer: shared.announcer.clone(),
+        lives: metrics.lives().clone(),
+        going: Going::default(),
+    };
+    let listener = Listener {
+        queues: aws.queues.clone(),
+        name: settings.interruption_queue.clone(),
+        ouster: ouster.clone(),
+        shortages: outlook.shortages.clone(),
+        measured: measured.clone(),
+        memory: Memory::default(),
+    };
+    let listening = on(!settings.interruption_queue.is_empty(), listener.run());
+    let examiner = Examiner { ec2: aws.ec2.clone(), ouster: ouster.clone(), measured: measured.clone() };
+    let mender = Mender { ouster, measured: measured.clone() };
+    let mending = on(settings.feature_gates.node_repair, mender.run());
+    let shifter = Shifter {
+        shifts: aws.shifts.clone(),
+        clusters: aws.clusters.clone(),
+        cluster_name: settings.cluster_name.clone(),
+        cluster: shared.cluster.clone(),
+        market: outlook.market.clone(),
+        shortages: outlook.shortages.clone(),
+        announcer: shared.announcer.clone(),
+        measured,
+    };
+    let shifting = on(settings.enable_zonal_shift, shifter.run());
+    async move {
+        tokio::join!(listening, examiner.run(), mending, shifting);
+    }
+}
+
+/// Whoever marks nodes that are out of date or idle, and whoever takes nodes away.
+fn disruption(shared: &Shared, ec2: &Ec2) -> (Marker, Disruptor) {
+    let Shared { client, cluster, outlook, announcer, metrics, .. } = shared;
+    let marker = Marker {
+        client: client.clone(),
+        ec2: ec2.clone(),
+        cluster: cluster.clone(),
+        market: outlook.market.clone(),
+        announcer: announcer.clone(),
+        lives: metrics.lives().clone(),
+        cluster_name: outlook.settings.cluster_name.clone(),
+    };
+    let disruptor = Disruptor {
+        hands: Hands { maker: shared.maker.clone(), client: client.clone(), cluster: cluster.clone() },
+        outlook: outlook.clone(),
+        expected: shared.expected.clone(),
+        announcer: announcer.clone(),
+        metrics: Arc::clone(metrics),
+    };
+    (marker, disruptor)
+}
+
+/// A loop that runs where its gate is open.
+pub(crate) async fn on(gate: bool, run: impl Future<Output = ()>) {
+    if gate { run.await } else { std::future::pending().await }
+}
