@@ -60,3 +60,39 @@ fn settled(problem: &Problem, pending: Solution) -> (Problem, Fleet) {
     }
     (problem, fleet)
 }
+
+#[cfg(test)]
+mod tests {
+    use stowage_cluster::{LowerOptions, ReadOptions, Source, lower, read};
+    use stowage_pricing::{Catalog, Settings};
+    use stowage_solver::{Aims, Kept, consolidate};
+
+    use super::*;
+    use crate::Workload;
+
+    /// Of more nodes than are tried one by one, most with pods that are spread over zones.
+    #[test]
+    fn a_large_cluster_becomes_much_cheaper_by_steps_that_hold_one_after_the_other() {
+        let bytes = Workload::new(1_800, Workload::SEED).to_json();
+        let source = Source { name: "made-up snapshot", bytes: &bytes };
+        let catalog = Catalog::embedded("us-east-1", &Settings::default()).expect("us-east-1 is embedded");
+        let snapshot =
+            read(&[source], &ReadOptions::default()).expect("what the generator writes can be read");
+        let pending =
+            lower(&snapshot, &catalog, &LowerOptions::default()).expect("it can be lowered").problem;
+        let cluster = Fragmented::of(&pending, 70);
+        assert!(cluster.problem.nodes.len() > 64, "{} nodes", cluster.problem.nodes.len());
+        let never = AtomicBool::new(false);
+        let found =
+            consolidate(&cluster.problem, &cluster.fleet, &Aims::default(), &never, &mut |_, _, _| {})
+                .expect("nothing is pending");
+        let broken = found.kept.iter().filter(|(_, why)| matches!(why, Kept::Broken(_))).count();
+        let share = found.after.dollars() / found.before.dollars();
+        assert!(
+            broken == 0 && share < 0.6,
+            "{broken} nodes stay as a rule is broken, and {share:.2} of the cost"
+        );
+        assert!(found.bound <= found.after);
+        assert!(found.steps.iter().all(|step| step.removes.len() <= 24), "steps are small");
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::state::without_those;
 use crate::problem::{
     LabelSetId, Labels, Node, PodSelector, PodSpec, Problem, Resources, RunningPod, SpecId, Taint,
     TopologyKey,
@@ -104,9 +105,9 @@ impl Afar {
         }
     }
 
-    /// A node is gone.
-    pub(super) fn remove(&mut self, at: usize) {
-        self.nodes.remove(at);
+    /// Nodes are gone.
+    pub(super) fn remove(&mut self, gone: &BTreeSet<usize>) {
+        without_those(&mut self.nodes, gone);
     }
 
     /// The nodes stand in another order: `order` says which is where.

@@ -1,6 +1,7 @@
 //! From what a search found to steps that can be taken one after the other.
 //!
-//! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first. Each is checked on the
+//! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first; in large clusters in the
+//! order in which they were found, which is about the same. Each is checked on the
 //! cluster that those before it leave, with everything that is for sale. One that needs another first (it moves pods to a zone
 //! that the other makes the emptiest) is taken after it. One that breaks a rule whatever was done before, or finds too few types
 //! to choose from, is left out; the others are checked without it.
@@ -26,18 +27,28 @@ pub(super) fn carve(
     progress: Progress<'_>,
 ) -> (Vec<Step>, BTreeMap<usize, Kept>) {
     let (mut steps, mut refused) = (Vec::new(), BTreeMap::new());
+    let mut leaving = Leaving::new();
+    for (pod, (from, to)) in &search.moves {
+        leaving.entry(*from).or_default().push((pod.as_str(), *to));
+    }
     let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
         .into_iter()
-        .map(|draft| (case(fleet, problem, &draft, search).account(), draft))
+        .map(|draft| (case(fleet, problem, &draft, search, &leaving).account(), draft))
         .collect();
+    // In a large cluster the search has gone from the best to the worst already, and steps that move many pods from zone to zone
+    // hold in that order only.
+    let found = |draft: &Draft| draft.removes.iter().filter_map(|at| search.went.get(at)).max().copied();
     drafts.sort_by(|(a, da), (b, db)| {
+        if !search.thorough {
+            return found(da).cmp(&found(db)).then_with(|| da.removes.cmp(&db.removes));
+        }
         let per = |one: &Account, other: &Account| {
             i128::from(one.saving.micros()) * i128::from(other.disruption.max(1))
         };
         per(b, a).cmp(&per(a, b)).then_with(|| da.removes.cmp(&db.removes))
     });
     let mut left = search.court.aims.limits.clone();
-    let mut carver = Carver { problem, fleet, search, state: State::of(problem, fleet) };
+    let mut carver = Carver { problem, fleet, search, leaving: &leaving, state: State::of(problem, fleet) };
     let (total, mut waiting) = (drafts.len() as u64, drafts);
     loop {
         let before = waiting.len();
@@ -55,7 +66,7 @@ pub(super) fn carve(
                 continue;
             }
             // Of moves that pay each on its own, the sum may be one that does not.
-            if let Err(why) = search.court.judge(&case(fleet, problem, &draft, search)) {
+            if let Err(why) = search.court.judge(&case(fleet, problem, &draft, search, &leaving)) {
                 refuse(why);
                 continue;
             }
@@ -82,13 +93,22 @@ pub(super) fn carve(
     }
 }
 
+/// Pods that move, by the node that they leave: which, and where to.
+type Leaving<'s> = BTreeMap<usize, Vec<(&'s str, Key)>>;
+
 /// What a step comes to, for the court.
-fn case<'s>(fleet: &'s Fleet, problem: &'s Problem, draft: &Draft, search: &'s Search<'_>) -> Case<'s> {
+fn case<'s>(
+    fleet: &'s Fleet,
+    problem: &'s Problem,
+    draft: &Draft,
+    search: &'s Search<'_>,
+    leaving: &Leaving<'_>,
+) -> Case<'s> {
     let end = &search.state;
     let removed =
         draft.removes.iter().map(|at| (problem.nodes[*at].pool.as_deref().unwrap_or(""), &fleet.nodes[*at]));
     let bought = draft.launches.iter().filter_map(|number| end.position(Key::New(*number)));
-    let pods = search.moves.values().filter(|(from, _)| draft.removes.contains(from)).count();
+    let pods = draft.removes.iter().filter_map(|at| leaving.get(at)).map(Vec::len).sum();
     Case {
         removed: removed.collect(),
         bought: bought.map(|at| (end.pool(at), &end.fleet.nodes[at])).collect(),
@@ -100,19 +120,16 @@ struct Carver<'a> {
     problem: &'a Problem,
     fleet: &'a Fleet,
     search: &'a Search<'a>,
+    leaving: &'a Leaving<'a>,
     /// The cluster as the steps so far leave it, with the whole catalogue.
     state: State,
 }
 
 impl Carver<'_> {
     fn step(&mut self, draft: &Draft, account: Account) -> Result<Step, Kept> {
-        let going: BTreeMap<&str, (usize, Key)> = self
-            .search
-            .moves
-            .iter()
-            .filter(|(_, (from, _))| draft.removes.contains(from))
-            .map(|(pod, place)| (pod.as_str(), *place))
-            .collect();
+        let own = draft.removes.iter().filter_map(|at| Some((at, self.leaving.get(at)?)));
+        let going: BTreeMap<&str, (usize, Key)> =
+            own.flat_map(|(at, pods)| pods.iter().map(|(pod, to)| (*pod, (*at, *to)))).collect();
         let numbers: Vec<usize> = draft.launches.iter().copied().collect();
         let mut launches = self.launches(&numbers)?;
         let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();

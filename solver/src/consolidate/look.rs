@@ -24,6 +24,9 @@ pub(super) struct Look {
     /// Whether another look may have more to give: not all that was found became steps, or what was done before a trial has kept
     /// it from being made.
     pub(super) again: bool,
+    /// Whether another look may have more to give that would touch what this one has launched, in a cluster so large that it is
+    /// left at that.
+    pub(super) more: bool,
     pub(super) spent: bool,
     pub(super) work: u64,
 }
@@ -47,6 +50,7 @@ pub(super) fn look(
         kept: BTreeMap::new(),
         bound: ideal.bound,
         again: false,
+        more: false,
         spent: false,
         work,
     };
@@ -66,6 +70,8 @@ pub(super) fn look(
             court,
             state: start,
             moves: BTreeMap::new(),
+            went: BTreeMap::new(),
+            carried_out: 0,
             kept: BTreeMap::new(),
             steps: out.work,
             thorough: true,
@@ -84,7 +90,8 @@ pub(super) fn look(
         out.kept = search.kept.into_iter().filter_map(old).collect();
         out.kept.extend(refused);
         let done = broken.is_empty() || out.spent || !steps.is_empty();
-        out.again = !steps.is_empty() && (!broken.is_empty() || search.biased);
+        out.again = !steps.is_empty() && (!broken.is_empty() || search.biased) && search.thorough;
+        out.more = !steps.is_empty() && !search.thorough;
         barred.extend(broken);
         if done {
             out.kept.extend(barred);

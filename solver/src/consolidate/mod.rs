@@ -19,7 +19,9 @@
 //!   does to a node that an earlier one launched, or to a pod that it moved, is made one step with that (`join.rs`). Where it
 //!   cannot be one step, that is the end, and there is more: the two together would put a node in the place of its like (one
 //!   goes for a cheaper one, which goes again, with others, for the first), or need more of a limit at the same time than there
-//!   is, or save too little for the pods of both. Whoever takes the steps may look again.
+//!   is, or save too little for the pods of both. Whoever takes the steps may look again. In clusters of more than 64 nodes that
+//!   may go (`search.rs`) a plan is one look, of which no part touches what another has launched, so that steps stay small: there
+//!   may always be more.
 //! - The bound holds for every arrangement: see `ideal.rs`.
 
 mod afar;
@@ -220,7 +222,7 @@ fn sorted_out(
     let first = look(&whole, &fleet, aims, 0, cancel, &mut *progress);
     let bound = first.bound;
     let (mut kept, mut again) = (first.kept, first.again);
-    (out.steps, out.spent, out.work) = (first.steps, first.spent, first.work);
+    (out.steps, out.more, out.spent, out.work) = (first.steps, first.more, first.spent, first.work);
     while again && !out.spent {
         let (next, next_fleet, keys) = after(&whole, &fleet, &out.steps);
         let rest = aims.after(&whole, &out.steps);

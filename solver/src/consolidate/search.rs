@@ -15,17 +15,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::carve::near;
 use super::fleet::{Aims, Fleet, Held, SPOT, Sold};
 use super::ideal::ideal;
-use super::state::{Key, Mover, State, Targets, Trial};
+use super::state::{Key, Mover, State, Targets, Trial, weighed};
 use super::steps::{Case, Court, Moves};
 use super::wide::Sale;
 use super::{Kept, Stage};
 use crate::Progress;
 use crate::model::admits;
 use crate::money::Price;
-use crate::problem::{Problem, Resources};
-use crate::solution::NewNode;
+use crate::problem::{NodeId, PodId, Problem, Resources};
+use crate::solution::{NewNode, Placement, Solution};
+use crate::verify::verify;
 
 /// Nodes that are planned anew together in small clusters: few enough that a plan of their pods is made in no time, and enough
 /// for what several become one by.
@@ -36,18 +38,16 @@ const EXHAUSTIVE: usize = 5;
 const THOROUGH: usize = 64;
 /// Of larger clusters, so many nodes are one part: what replaces them wastes little by being whole nodes, and a step of them can
 /// be taken at once.
-const PART: usize = 24;
+const PART: usize = 12;
 /// Nodes beside its own that a trial in a large cluster looks at.
 const RECEIVERS: usize = 32;
 /// What a trial takes beside the packing, in steps: for each node that it looks at, for each running pod there, and at all.
 const STEPS_OF_NODE: u64 = 60;
 const STEPS_OF_POD: u64 = 12;
 const STEPS_OF_ANY: u64 = 2_000;
-/// The most that packing in one trial may take: of large clusters no more than putting it together once, so that there can be
-/// many; what is to be carried out is packed with more care.
+/// The most that packing in one trial may take, in small clusters and in large ones.
 const STEPS_OF_TRIAL: u64 = 200_000;
-const STEPS_OF_PART: u64 = 1;
-const STEPS_OF_CARE: u64 = 300_000;
+const STEPS_OF_PART: u64 = 50_000;
 
 pub(super) struct Search<'a> {
     /// With everything that is for sale.
@@ -58,10 +58,14 @@ pub(super) struct Search<'a> {
     pub(super) court: Court<'a>,
     pub(super) state: State,
     pub(super) moves: Moves,
+    /// By node that goes, by its position: the how manieth proposal that was carried out it went with.
+    pub(super) went: BTreeMap<usize, usize>,
+    pub(super) carried_out: usize,
     /// By key: why it is still there.
     pub(super) kept: BTreeMap<Key, Kept>,
     pub(super) steps: u64,
-    /// Whether there are so few nodes that each is tried alone, whatever came of trials with others.
+    /// Whether there are so few nodes that each is tried alone, whatever came of trials with others, and what is launched may go
+    /// again.
     pub(super) thorough: bool,
     /// Nodes that may go, those first that are worth it most; in the order in which they were found.
     pub(super) ranked: Vec<Key>,
@@ -99,16 +103,23 @@ impl Search<'_> {
             self.biased = false;
             self.state.tidy();
             self.court = Court::of(&self.state, self.court.aims);
+            // In a large cluster what is launched stays for this look.
+            let is_open =
+                |(key, held): (&Key, &Held)| matches!(key, Key::Old(_)) && held.candidate().is_some();
+            if !self.thorough && !self.state.keys.iter().zip(&self.state.fleet.nodes).any(is_open) {
+                return;
+            }
             let all = self.candidates();
             if all.is_empty() || self.spent() {
                 return;
             }
             self.ranked.clone_from(&all);
-            self.thorough = all.len() <= THOROUGH;
+            // Once a cluster is large it stays so for the whole look.
+            self.thorough &= all.len() <= THOROUGH;
             let found = match all.len() {
+                _ if !self.thorough => self.parts(&all, &mut *progress),
                 0..=EXHAUSTIVE => self.every_set(&all),
-                _ if self.thorough => self.neighbours(&all, &mut *progress),
-                _ => self.parts(&all, &mut *progress),
+                _ => self.neighbours(&all, &mut *progress),
             };
             if !found {
                 return;
@@ -159,8 +170,10 @@ impl Search<'_> {
         best.map(|best| self.accept(&best)).is_some()
     }
 
-    /// Goes through a large cluster part by part, then through the nodes that no part has a reason for.
+    /// Goes through a large cluster part by part, then through the nodes that no part has a reason for. What is launched for one
+    /// part is left alone by the others: steps stay as small as parts.
     fn parts(&mut self, all: &[Key], progress: Progress<'_>) -> bool {
+        let all: Vec<Key> = all.iter().filter(|key| matches!(key, Key::Old(_))).copied().collect();
         let total = all.len().div_ceil(PART) as u64;
         // First each part by itself: then what is done to one has nothing to do with the others.
         for apart in [true, false] {
@@ -176,7 +189,7 @@ impl Search<'_> {
             }
         }
         let mut found = false;
-        for key in all.iter().filter(|key| matches!(key, Key::Old(_))) {
+        for key in &all {
             if self.spent() || found {
                 break;
             }
@@ -192,20 +205,27 @@ impl Search<'_> {
         let gain = |pay: &[Proposal]| pay.iter().map(|proposal| proposal.gain).sum::<i128>();
         let (mut left, mut found) = (part.to_vec(), false);
         while !left.is_empty() && !self.spent() {
-            let mut best: Option<(usize, Vec<Proposal>)> = None;
+            let mut best = Vec::new();
             let mut size = left.len();
             while size > 0 && !self.spent() {
-                let set = left.iter().take(size).copied().collect();
-                let pay =
-                    if self.is_hopeless(&set) { Vec::new() } else { self.propose(&set, STEPS_OF_PART).pay };
-                if !pay.is_empty() && best.as_ref().is_none_or(|(_, best)| gain(&pay) > gain(best)) {
-                    best = Some((size, pay));
+                let set: BTreeSet<Key> = left.iter().take(size).copied().collect();
+                if !self.is_hopeless(&set) {
+                    let pay = self.propose(&set, STEPS_OF_PART).pay;
+                    if gain(&pay) > gain(&best) {
+                        best = pay;
+                    }
+                    if best.iter().map(|proposal| proposal.removed.len()).sum::<usize>() == left.len() {
+                        break;
+                    }
                 }
                 size /= 3;
             }
-            let Some((size, pay)) = best else { break };
-            let careful = self.propose(&left.iter().take(size).copied().collect(), STEPS_OF_CARE).pay;
-            self.accept_all(if gain(&careful) > gain(&pay) { careful } else { pay });
+            if best.is_empty() {
+                break;
+            }
+            if !self.accept_all(best) {
+                break;
+            }
             found = true;
             left.retain(|key| self.state.position(*key).is_some());
         }
@@ -299,7 +319,7 @@ impl Search<'_> {
                 self.accept(&best);
             }
             Ok([one]) => self.accept(&one),
-            Err(pay) => self.accept_all(pay),
+            Err(pay) => drop(self.accept_all(pay)),
         }
         let stays = |key: &&Key| self.state.position(**key).is_some() && (found || !alone.contains(*key));
         let left = set.iter().filter(stays).copied().collect();
@@ -330,7 +350,13 @@ impl Search<'_> {
     fn propose(&mut self, set: &BTreeSet<Key>, steps: u64) -> Proposals {
         let mut out = Proposals { pay: Vec::new(), alone: BTreeSet::new() };
         let mut alike = BTreeSet::<Key>::new();
-        let (trial, targets) = self.attempt(set, &BTreeSet::new(), steps);
+        // In large clusters there is no second try: nothing is bought that goes.
+        let own = set
+            .iter()
+            .filter_map(|key| self.state.position(*key))
+            .filter(|_| !self.thorough && set.len() > 1);
+        let unlike = own.map(|at| self.state.fleet.nodes[at].sold_as.clone()).collect();
+        let (trial, targets) = self.attempt(set, &unlike, steps);
         for group in self.groups(set, &trial, &targets) {
             match self.weigh(&group, &trial, &targets) {
                 Ok(proposal) => out.pay.push(proposal),
@@ -404,7 +430,8 @@ impl Search<'_> {
             self.ranked.iter().enumerate().map(|(at, key)| (*key, at + 1)).collect();
         let known = |at: &usize| {
             let key = &state.keys[*at];
-            self.among.as_ref().is_none_or(|part| part.contains(key) || !rank.contains_key(key))
+            matches!(key, Key::Old(_))
+                && self.among.as_ref().is_none_or(|part| part.contains(key) || !rank.contains_key(key))
         };
         let mut order: Vec<usize> =
             (0..state.keys.len()).filter(|at| !removed.contains(at)).filter(known).collect();
@@ -539,20 +566,75 @@ impl Search<'_> {
         }
     }
 
-    /// Carries out proposals of one trial: all have room at the same time.
-    fn accept_all(&mut self, mut pay: Vec<Proposal>) {
+    /// Carries out proposals of one trial: all have room at the same time. In large clusters those that break a rule without the
+    /// others of the trial are left out, as they are not looked at again. Returns whether there were any.
+    fn accept_all(&mut self, mut pay: Vec<Proposal>) -> bool {
         pay.sort_by_cached_key(|proposal| (std::cmp::Reverse(proposal.gain), self.places(&proposal.removed)));
-        for proposal in pay {
-            // Each is within the limits by itself.
-            if self.within_limits(&proposal.removed).is_ok() {
-                self.accept(&proposal);
+        let mut found = false;
+        loop {
+            let (before, mut later) = (pay.len(), Vec::new());
+            for proposal in pay {
+                // Each is within the limits by itself.
+                if self.within_limits(&proposal.removed).is_err() {
+                    continue;
+                }
+                match if self.thorough { Ok(()) } else { self.holds(&proposal) } {
+                    Ok(()) => {
+                        self.accept(&proposal);
+                        found = true;
+                    }
+                    Err(why) => later.push((proposal, why)),
+                }
             }
+            // What one does may be what another waits for.
+            if later.is_empty() || later.len() == before {
+                for (proposal, why) in later {
+                    let broken = proposal.removed.iter().map(|key| (*key, Kept::Broken(why.clone())));
+                    self.kept.extend(broken);
+                }
+                return found;
+            }
+            pay = later.into_iter().map(|(proposal, _)| proposal).collect();
         }
+    }
+
+    /// Whether a proposal breaks no rule as things stand: it was found together with others, which may not be carried out.
+    fn holds(&mut self, proposal: &Proposal) -> Result<(), String> {
+        let removed: BTreeSet<usize> =
+            proposal.removed.iter().filter_map(|key| self.state.position(*key)).collect();
+        let near = near(&self.state, &removed, proposal.placed.iter().map(|(key, _)| *key));
+        self.state.without(&removed, near.as_ref(), |problem, movers, keys| {
+            let ids: BTreeMap<&str, PodId> =
+                movers.iter().enumerate().map(|(at, mover)| (mover.name.as_str(), PodId::of(at))).collect();
+            let pods = |own: &[Mover]| -> Vec<PodId> {
+                own.iter().filter_map(|mover| ids.get(mover.name.as_str()).copied()).collect()
+            };
+            let place = |(key, own): &(Key, Vec<Mover>)| {
+                let at = keys.iter().position(|other| other == key)?;
+                Some(Placement { node: NodeId::of(at), pods: pods(own) })
+            };
+            let launch = |(new, own): &(NewNode, Vec<Mover>)| NewNode {
+                alternatives: [].into(),
+                pods: pods(own),
+                ..new.clone()
+            };
+            let new_nodes: Vec<NewNode> = proposal.launches.iter().map(launch).collect();
+            let solution = Solution {
+                placements: proposal.placed.iter().filter_map(place).collect(),
+                cost: new_nodes.iter().map(weighed).sum(),
+                new_nodes,
+                ..Solution::default()
+            };
+            verify(problem, &solution).into_iter().next().map_or(Ok(()), |broken| Err(broken.what))
+        })
     }
 
     fn accept(&mut self, proposal: &Proposal) {
         let launches: Vec<(&NewNode, Vec<Mover>)> =
             proposal.launches.iter().map(|(new, movers)| (new, movers.clone())).collect();
+        self.carried_out += 1;
+        let old = proposal.removed.iter().filter_map(|key| super::old(*key));
+        self.went.extend(old.map(|at| (at, self.carried_out)));
         let new = self.state.carry_out(&proposal.removed, &proposal.placed, &launches);
         let went = proposal.placed.iter().map(|(key, movers)| (*key, movers));
         let went = went.chain(new.into_iter().zip(proposal.launches.iter().map(|(_, movers)| movers)));

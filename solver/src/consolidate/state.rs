@@ -49,6 +49,10 @@ pub(super) struct State {
     first: usize,
     /// What trials see of nodes that they are not about.
     afar: Afar,
+    /// What taking away a new node disrupts beside its pods.
+    fixed: i64,
+    /// Pools that want savings in proportion to disruption.
+    balanced: BTreeSet<String>,
 }
 
 /// What became of a trial: which pods were to move, and where to.
@@ -75,7 +79,11 @@ impl State {
         let number = |node: &Node| node.name.strip_prefix("new node ")?.parse::<usize>().ok();
         let first = problem.nodes.iter().filter_map(number).max().unwrap_or(0);
         let afar = Afar::of(&problem);
-        Self { problem, fleet: fleet.clone(), keys, bought: BTreeMap::new(), launched: 0, first, afar }
+        let fixed = fleet.nodes.iter().find(|held| held.removable).map_or(1000, |held| held.fixed);
+        let all = problem.nodes.iter().zip(&fleet.nodes).filter(|(_, held)| held.balanced);
+        let balanced = all.filter_map(|(node, _)| node.pool.clone()).collect();
+        let (fleet, bought) = (fleet.clone(), BTreeMap::new());
+        Self { problem, fleet, keys, bought, launched: 0, first, afar, fixed, balanced }
     }
 
     /// Where a node stands now.
@@ -196,22 +204,14 @@ impl State {
             self.seat(self.keys.len() - 1, movers);
             new.push(key);
         }
-        let gone: Vec<usize> = removed
-            .iter()
-            .filter_map(|key| self.position(*key))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .rev()
-            .collect();
-        for at in gone {
-            let node = self.problem.nodes.remove(at);
-            let held = self.fleet.nodes.remove(at);
-            self.afar.remove(at);
-            if let Key::New(number) = self.keys.remove(at)
+        let gone: BTreeSet<usize> = removed.iter().filter_map(|key| self.position(*key)).collect();
+        for at in &gone {
+            if let Key::New(number) = self.keys[*at]
                 && let Some(new) = self.bought.remove(&number)
             {
                 self.draw(&new, -1);
             }
+            let (node, held) = (&self.problem.nodes[*at], &self.fleet.nodes[*at]);
             if let Some(pool) =
                 self.problem.pools.iter_mut().find(|pool| Some(&pool.name) == node.pool.as_ref())
             {
@@ -219,6 +219,11 @@ impl State {
                 pool.node_count = pool.node_count.saturating_sub(1);
             }
         }
+        // All at once: of thousands of nodes none is moved twice.
+        without_those(&mut self.problem.nodes, &gone);
+        without_those(&mut self.fleet.nodes, &gone);
+        without_those(&mut self.keys, &gone);
+        self.afar.remove(&gone);
         new
     }
 
@@ -271,18 +276,15 @@ impl State {
             zone: offering.zone.clone(),
             capacity_type: offering.capacity_type.clone(),
         };
-        let fixed = self.fleet.nodes.iter().find(|held| held.removable).map_or(1000, |held| held.fixed);
-        let of_pool = self.problem.nodes.iter().zip(&self.fleet.nodes);
-        let mut of_pool = of_pool.filter(|(node, _)| node.pool.as_ref() == Some(&pool.name));
         let held = Held {
             price: Some(weighed(new)),
             sold_as,
             removable: true,
             receives: true,
             moves: Vec::new(),
-            fixed,
+            fixed: self.fixed,
             capacity: of_type.capacity.clone(),
-            balanced: of_pool.any(|(_, held)| held.balanced),
+            balanced: self.balanced.contains(&pool.name),
         };
         (pool.name.clone(), held)
     }
@@ -334,6 +336,18 @@ impl State {
     pub(super) fn pool(&self, at: usize) -> &str {
         self.problem.nodes[at].pool.as_deref().unwrap_or("")
     }
+}
+
+/// Takes what stands at some positions out of a list.
+pub(super) fn without_those<T>(list: &mut Vec<T>, gone: &BTreeSet<usize>) {
+    if gone.is_empty() {
+        return;
+    }
+    let mut at = 0;
+    list.retain(|_| {
+        at += 1;
+        !gone.contains(&(at - 1))
+    });
 }
 
 impl State {
