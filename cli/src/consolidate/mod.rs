@@ -89,7 +89,7 @@ fn notes(
     }
     if found.more {
         notes.push(
-            "once these steps are taken another look finds more, which cannot be done together with them"
+            "once these steps are taken another look may find more, which cannot be done together with them"
                 .to_owned(),
         );
     }

@@ -167,7 +167,7 @@ pub struct Consolidation {
     pub after: Price,
     /// No arrangement of the same pods on nodes that may be kept or bought costs less.
     pub bound: Price,
-    /// Whether another look at what this leads to finds more, which cannot be one plan with this: see the invariants.
+    /// Whether another look at what this leads to may find more, which cannot be one plan with this: see the invariants.
     pub more: bool,
     /// Whether the budget of steps was spent.
     pub spent: bool,
