@@ -54,6 +54,9 @@ pub struct Options {
     pub scheduler: Option<Value>,
     /// Whether kube-controller-manager runs.
     pub controller_manager: bool,
+    /// For how many seconds a node may be silent; 50 where it is not stated. Thousands that report every ten seconds leave little
+    /// time for anything else.
+    pub silence: Option<u32>,
     /// Whether namespaces can ask for a level of pod security.
     pub pod_security: bool,
     /// Whether service accounts may do only what roles allow them.
@@ -106,7 +109,8 @@ impl ControlPlane {
             starting.scheduler(config, scheduler_port, &kubeconfig, &certificate)?;
         }
         if options.controller_manager {
-            starting.controller_manager(manager_port, &kubeconfig, &certificate)?;
+            let silence = format!("{}s", options.silence.unwrap_or(50));
+            starting.controller_manager(manager_port, &kubeconfig, &certificate, &silence)?;
         }
         // Both start at the same time; each has its own endpoint to ask.
         if options.scheduler.is_some() {
@@ -295,10 +299,17 @@ impl Starting {
         self.serving("kube-scheduler", port, certificate, &[("config", &path.display()), ("v", &2)])
     }
 
-    fn controller_manager(&mut self, port: u16, kubeconfig: &Path, certificate: &Path) -> Result<()> {
+    fn controller_manager(
+        &mut self,
+        port: u16,
+        kubeconfig: &Path,
+        certificate: &Path,
+        silence: &str,
+    ) -> Result<()> {
         let key = certificate.with_extension("key");
-        let flags: [(&str, &dyn std::fmt::Display); 5] = [
+        let flags: [(&str, &dyn std::fmt::Display); 6] = [
             ("kubeconfig", &kubeconfig.display()),
+            ("node-monitor-grace-period", &silence),
             // As large clusters have it; by default, pods come at twenty a second.
             ("kube-api-qps", &1000),
             ("kube-api-burst", &1000),

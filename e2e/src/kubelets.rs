@@ -55,11 +55,18 @@ struct State {
 }
 
 impl Kubelets {
-    /// Starts kwok, and a thread that looks for machines of `cluster`.
+    /// Starts kwok, and a thread that looks for machines of `cluster`. Each node's lease holds for so many seconds, and is renewed
+    /// in a quarter of that.
     ///
     /// # Errors
     /// Where kwok cannot be built or started.
-    pub fn start(plane: &ControlPlane, ec2: &Ec2Form, cluster: &str, catalog: &Catalog) -> Result<Self> {
+    pub fn start(
+        plane: &ControlPlane,
+        ec2: &Ec2Form,
+        cluster: &str,
+        catalog: &Catalog,
+        lease: u32,
+    ) -> Result<Self> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("kwok");
         let folder = kept("kwok", RELEASE, &sources, &["go.mod", "go.sum"], build)?;
         let mut kubeconfig = OsString::from("--kubeconfig=");
@@ -67,7 +74,7 @@ impl Kubelets {
         let flags = [
             kubeconfig,
             format!("--manage-nodes-with-annotation-selector={KWOK}=fake").into(),
-            "--node-lease-duration-seconds=40".into(),
+            format!("--node-lease-duration-seconds={lease}").into(),
             "--server-address=127.0.0.1:0".into(),
         ];
         let kwok = Process::start("kwok", &folder.join("kwok"), &flags, plane.logs())?;

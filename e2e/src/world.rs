@@ -58,16 +58,29 @@ impl World {
         Self::start_with(cluster, &[])
     }
 
+    /// The same for thousands of nodes, which report every few minutes only.
+    ///
+    /// # Errors
+    /// Where something does not start.
+    pub fn start_large(cluster: &str) -> Result<Self> {
+        Self::start_as(cluster, &[], true)
+    }
+
     /// The same, where the chart has these values: `settings.surgeFirst=Annotated`.
     ///
     /// # Errors
     /// Where something does not start.
     pub fn start_with(cluster: &str, values: &[&str]) -> Result<Self> {
+        Self::start_as(cluster, values, false)
+    }
+
+    fn start_as(cluster: &str, values: &[&str], is_large: bool) -> Result<Self> {
         let front = Front::start(Stock::of(REGION)?)?;
         let options = Options {
             scheduler: Some(Options::scheduler()),
             controller_manager: true,
             rbac: true,
+            silence: is_large.then_some(900),
             ..Options::default()
         };
         let plane = ControlPlane::start(&options)?;
@@ -76,7 +89,7 @@ impl World {
         let catalog = Catalog::embedded(REGION, &Settings::default())?;
         fs::write(plane.logs().join("catalog.json"), catalog.to_json())?;
         let kubeconfig = install(&plane, values)?;
-        let kubelets = Kubelets::start(&plane, &ec2, cluster, &catalog)?;
+        let kubelets = Kubelets::start(&plane, &ec2, cluster, &catalog, if is_large { 400 } else { 40 })?;
         let world = Self { kubelets, plane, front, ec2, catalog, cluster: cluster.to_owned(), kubeconfig };
         let class = world.node_class()?;
         world.client().create("/apis/karpenter.k8s.aws/v1/ec2nodeclasses", &class)?;

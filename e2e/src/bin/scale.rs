@@ -44,7 +44,7 @@ struct Arguments {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let patience = Duration::from_secs(arguments.patience);
-    let world = World::start("scale")?;
+    let world = World::start_large("scale")?;
     world.client().create("/apis/karpenter.sh/v1/nodepools", &pool())?;
     let controller = world.controller("scale", &[])?;
     world.until("the controller to be ready", |_| Ok(controller.is_ready().then_some(())))?;
