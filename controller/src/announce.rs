@@ -9,6 +9,8 @@ use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use stowage_api::crd::Condition;
+use stowage_api::crd::condition::{self, FALSE, READY};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -53,6 +55,22 @@ fn event(type_: EventType, reason: &str, note: String) -> Event {
         action: reason.to_owned(),
         secondary: None,
     }
+}
+
+/// Conditions that say something else than they did.
+pub(crate) fn news<'a>(old: &'a [Condition], new: &'a [Condition]) -> impl Iterator<Item = &'a Condition> {
+    let was = |kind: &str| condition::find(old, kind).map(|c| (&c.status, &c.message));
+    new.iter().filter(move |c| was(&c.kind) != Some((&c.status, &c.message)))
+}
+
+/// An event for each of these that says that something is wrong. What follows for the object as a whole is not said again.
+pub(crate) fn bad_news(
+    of: &ObjectReference,
+    old: &[Condition],
+    new: &[Condition],
+) -> Vec<(ObjectReference, Event)> {
+    let bad = news(old, new).filter(|c| c.status == FALSE && c.kind != READY);
+    bad.map(|c| (of.clone(), warning(&c.reason, c.message.clone()))).collect()
 }
 
 impl Announcer {

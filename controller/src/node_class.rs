@@ -31,8 +31,8 @@ use kube::core::ApiResource;
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::condition::{
-    self, AMIS_READY, CAPACITY_RESERVATIONS_READY, FALSE, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY,
-    READY, SECURITY_GROUPS_READY, SUBNETS_READY, TRUE, UNKNOWN, VALIDATION_SUCCEEDED, holds,
+    self, AMIS_READY, CAPACITY_RESERVATIONS_READY, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY, READY,
+    SECURITY_GROUPS_READY, SUBNETS_READY, TRUE, UNKNOWN, VALIDATION_SUCCEEDED, holds,
 };
 use stowage_api::crd::{Ec2NodeClass, Ec2NodeClassStatus};
 use stowage_aws::{Clients, Ec2, FoundImage, Refused};
@@ -46,7 +46,7 @@ use self::search::{Searches, searches};
 use self::status::{DEPENDENCIES, Found, Held, NOT_ASKED, conclude, status};
 use self::trial::Trial;
 pub(crate) use self::trial::max_pods;
-use crate::announce::{Announcer, warning};
+use crate::announce::{Announcer, bad_news};
 use crate::facts::ClusterFacts;
 use crate::follow::Cluster;
 use crate::launch::addresses::Addresses;
@@ -253,13 +253,7 @@ impl NodeClasses {
     /// Tells of a class why nothing can be launched from it: each condition that says so, once it does.
     fn announce(&self, class: &Ec2NodeClass, status: &Ec2NodeClassStatus) {
         let old = class.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        for now in status.conditions.iter().filter(|c| c.status == FALSE && c.kind != READY) {
-            let known = condition::find(old, &now.kind)
-                .is_some_and(|c| c.status == FALSE && c.message == now.message);
-            if !known {
-                self.announcer.tell(class.object_ref(&()), warning(&now.reason, now.message.clone()));
-            }
-        }
+        self.announcer.tell_all(bad_news(&class.object_ref(&()), old, &status.conditions));
     }
 
     /// Puts finalizer and hash on a class, where they are not there already.

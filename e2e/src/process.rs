@@ -185,9 +185,8 @@ mod tests {
         fs::remove_dir_all(folder).unwrap();
     }
 
-    /// Run by the next test in a process of its own.
     #[test]
-    #[ignore = "waits for ever"]
+    #[ignore = "no test: the next one runs it in a process of its own, to kill that"]
     fn holder() {
         let Some(folder) = env::var_os("HOLDER_FOLDER") else { return };
         let process = start(Path::new(&folder));

@@ -237,7 +237,20 @@ impl World {
     ///
     /// # Errors
     /// Where it does not come about: the logs stay then.
-    pub fn until<T>(&self, what: &str, mut holds: impl FnMut(&Self) -> Result<Option<T>>) -> Result<T> {
+    pub fn until<T>(&self, what: &str, holds: impl FnMut(&Self) -> Result<Option<T>>) -> Result<T> {
+        self.within(PATIENCE, what, holds)
+    }
+
+    /// The same with as much patience as this.
+    ///
+    /// # Errors
+    /// Where it does not come in time.
+    pub fn within<T>(
+        &self,
+        patience: Duration,
+        what: &str,
+        mut holds: impl FnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
         let started = Instant::now();
         loop {
             // An API server that was restarted does not answer, or not at once.
@@ -245,7 +258,7 @@ impl World {
             if let Ok(Some(found)) = found {
                 return Ok(found);
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > patience {
                 self.plane.keep_logs();
                 let last = found.err().map(|error| format!(" ({error:#})")).unwrap_or_default();
                 bail!("waited for {what}{last}: see {}", self.plane.logs().display());

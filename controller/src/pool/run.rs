@@ -13,7 +13,7 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stowage_api::NodeSettings;
-use stowage_api::crd::condition::{self, DRIFTED, FALSE, READY};
+use stowage_api::crd::condition::{self, DRIFTED, READY};
 use stowage_api::crd::{Condition, NODE_POOL_HASH_VERSION, NodePool, NodePoolStatus, node_pool_hash};
 use stowage_api::well_known::{NODE_POOL, NODE_POOL_HASH};
 use tracing::{debug, info, warn};
@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use super::count::{Count, counts};
 use super::status::{Checked, Class, standing, status};
 use super::{Standing, check, unknown};
-use crate::announce::{Announcer, warning};
+use crate::announce::{Announcer, bad_news, news};
 use crate::answer::{is_gone, is_outdated};
 use crate::claim::{HASH_VERSION, NODE_CLASS};
 use crate::follow::Cluster;
@@ -221,13 +221,11 @@ impl Keeper {
         if wanted == *old {
             return Ok(());
         }
-        for line in news(old, &wanted) {
+        for line in news(&old.conditions, &wanted.conditions) {
             info!(pool = name, condition = line.kind, status = line.status, why = line.message, "NodePool");
-            if line.status == FALSE && line.kind != READY {
-                let of = of.object.object_ref(&ApiResource::erase::<NodePool>(&()));
-                self.announcer.tell(of, warning(&line.reason, line.message.clone()));
-            }
         }
+        let reference = of.object.object_ref(&ApiResource::erase::<NodePool>(&()));
+        self.announcer.tell_all(bad_news(&reference, &old.conditions, &wanted.conditions));
         let mut patch = json!({"metadata": {"resourceVersion": version}, "status": wanted});
         // A merge takes nothing away unless it is told so.
         for gone in old.resources.keys().filter(|key| !wanted.resources.contains_key(*key)) {
@@ -326,12 +324,6 @@ fn hashes(hash: &str) -> Value {
 fn is_annotated(object: &DynamicObject, hash: &str) -> bool {
     let stated = |key| object.annotations().get(key).map(String::as_str);
     stated(NODE_POOL_HASH) == Some(hash) && stated(HASH_VERSION) == Some(NODE_POOL_HASH_VERSION)
-}
-
-/// Conditions that hold now and did not, or the other way round.
-fn news<'a>(old: &'a NodePoolStatus, new: &'a NodePoolStatus) -> impl Iterator<Item = &'a Condition> {
-    let was = |kind: &str| condition::find(&old.conditions, kind).map(|c| (&c.status, &c.message));
-    new.conditions.iter().filter(move |c| was(&c.kind) != Some((&c.status, &c.message)))
 }
 
 #[cfg(test)]

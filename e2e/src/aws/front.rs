@@ -273,8 +273,8 @@ fn launch(state: &Mutex<State>, request: &Request) -> Result<(u16, String)> {
     let token = form(&request.body, "ClientToken").unwrap_or_default();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((asked, answer)) = state.launched.get(&token) {
-        let refused = || (400, failed("IdempotentParameterMismatch"));
-        return Ok(if *asked == request.body { answer.clone() } else { refused() });
+        let is_same = *asked == request.body;
+        return Ok(if is_same { answer.clone() } else { (400, failed("IdempotentParameterMismatch")) });
     }
     let (left, errors) = without(&request.body, &state.short);
     let answer = if left.contains(".Overrides.") {

@@ -61,13 +61,10 @@ fn main() -> Result<()> {
     let began = Instant::now();
     fill(&world, arguments.nodes, arguments.pods)?;
     // kwok takes minutes for tens of thousands.
-    while !world.list("/api/v1/pods?fieldSelector=status.phase%21%3DRunning&limit=1")?.is_empty() {
-        if began.elapsed() > patience {
-            world.plane.keep_logs();
-            bail!("not all of {} pods run after {} s", arguments.pods, patience.as_secs());
-        }
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    world.within(patience, "all pods to run", |w| {
+        let others = w.list("/api/v1/pods?fieldSelector=status.phase%21%3DRunning&limit=1")?;
+        Ok(others.is_empty().then_some(()))
+    })?;
     // Until it has heard of the last of them, and has come to rest.
     std::thread::sleep(REST);
     let mut before = Usage::of("scale", &controller)?;

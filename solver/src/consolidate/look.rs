@@ -71,7 +71,6 @@ pub(super) fn look(
             state: start,
             moves: BTreeMap::new(),
             went: BTreeMap::new(),
-            carried_out: 0,
             kept: BTreeMap::new(),
             steps: out.work,
             thorough: true,

@@ -58,9 +58,8 @@ pub(super) struct Search<'a> {
     pub(super) court: Court<'a>,
     pub(super) state: State,
     pub(super) moves: Moves,
-    /// By node that goes, by its position: the how manieth proposal that was carried out it went with.
+    /// By node that goes, by its position: how many went before its proposal was carried out.
     pub(super) went: BTreeMap<usize, usize>,
-    pub(super) carried_out: usize,
     /// By key: why it is still there.
     pub(super) kept: BTreeMap<Key, Kept>,
     pub(super) steps: u64,
@@ -219,9 +218,6 @@ impl Search<'_> {
                     }
                 }
                 size /= 3;
-            }
-            if best.is_empty() {
-                break;
             }
             if !self.accept_all(best) {
                 break;
@@ -578,7 +574,7 @@ impl Search<'_> {
                 if self.within_limits(&proposal.removed).is_err() {
                     continue;
                 }
-                match if self.thorough { Ok(()) } else { self.holds(&proposal) } {
+                match self.holds(&proposal) {
                     Ok(()) => {
                         self.accept(&proposal);
                         found = true;
@@ -598,8 +594,12 @@ impl Search<'_> {
         }
     }
 
-    /// Whether a proposal breaks no rule as things stand: it was found together with others, which may not be carried out.
+    /// Whether a proposal breaks no rule as things stand: it was found together with others, which may not be carried out. Of
+    /// small clusters that is left to the carving of steps, after which there is another look.
     fn holds(&mut self, proposal: &Proposal) -> Result<(), String> {
+        if self.thorough {
+            return Ok(());
+        }
         let removed: BTreeSet<usize> =
             proposal.removed.iter().filter_map(|key| self.state.position(*key)).collect();
         let near = near(&self.state, &removed, proposal.placed.iter().map(|(key, _)| *key));
@@ -632,9 +632,9 @@ impl Search<'_> {
     fn accept(&mut self, proposal: &Proposal) {
         let launches: Vec<(&NewNode, Vec<Mover>)> =
             proposal.launches.iter().map(|(new, movers)| (new, movers.clone())).collect();
-        self.carried_out += 1;
+        let before = self.went.len();
         let old = proposal.removed.iter().filter_map(|key| super::old(*key));
-        self.went.extend(old.map(|at| (at, self.carried_out)));
+        self.went.extend(old.map(|at| (at, before)));
         let new = self.state.carry_out(&proposal.removed, &proposal.placed, &launches);
         let went = proposal.placed.iter().map(|(key, movers)| (*key, movers));
         let went = went.chain(new.into_iter().zip(proposal.launches.iter().map(|(_, movers)| movers)));
