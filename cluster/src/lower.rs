@@ -189,7 +189,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
     }
     let mut on_fargate =
         fargate::route(snapshot, &options.fargate, &pending, &mut pods, &mut specs, &world, &mut remarks);
-    let sold = views.catalogs().flat_map(|catalog| &catalog.types).flat_map(|of| &of.resources);
+    let sold = views.catalogs().flat_map(|catalog| &catalog.types).flat_map(|of| of.resources.iter());
     let there = snapshot.nodes().flat_map(|node| node.status.allocatable.iter());
     let supplies = sold.map(|(name, amount)| (name.as_str(), *amount)).chain(there);
     specs.cap(&resource::caps(&pods, specs.all(), &resources, supplies));

@@ -35,7 +35,7 @@ impl ClusterFacts {
     /// Finds out what the settings do not state.
     ///
     /// # Errors
-    /// Where no address of the API server is known that machines could reach.
+    /// Where no address of the API server is known that machines could reach, or the cluster's DNS cannot be read.
     pub async fn learn(
         settings: &Settings,
         client: &Client,
@@ -48,7 +48,7 @@ impl ClusterFacts {
         let (described, silent) =
             if asks { describe(clusters, &settings.cluster_name).await } else { (None, None) };
         let described = described.unwrap_or_default();
-        let (dns, cidr) = (cluster_dns(client).await, service_cidr(client).await);
+        let (dns, cidr) = (cluster_dns(client).await?, service_cidr(client).await);
         let facts = Self {
             name: settings.cluster_name.clone(),
             endpoint: endpoint(stated, &described, config)
@@ -138,15 +138,15 @@ async fn service_cidr(client: &Client) -> Option<String> {
 }
 
 /// Address of the cluster's DNS, which machines are told; nothing where the cluster has another one than is usual.
-async fn cluster_dns(client: &Client) -> Option<String> {
+///
+/// # Errors
+/// Where nobody knows: it says of which family the cluster's addresses are, and machines of the other would never join.
+async fn cluster_dns(client: &Client) -> Result<Option<String>> {
     let services: Api<Service> = Api::namespaced(client.clone(), "kube-system");
-    match services.get_opt("kube-dns").await {
-        Ok(found) => found?.spec?.cluster_ip.filter(|address| address != "None"),
-        Err(error) => {
-            warn!(%error, "the Service kube-dns cannot be read: machines are not told of the cluster's DNS");
-            None
-        }
-    }
+    let found = services.get_opt("kube-dns").await.context(
+        "cannot read the Service kube-dns of kube-system: the controller's role has to allow it to get services",
+    )?;
+    Ok(found.and_then(|dns| dns.spec?.cluster_ip).filter(|address| address != "None"))
 }
 
 #[cfg(test)]

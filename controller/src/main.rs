@@ -6,7 +6,7 @@ use kube::{Api, Client};
 use std::net::SocketAddr;
 use std::process;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stowage_aws::region_here;
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
@@ -57,7 +57,9 @@ fn main() -> Result<()> {
     // Before the runtime starts: asking AWS brings a runtime of its own.
     let market = source.read().context("cannot learn what can be bought")?;
     info!(types = market.catalog.types.len(), "catalogue");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // What a thread has freed goes back to the system when the thread ends: threads for plans end when there is none to make.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().thread_keep_alive(Duration::from_millis(100)).build()?;
     let ended = runtime.block_on(run(settings, region, source, market));
     // A solve that still runs has a thread of its own, and nobody waits for its answer.
     runtime.shutdown_background();
@@ -96,6 +98,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         expected: expected.clone(),
         announcer: announcer.clone(),
         metrics: Arc::clone(&metrics),
+        pulse: pulse.clone(),
     };
     let launching = Box::pin(launching(region.as_deref(), shared)).await?;
     let pools = Keeper::new(&client, &cluster, &standing, &announcer, settings.disable_launch);

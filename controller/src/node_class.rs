@@ -53,6 +53,7 @@ use crate::launch::addresses::Addresses;
 use crate::launch::boot::family;
 use crate::launch::templates::Templates;
 use crate::market::Market;
+use crate::operate::health::Pulse;
 use crate::rounds::Rounds;
 use crate::shared::Shared;
 
@@ -102,6 +103,8 @@ pub struct NodeClasses {
     pub announcer: Announcer,
     /// How often what selectors find is looked up again.
     pub every: Duration,
+    /// Where it shows that it goes on.
+    pub pulse: Pulse,
 }
 
 /// What came of a look at a class.
@@ -143,6 +146,7 @@ impl NodeClasses {
         }
         let (mut swept, mut collected) = (Instant::now(), None::<Instant>);
         loop {
+            self.pulse.beat("looks up EC2NodeClasses");
             let next = tokio::time::Instant::now() + LOOK;
             while tokio::time::timeout_at(next, rounds.turn()).await.is_ok() {}
             if swept.elapsed() >= SWEEP {

@@ -122,7 +122,7 @@ impl Provisioner {
         };
         let mut changes = self.cluster.changes();
         loop {
-            self.pulse.beat();
+            self.pulse.beat("plans for pending pods");
             let started = state.start.elapsed();
             if let Some(snapshot) = self.cluster.snapshot() {
                 self.look(&snapshot, &mut state).await;

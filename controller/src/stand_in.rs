@@ -17,7 +17,7 @@ pub fn stand_in(claim: &NodeClaim, snapshot: &Snapshot, catalog: &Catalog) -> Op
     let first = types.next()?;
     let mut labels = labels_of(&first);
     let mut least = first.allocatable();
-    let mut most: BTreeMap<String, Quantity> = first.resources.clone().into_iter().collect();
+    let mut most: BTreeMap<String, Quantity> = first.resources.as_ref().clone();
     for of in types {
         let others = labels_of(&of);
         labels.retain(|key, value| others.get(key) == Some(value));
@@ -26,7 +26,7 @@ pub fn stand_in(claim: &NodeClaim, snapshot: &Snapshot, catalog: &Catalog) -> Op
         for (name, amount) in &mut least {
             *amount = own[name].min(*amount);
         }
-        for (name, amount) in &of.resources {
+        for (name, amount) in of.resources.iter() {
             let known = most.entry(name.clone()).or_insert(*amount);
             *known = (*amount).max(*known);
         }
@@ -54,7 +54,7 @@ pub fn stand_in(claim: &NodeClaim, snapshot: &Snapshot, catalog: &Catalog) -> Op
 }
 
 fn labels_of(of: &InstanceType) -> BTreeMap<String, String> {
-    let mut labels = of.labels.clone();
+    let mut labels = of.labels.as_ref().clone();
     labels.insert(ARCH.to_owned(), of.architecture.clone());
     labels.extend(of.operating_systems.first().map(|os| (OS.to_owned(), os.clone())));
     labels

@@ -173,14 +173,27 @@ impl World {
         let role = "arn:aws:iam::123456789012:role/cluster";
         let wish =
             json!({"name": self.cluster, "roleArn": role, "resourcesVpcConfig": {}, "version": "1.35"});
+        let asked = self.post("eks", "/clusters").header("Content-Type", "application/json");
+        asked.send(wish.to_string()).map(drop).context("EKS does not make a cluster")
+    }
+
+    /// What IAM answers, as XML.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    pub fn iam(&self, action: &str, more: &[(&str, &str)]) -> Result<String> {
+        let mut form = vec![("Action", action), ("Version", "2010-05-08")];
+        form.extend(more);
+        let mut answer = self.post("iam", "").send_form(form).with_context(|| format!("IAM: {action}"))?;
+        Ok(answer.body_mut().read_to_string()?)
+    }
+
+    /// A request of a service. moto looks for service and region in the signature, which nobody checks.
+    fn post(&self, service: &str, path: &str) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
         let signed = format!(
-            "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/eks/aws4_request, SignedHeaders=host, Signature=x"
+            "AWS4-HMAC-SHA256 Credential=x/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=x"
         );
-        let made = ureq::post(format!("{}/clusters", self.front.url()))
-            .header("Authorization", signed)
-            .header("Content-Type", "application/json")
-            .send(wish.to_string());
-        made.map(drop).context("EKS does not make a cluster")
+        ureq::post(format!("{}{path}", self.front.url())).header("Authorization", signed)
     }
 
     /// The objects of a collection.

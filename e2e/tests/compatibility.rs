@@ -1,35 +1,153 @@
-//! A cluster that Karpenter has run until now: its nodes are adopted, none is replaced.
+//! A cluster that Karpenter has run until now, with the manifests of somebody who uses it: its nodes are adopted and kept,
+//! what is new is launched from the same manifests, and from then on they live like all others.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 #[path = "common/world.rs"]
 mod common;
 
-use serde_json::{Value, json};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use stowage_api::crd::node_pool_hash;
 use stowage_e2e::aws::all;
-use stowage_e2e::{World, holds};
+use stowage_e2e::{Controller, REGION, World, holds};
 
-use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, settled};
+use common::{CLAIMS, CLASSES, DEPLOYMENTS, POOLS, deployment, looks, name, nothing_is_left_over};
 
-const CLAIM: &str = "default-7xk2p";
+const MANIFESTS: [&str; 2] =
+    [include_str!("../karpenter/ec2nodeclass.yaml"), include_str!("../karpenter/nodepools.yaml")];
+
+const NODE_CLASS: &str = "standard";
+
+/// A node that Karpenter has made.
+struct Made {
+    claim: &'static str,
+    node: &'static str,
+    pool: &'static str,
+    instance_type: &'static str,
+    zone: &'static str,
+    capacity_type: &'static str,
+    arch: &'static str,
+}
+
+const MADE: [Made; 4] = [
+    Made {
+        claim: "general-7xk2p",
+        node: "ip-10-0-0-1.ec2.internal",
+        pool: "general",
+        instance_type: "m7i.2xlarge",
+        zone: "us-east-1a",
+        capacity_type: "on-demand",
+        arch: "amd64",
+    },
+    Made {
+        claim: "general-q9dlm",
+        node: "ip-10-0-0-2.ec2.internal",
+        pool: "general",
+        instance_type: "m7i.2xlarge",
+        zone: "us-east-1b",
+        capacity_type: "on-demand",
+        arch: "amd64",
+    },
+    Made {
+        claim: "batch-c4w8h",
+        node: "ip-10-0-0-3.ec2.internal",
+        pool: "batch",
+        instance_type: "m7i.xlarge",
+        zone: "us-east-1a",
+        capacity_type: "spot",
+        arch: "amd64",
+    },
+    Made {
+        claim: "arm-z6n5b",
+        node: "ip-10-0-0-4.ec2.internal",
+        pool: "arm",
+        instance_type: "c7g.xlarge",
+        zone: "us-east-1a",
+        capacity_type: "on-demand",
+        arch: "arm64",
+    },
+];
+
+/// What the manifests count on in the account: tags of subnets and security groups, a role, images. Returns the images by
+/// architecture.
+fn account(world: &World) -> Map<String, Value> {
+    let subnets = all(&world.ec2.ask("DescribeSubnets", &[]).unwrap(), "subnetId");
+    let default = [("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "default")];
+    let groups = all(&world.ec2.ask("DescribeSecurityGroups", &default).unwrap(), "groupId");
+    for id in subnets.iter().chain(groups.iter().take(1)) {
+        let form = [
+            ("ResourceId.1", id.as_str()),
+            ("Tag.1.Key", "karpenter.sh/discovery"),
+            ("Tag.1.Value", &world.cluster),
+        ];
+        world.ec2.ask("CreateTags", &form).unwrap();
+    }
+    let trust = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let role = format!("KarpenterNodeRole-{}", world.cluster);
+    let form = [("RoleName", role.as_str()), ("AssumeRolePolicyDocument", &trust)];
+    world.iam("CreateRole", &form).unwrap();
+    let mut images = Map::new();
+    for (arch, of) in [("amd64", "x86_64"), ("arm64", "arm64")] {
+        let filter = [("Filter.1.Name", "architecture"), ("Filter.1.Value.1", of)];
+        let image = all(&world.ec2.ask("DescribeImages", &filter).unwrap(), "imageId").remove(0);
+        let path = format!(
+            "/aws/service/eks/optimized-ami/1.35/amazon-linux-2023/{of}/standard/recommended/image_id"
+        );
+        world.front.change(|stock| drop(stock.parameters.insert(path, image.clone())));
+        images.insert(arch.to_owned(), json!(image));
+    }
+    images
+}
+
+/// Applies the manifests, with what Karpenter has written into them.
+fn apply(world: &World) {
+    let (from, to) = ("${CLUSTER_NAME}", &world.cluster);
+    for text in MANIFESTS {
+        for mut object in serde_saphyr::from_multiple::<Value>(&text.replace(from, to)).unwrap() {
+            let is_pool = object["kind"] == "NodePool";
+            if !is_pool {
+                object["metadata"]["annotations"] = json!({
+                    "karpenter.k8s.aws/ec2nodeclass-hash": "11870542310562142315",
+                    "karpenter.k8s.aws/ec2nodeclass-hash-version": "v6",
+                });
+                object["metadata"]["finalizers"] = json!(["karpenter.k8s.aws/termination"]);
+            }
+            let made = world.client().create(if is_pool { POOLS } else { CLASSES }, &object).unwrap();
+            if is_pool {
+                // Of the object with the defaults that the API server fills in.
+                let annotations = json!({"metadata": {"annotations": {
+                    "karpenter.sh/nodepool-hash": node_pool_hash(&made),
+                    "karpenter.sh/nodepool-hash-version": "v3",
+                }}});
+                world.client().patch(&format!("{POOLS}/{}", name(&made)), &annotations).unwrap();
+            }
+        }
+    }
+}
 
 /// A machine as Karpenter launches it: found by its tags.
-fn machine(world: &World) -> (String, String, String) {
-    let class = world.node_class().unwrap();
-    let image = class["spec"]["amiSelectorTerms"][0]["id"].as_str().unwrap().to_owned();
+fn machine(world: &World, of: &Made, image: &str) -> String {
     let cluster = format!("kubernetes.io/cluster/{}", world.cluster);
+    let group = [("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "default")];
+    let group = all(&world.ec2.ask("DescribeSecurityGroups", &group).unwrap(), "groupId").remove(0);
     let mut form = vec![
-        ("ImageId", image.as_str()),
-        ("InstanceType", "m7i.2xlarge"),
+        ("ImageId", image),
+        ("InstanceType", of.instance_type),
         ("MinCount", "1"),
         ("MaxCount", "1"),
-        ("Placement.AvailabilityZone", "us-east-1a"),
+        ("SecurityGroupId.1", &group),
+        ("Placement.AvailabilityZone", of.zone),
         ("TagSpecification.1.ResourceType", "instance"),
     ];
+    if of.capacity_type == "spot" {
+        form.push(("InstanceMarketOptions.MarketType", "spot"));
+    }
     let tags = [
-        ("karpenter.sh/nodepool", "default"),
-        ("karpenter.sh/nodeclaim", CLAIM),
-        ("karpenter.k8s.aws/ec2nodeclass", "default"),
+        ("karpenter.sh/nodepool", of.pool),
+        ("karpenter.sh/nodeclaim", of.claim),
+        ("karpenter.k8s.aws/ec2nodeclass", NODE_CLASS),
         ("eks:eks-cluster-name", world.cluster.as_str()),
         (cluster.as_str(), "owned"),
     ];
@@ -39,60 +157,64 @@ fn machine(world: &World) -> (String, String, String) {
     for ((key, value), (tag, of)) in keys.iter().zip(&tags) {
         form.extend([(key.as_str(), *tag), (value.as_str(), *of)]);
     }
-    let answer = world.ec2.ask("RunInstances", &form).unwrap();
-    let id = all(&answer, "instanceId").remove(0);
-    (id, "us-east-1a".to_owned(), image)
+    all(&world.ec2.ask("RunInstances", &form).unwrap(), "instanceId").remove(0)
 }
 
-/// The objects that Karpenter has left behind.
-fn node_of_karpenter(world: &World) -> String {
-    let (id, zone, image) = machine(world);
-    let provider = format!("aws:///{zone}/{id}");
-    let of = world.catalog.types.iter().find(|t| t.name == "m7i.2xlarge").unwrap();
-    let mut labels: serde_json::Map<String, Value> =
-        of.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+/// The objects of a node that Karpenter has made; returns the machine.
+fn left_behind(world: &World, of: &Made, image: &str) -> String {
+    let id = machine(world, of, image);
+    let provider = format!("aws:///{}/{id}", of.zone);
+    let facts = world.catalog.types.iter().find(|t| t.name == of.instance_type).unwrap();
+    let mut labels: Map<String, Value> =
+        facts.labels.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let pool = world.client().get(&format!("{POOLS}/{}", of.pool)).unwrap();
+    let template = &pool["spec"]["template"];
+    for (key, value) in template["metadata"]["labels"].as_object().into_iter().flatten() {
+        labels.insert(key.clone(), value.clone());
+    }
     for (key, value) in [
-        ("karpenter.sh/nodepool", "default"),
-        ("karpenter.sh/capacity-type", "on-demand"),
-        ("karpenter.k8s.aws/ec2nodeclass", "default"),
-        ("kubernetes.io/arch", "amd64"),
+        ("karpenter.sh/nodepool", of.pool),
+        ("karpenter.sh/capacity-type", of.capacity_type),
+        ("karpenter.k8s.aws/ec2nodeclass", NODE_CLASS),
+        ("kubernetes.io/arch", of.arch),
         ("kubernetes.io/os", "linux"),
-        ("node.kubernetes.io/instance-type", "m7i.2xlarge"),
-        ("topology.kubernetes.io/region", "us-east-1"),
-        ("topology.kubernetes.io/zone", &zone),
+        ("node.kubernetes.io/instance-type", of.instance_type),
+        ("topology.kubernetes.io/region", REGION),
+        ("topology.kubernetes.io/zone", of.zone),
     ] {
         labels.insert(key.to_owned(), json!(value));
     }
     let amounts = |all: Vec<(String, String)>| -> Value {
         Value::Object(all.into_iter().map(|(key, value)| (key, json!(value))).collect())
     };
-    let capacity = amounts(of.resources.iter().map(|(k, v)| (k.clone(), v.to_string())).collect());
-    let allocatable = amounts(of.allocatable().into_iter().map(|(k, v)| (k, v.to_string())).collect());
-    let pool = world.client().get(&format!("{POOLS}/default")).unwrap();
+    let capacity = amounts(facts.resources.iter().map(|(k, v)| (k.clone(), v.to_string())).collect());
+    let allocatable = amounts(facts.allocatable().into_iter().map(|(k, v)| (k, v.to_string())).collect());
+    let class = world.client().get(&format!("{CLASSES}/{NODE_CLASS}")).unwrap();
+    let hashed = |object: &Value, key: &str| object["metadata"]["annotations"][key].clone();
+    let mut spec = template["spec"].clone();
+    spec["requirements"].as_array_mut().unwrap().extend([
+        json!({"key": "karpenter.sh/nodepool", "operator": "In", "values": [of.pool]}),
+        json!({"key": "node.kubernetes.io/instance-type", "operator": "In",
+               "values": ["m7i.2xlarge", "m7i.xlarge", "c7g.xlarge"]}),
+    ]);
+    spec["resources"] = json!({"requests": {"cpu": "2"}});
     let claim = json!({
         "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
         "metadata": {
-            "name": CLAIM, "labels": labels, "finalizers": ["karpenter.sh/termination"],
+            "name": of.claim, "labels": labels, "finalizers": ["karpenter.sh/termination"],
             "annotations": {
-                "karpenter.k8s.aws/ec2nodeclass-hash": "11870542310562142315",
-                "karpenter.k8s.aws/ec2nodeclass-hash-version": "v4",
-                "karpenter.sh/nodepool-hash": "6821555240594823858",
+                "karpenter.k8s.aws/ec2nodeclass-hash": hashed(&class, "karpenter.k8s.aws/ec2nodeclass-hash"),
+                "karpenter.k8s.aws/ec2nodeclass-hash-version": "v6",
+                "karpenter.k8s.aws/tagged": "true",
+                "karpenter.sh/nodepool-hash": hashed(&pool, "karpenter.sh/nodepool-hash"),
                 "karpenter.sh/nodepool-hash-version": "v3",
             },
             "ownerReferences": [{
-                "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": "default",
+                "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "name": of.pool,
                 "uid": pool["metadata"]["uid"], "blockOwnerDeletion": true,
             }],
         },
-        "spec": {
-            "expireAfter": "720h",
-            "nodeClassRef": {"group": "karpenter.k8s.aws", "kind": "EC2NodeClass", "name": "default"},
-            "requirements": [
-                {"key": "karpenter.sh/nodepool", "operator": "In", "values": ["default"]},
-                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m7i.2xlarge", "m6i.2xlarge"]},
-            ],
-            "resources": {"requests": {"cpu": "4"}},
-        },
+        "spec": spec,
     });
     let created = world.client().create(CLAIMS, &claim).unwrap();
     let condition = |kind: &str| {
@@ -102,63 +224,167 @@ fn node_of_karpenter(world: &World) -> String {
     };
     let conditions = ["Launched", "Registered", "Initialized", "Ready"].map(condition);
     let status = json!({"status": {
-        "providerID": provider, "imageID": image, "nodeName": "ip-10-0-0-1.ec2.internal",
-        "capacity": capacity, "allocatable": allocatable,
-        "conditions": conditions,
+        "providerID": provider, "imageID": image, "nodeName": of.node,
+        "capacity": capacity, "allocatable": allocatable, "conditions": conditions,
     }});
-    world.client().patch(&format!("{CLAIMS}/{CLAIM}/status"), &status).unwrap();
+    world.client().patch(&format!("{CLAIMS}/{}/status", of.claim), &status).unwrap();
 
     for key in ["karpenter.sh/registered", "karpenter.sh/initialized"] {
         labels.insert(key.to_owned(), json!("true"));
     }
-    labels.insert("kubernetes.io/hostname".to_owned(), json!("ip-10-0-0-1.ec2.internal"));
+    labels.insert("kubernetes.io/hostname".to_owned(), json!(of.node));
     let node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
-            "name": "ip-10-0-0-1.ec2.internal", "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"},
+            "name": of.node, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"},
             "finalizers": ["karpenter.sh/termination"],
             "ownerReferences": [{
-                "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "name": CLAIM,
+                "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "name": of.claim,
                 "uid": created["metadata"]["uid"], "blockOwnerDeletion": true,
             }],
         },
-        "spec": {"providerID": provider},
+        "spec": {"providerID": provider, "taints": template["spec"]["taints"]},
         "status": {"capacity": capacity, "allocatable": allocatable},
     });
     world.client().create("/api/v1/nodes", &node).unwrap();
     id
 }
 
+/// Workloads that fill the nodes, so that none is worth replacing.
+fn workloads(world: &World) -> usize {
+    let on = |pool: &str| json!({"nodeSelector": {"karpenter.sh/nodepool": pool}});
+    let batch = json!({
+        "nodeSelector": {"karpenter.sh/nodepool": "batch"},
+        "tolerations": [{"key": "example.com/batch", "operator": "Exists"}],
+    });
+    for (name, replicas, more) in [("shop", 14, on("general")), ("nightly", 3, batch), ("arm", 3, on("arm"))]
+    {
+        world.client().create(DEPLOYMENTS, &deployment(name, replicas, "1", &more)).unwrap();
+    }
+    20
+}
+
+/// What tells an object from another of its name, for all of a collection.
+fn uids(objects: &[Value]) -> Vec<(String, String)> {
+    let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap().to_owned();
+    let mut all: Vec<_> = objects.iter().map(|object| (name(object).to_owned(), uid(object))).collect();
+    all.sort();
+    all
+}
+
+/// What Cilium's agent does on a node that has joined: it is ready, and takes its taint off.
+fn agents(world: &World) {
+    for node in world.nodes().unwrap_or_default() {
+        let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+        let (own, others): (Vec<Value>, Vec<Value>) =
+            taints.into_iter().partition(|taint| taint["key"] == "node.cilium.io/agent-not-ready");
+        if !own.is_empty() {
+            let version = &node["metadata"]["resourceVersion"];
+            let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"taints": others}});
+            // Somebody else has changed it: another time.
+            drop(world.client().patch(&format!("/api/v1/nodes/{}", name(&node)), &patch));
+        }
+    }
+}
+
+/// Waits until so many pods run, and every NodeClaim is ready.
+fn settled(world: &World, pods: usize) -> Vec<Value> {
+    world
+        .within(Duration::from_mins(2), "all pods to run on nodes that are ready", |w| {
+            agents(w);
+            let claims = w.claims()?;
+            let ready = claims.iter().all(|claim| holds(claim, "Ready"));
+            Ok((ready && w.running()? == pods).then_some(claims))
+        })
+        .unwrap()
+}
+
+/// Waits until it was looked so often whether nodes should go.
+fn looked(world: &World, controller: &Controller, times: usize) {
+    let before = looks(controller);
+    let what = format!("{times} looks for nodes that should go");
+    world
+        .within(Duration::from_mins(3), &what, |_| Ok((looks(controller) >= before + times).then_some(())))
+        .unwrap();
+}
+
 #[test]
 fn nodes_of_karpenter_are_adopted_and_kept() {
     let world = World::start("compatibility").unwrap();
-    world.client().create(POOLS, &node_pool("default", &json!({}))).unwrap();
-    let id = node_of_karpenter(&world);
-    world.client().create(DEPLOYMENTS, &deployment("old", 4, "1", &json!({}))).unwrap();
-    world.until("pods to run on the old node", |w| Ok((w.running()? == 4).then_some(()))).unwrap();
+    let images = account(&world);
+    apply(&world);
+    let ids: Vec<String> =
+        MADE.iter().map(|of| left_behind(&world, of, images[of.arch].as_str().unwrap())).collect();
+    let pods = workloads(&world);
+    world.until("pods to run on the old nodes", |w| Ok((w.running()? == pods).then_some(()))).unwrap();
+    let before =
+        (uids(&world.claims().unwrap()), uids(&world.nodes().unwrap()), uids(&world.pods().unwrap()));
 
+    // Consolidation is on, after 5 s; drift is looked for; nothing has a reason to go.
     let controller = world.controller("controller", &[]).unwrap();
-    // More than the old node has room for: it is used, and what is left gets a new one.
-    world.client().create(DEPLOYMENTS, &deployment("new", 6, "1", &json!({}))).unwrap();
-    let claims = settled(&world, 10);
-    assert!(claims.iter().any(|claim| name(claim) == CLAIM), "the old claim is still there");
-    let pods = world.pods().unwrap();
-    let on_old = pods.iter().filter(|pod| pod["spec"]["nodeName"] == "ip-10-0-0-1.ec2.internal").count();
-    assert_eq!(on_old, 7, "7.9 CPUs are for pods");
-    nothing_is_left_over(&world);
-    assert!(world.machines().unwrap().iter().any(|machine| machine.id == id), "its machine runs");
-    let old = world.client().get(&format!("{CLAIMS}/{CLAIM}")).unwrap();
-    assert!(holds(&old, "Ready") && old["metadata"]["deletionTimestamp"].is_null());
-    assert!(!controller.log().unwrap().contains("a NodeClaim is deleted"));
-
-    // It ends as one of our own.
-    world.client().delete(&format!("{CLAIMS}/{CLAIM}")).unwrap();
     world
-        .until("the old machine to be gone", |w| {
-            let there = w.machines()?.iter().any(|machine| machine.id == id);
-            Ok((!there && w.claims()?.iter().all(|claim| name(claim) != CLAIM)).then_some(()))
+        .until("the class to be ready", |w| {
+            Ok(holds(&w.client().get(&format!("{CLASSES}/{NODE_CLASS}"))?, "Ready").then_some(()))
         })
         .unwrap();
-    settled(&world, 10);
+    looked(&world, &controller, 5);
+    let after = (uids(&world.claims().unwrap()), uids(&world.nodes().unwrap()), uids(&world.pods().unwrap()));
+    assert_eq!(after, before, "{}", controller.log().unwrap());
+    for claim in world.claims().unwrap() {
+        assert!(holds(&claim, "Ready") && !holds(&claim, "Drifted"), "{claim:#}");
+        let hash = &claim["metadata"]["annotations"]["karpenter.k8s.aws/ec2nodeclass-hash-version"];
+        assert_ne!(hash, "v6", "its hash is carried over, and it can drift again");
+    }
+    for pool in ["general", "batch", "arm"] {
+        let pool = world.client().get(&format!("{POOLS}/{pool}")).unwrap();
+        assert!(holds(&pool, "Ready"), "{pool:#}");
+        assert!(pool["status"]["resources"]["cpu"].is_string(), "what its nodes have is counted: {pool:#}");
+    }
+
+    // More than the old nodes have room for: what is left gets a node from the same manifests.
+    let more = json!({"nodeSelector": {"karpenter.sh/nodepool": "general"}});
+    world.client().create(DEPLOYMENTS, &deployment("new", 3, "1", &more)).unwrap();
+    let claims = settled(&world, pods + 3);
+    let new: Vec<&Value> =
+        claims.iter().filter(|claim| MADE.iter().all(|made| made.claim != name(claim))).collect();
+    assert_eq!((claims.len(), new.len()), (5, 1), "{claims:#?}");
+    let labels = &new[0]["metadata"]["labels"];
+    assert_eq!(
+        (&labels["team"], &labels["karpenter.k8s.aws/instance-family"]),
+        (&json!("shop"), &json!("m7i"))
+    );
+    nothing_is_left_over(&world);
+    let there = world.machines().unwrap();
+    assert!(ids.iter().all(|id| there.iter().any(|machine| machine.id == *id)), "the old machines run");
+
+    // From here on they live like all others: a template that changes is drift, and the node makes way for another.
+    let changed = json!({"spec": {"template": {"metadata": {"labels": {"team": "farm"}}}}});
+    world.client().patch(&format!("{POOLS}/arm"), &changed).unwrap();
+    world
+        .within(Duration::from_mins(4), "the old node of arm to be replaced", |w| {
+            let claims = w.claims()?;
+            let is_new = |c: &Value| {
+                c["metadata"]["labels"]["karpenter.sh/nodepool"] == "arm"
+                    && name(c) != "arm-z6n5b"
+                    && holds(c, "Ready")
+            };
+            agents(w);
+            let gone = !w.machines()?.iter().any(|machine| machine.id == ids[3]);
+            Ok((gone && claims.iter().any(is_new) && w.running()? == pods + 3).then_some(()))
+        })
+        .unwrap();
+    let claims = world.claims().unwrap();
+    let kept = |of: &Made| claims.iter().any(|claim| name(claim) == of.claim);
+    assert!(MADE[..3].iter().all(kept), "no other node goes for it");
+
+    // And one that is deleted ends as our own do.
+    world.client().delete(&format!("{CLAIMS}/{}", MADE[0].claim)).unwrap();
+    world
+        .within(Duration::from_mins(2), "the old machine to be gone", |w| {
+            let there = w.machines()?.iter().any(|machine| machine.id == ids[0]);
+            Ok((!there && w.claims()?.iter().all(|claim| name(claim) != MADE[0].claim)).then_some(()))
+        })
+        .unwrap();
+    settled(&world, pods + 3);
     nothing_is_left_over(&world);
 }

@@ -17,7 +17,7 @@ use stowage_e2e::{Controller, World, holds};
 use stowage_solver::{Options, solve};
 
 use common::{
-    CLAIMS, DEPLOYMENTS, POOLS, Random, deployment, name, node_pool, nothing_is_left_over, settled,
+    CLAIMS, DEPLOYMENTS, POOLS, Random, deployment, looks, name, node_pool, nothing_is_left_over, settled,
 };
 use witness::Witness;
 
@@ -101,17 +101,6 @@ fn whys(world: &World) -> Vec<String> {
 
 fn is_tainted(node: &Value) -> bool {
     node["spec"]["taints"].as_array().is_some_and(|taints| taints.iter().any(|taint| taint["key"] == TAINT))
-}
-
-/// How often it was looked whether nodes are needed.
-fn looks(controller: &Controller) -> usize {
-    let text = controller.metrics().unwrap_or_default();
-    let of = |line: &&str| {
-        line.starts_with("karpenter_voluntary_disruption_decision_evaluation_duration_seconds_count{")
-            && line.contains("reason=\"underutilized\"")
-    };
-    let counts = text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
-    counts.sum()
 }
 
 /// Waits until nothing goes any more: it was looked three times since anything has changed, and a decision takes less than two

@@ -76,7 +76,7 @@ impl World {
         let known = self.catalog.types.iter().find(|t| t.name == of_type).unwrap();
         let mut labels: BTreeMap<String, String> =
             serde_json::from_value(claim["metadata"]["labels"].clone()).unwrap();
-        labels.extend(known.labels.clone());
+        labels.extend(known.labels.as_ref().clone());
         let name = format!("ip-{}", claim["metadata"]["name"].as_str().unwrap());
         for (key, value) in [
             ("kubernetes.io/hostname", name.as_str()),

@@ -104,12 +104,13 @@ pub struct InstanceType {
     pub architecture: String,
     /// Operating systems that it can run, in the order of preference; `linux` first where present.
     pub operating_systems: Vec<String>,
-    /// Raw capacity.
-    pub resources: BTreeMap<String, Quantity>,
+    /// Raw capacity. It, what is kept of it and labels are shared by catalogues that differ in something else: there is one for
+    /// each plan.
+    pub resources: Arc<BTreeMap<String, Quantity>>,
     /// What the operating system, kubelet and eviction thresholds keep of it.
-    pub overhead: BTreeMap<String, Quantity>,
+    pub overhead: Arc<BTreeMap<String, Quantity>>,
     /// Labels of its nodes beside the architecture, operating system, type name and those of the offering.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// What drivers of devices would publish on its nodes (dynamic resource allocation).
     pub resource_slices: Vec<DeviceTemplate>,
     /// Where and how it can be bought.
@@ -223,12 +224,34 @@ impl Catalog {
                 return false;
             }
             if !same {
+                let new = InstanceType::of(&known[at], config);
+                let (resources, overhead) =
+                    (same_or(&of.resources, new.resources), same_or(&of.overhead, new.overhead));
+                let labels = same_or(&of.labels, new.labels);
                 let offerings = std::mem::take(&mut of.offerings);
-                *of = InstanceType { offerings, ..InstanceType::of(&known[at], config) };
+                *of = InstanceType { resources, overhead, labels, offerings, ..new };
             }
             true
         });
         Ok((suited, unsuited))
+    }
+
+    /// The types that nodes set up like this do not run on, each with why: those that [`Self::suited_to`] leaves out. None
+    /// where a file states the catalogue, as it does not say what its types are made of.
+    ///
+    /// # Errors
+    /// Where the embedded data is damaged.
+    pub fn unsuited_to(&self, config: &NodeConfig) -> Result<Vec<(&str, Misfit)>, Error> {
+        let known = match &self.source {
+            CatalogSource::Embedded { .. } => facts::embedded()?,
+            CatalogSource::Answers { types, .. } => types,
+            CatalogSource::File { .. } => return Ok(Vec::new()),
+        };
+        let misfit = |name: &str| {
+            let at = known.binary_search_by(|facts| facts.name.as_str().cmp(name)).ok()?;
+            config.runs_on(&known[at]).err()
+        };
+        Ok(self.types.iter().filter_map(|of| Some((of.name.as_str(), misfit(&of.name)?))).collect())
     }
 
     /// A type as [`Self::suited_to`] has it; `None` where it is not in the catalogue, or such nodes do not run on it.
@@ -247,6 +270,11 @@ impl Catalog {
     }
 }
 
+/// What is the same is kept once.
+fn same_or<T: PartialEq>(known: &Arc<T>, new: Arc<T>) -> Arc<T> {
+    if *known == new { Arc::clone(known) } else { new }
+}
+
 impl InstanceType {
     /// A type by its facts, set up as `config` says, still without offerings.
     pub fn of(facts: &TypeFacts, config: &NodeConfig) -> Self {
@@ -255,9 +283,9 @@ impl InstanceType {
             name: facts.name.clone(),
             architecture: facts.architecture.clone(),
             operating_systems: vec![if windows { "windows" } else { "linux" }.to_owned()],
-            resources: overhead::capacity(facts, config),
-            overhead: overhead::overhead(facts, config),
-            labels: labels::labels(facts, config),
+            resources: overhead::capacity(facts, config).into(),
+            overhead: overhead::overhead(facts, config).into(),
+            labels: labels::labels(facts, config).into(),
             resource_slices: Vec::new(),
             offerings: Vec::new(),
         }

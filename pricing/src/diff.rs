@@ -212,6 +212,8 @@ fn group(pairs: impl Iterator<Item = (String, String)>, name: &str) -> Vec<Offer
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::catalog::Settings;
 
@@ -266,8 +268,9 @@ mod tests {
                 }
                 t.offerings.retain(|o| o.capacity_type() == "on-demand" || o.zone() != "us-east-1a");
                 t.offerings[1].available = false;
-                t.resources.insert("pods".to_owned(), Quantity::from_units(58));
-                t.labels.insert("karpenter.k8s.aws/instance-memory".to_owned(), "1".to_owned());
+                Arc::make_mut(&mut t.resources).insert("pods".to_owned(), Quantity::from_units(58));
+                Arc::make_mut(&mut t.labels)
+                    .insert("karpenter.k8s.aws/instance-memory".to_owned(), "1".to_owned());
                 t.architecture = "arm64".to_owned();
             }
         }

@@ -10,6 +10,7 @@
 //! - No clock: every moment is handed in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stowage_api::Quantity;
@@ -151,8 +152,8 @@ impl LearntCapacity {
         let most = advertised.map_or(i64::MAX, |mib| mib.saturating_mul(1 << 20));
         let believed = |memory: &Quantity| (least..=most).contains(&memory.floor_units());
         let Some(memory) = self.memory(&of.name, images).filter(believed) else { return false };
-        of.resources.insert(MEMORY.to_owned(), memory);
-        if let Some(kept) = of.overhead.get_mut(MEMORY) {
+        Arc::make_mut(&mut of.resources).insert(MEMORY.to_owned(), memory);
+        if let Some(kept) = Arc::make_mut(&mut of.overhead).get_mut(MEMORY) {
             *kept = (*kept).min(memory);
         }
         true

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use stowage_api::well_known::{
     ARCH, CPU, EFA, EPHEMERAL_STORAGE, GAUDI, INSTANCE_TYPE, MEMORY, NEURON, NEURON_CORE, NODE_POOL, OS,
@@ -363,7 +364,8 @@ impl Overlaid {
                     offering.estimated &= !matches!(price, PriceChange::To(_));
                 }
             }
-            of.resources.extend(change.capacity.iter().map(|(r, amount)| (r.clone(), *amount)));
+            Arc::make_mut(&mut of.resources)
+                .extend(change.capacity.iter().map(|(r, amount)| (r.clone(), *amount)));
         }
         changed
     }

@@ -7,6 +7,8 @@
 //! - What a class leaves unsaid stays as the file has it.
 //! - No overhead falls below the file's, nor exceeds what there is.
 
+use std::sync::Arc;
+
 use stowage_api::Quantity;
 use stowage_api::well_known::{CPU, EPHEMERAL_STORAGE, INSTANCE_LOCAL_NVME, MEMORY, PODS};
 
@@ -16,7 +18,7 @@ use crate::node_config::{NodeConfig, Threshold};
 /// Lays what a class says over what a file states of a type.
 pub(crate) fn set_up(of: &mut InstanceType, config: &NodeConfig) {
     if let Some(disk) = stores(of).filter(|_| config.raid0) {
-        of.resources.insert(EPHEMERAL_STORAGE.to_owned(), disk);
+        Arc::make_mut(&mut of.resources).insert(EPHEMERAL_STORAGE.to_owned(), disk);
     }
     limit_pods(of, config);
     for (name, evict) in [(CPU, None), (MEMORY, config.evict_memory), (EPHEMERAL_STORAGE, config.evict_disk)]
@@ -33,14 +35,14 @@ fn stores(of: &InstanceType) -> Option<Quantity> {
 
 fn limit_pods(of: &mut InstanceType, config: &NodeConfig) {
     if let Some(most) = config.max_pods {
-        of.resources.insert(PODS.to_owned(), Quantity::from_units(i64::from(most)));
+        Arc::make_mut(&mut of.resources).insert(PODS.to_owned(), Quantity::from_units(i64::from(most)));
     }
     if config.pods_per_core == 0 || !config.ami_family.knows_pods_per_core() {
         return;
     }
     let cores = of.resources.get(CPU).map_or(0, |cpu| cpu.floor_units());
     let by_cores = Quantity::from_units(i64::from(config.pods_per_core).saturating_mul(cores));
-    let pods = of.resources.entry(PODS.to_owned()).or_insert(by_cores);
+    let pods = Arc::make_mut(&mut of.resources).entry(PODS.to_owned()).or_insert(by_cores);
     *pods = (*pods).min(by_cores);
 }
 
@@ -56,7 +58,7 @@ fn keep(of: &mut InstanceType, name: &str, evict: Option<Threshold>, config: &No
     let evict = evict.map_or(0, |threshold| threshold.bytes(have.floor_units()));
     let own = kube.unwrap_or_default().checked_add(Quantity::from_bytes(evict)).unwrap_or(have);
     let kept = own.max(stated).checked_add(system.unwrap_or_default()).unwrap_or(have);
-    of.overhead.insert(name.to_owned(), kept.min(have));
+    Arc::make_mut(&mut of.overhead).insert(name.to_owned(), kept.min(have));
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn one(
     offered: &impl Fn(&[String], usize) -> bool,
     quotas: &mut Quotas,
 ) -> solver::InstanceType {
-    let mut labels: Labels = from.labels.clone();
+    let mut labels = Labels::clone(&from.labels);
     labels.extend(own.clone());
     labels.insert(well_known::ARCH.to_owned(), from.architecture.clone());
     labels.insert(well_known::INSTANCE_TYPE.to_owned(), from.name.clone());

@@ -27,6 +27,7 @@ use crate::claim::is_ours;
 use crate::decide::Terms;
 use crate::market::now;
 use crate::operate::disruptions::Of;
+use crate::operate::health::Pulse;
 use crate::operate::metrics::Metrics;
 use crate::operate::state::Prices;
 use crate::outlook::{Grounds, Outlook};
@@ -60,6 +61,8 @@ pub struct Disruptor {
     pub announcer: Announcer,
     /// What it measures.
     pub metrics: Arc<Metrics>,
+    /// Where it shows that it goes on.
+    pub pulse: Pulse,
 }
 
 /// What it remembers.
@@ -128,6 +131,10 @@ impl Facts {
 /// Looks for nodes to take away: the first method that finds some is followed.
 fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Round> {
     facts.view(|view| {
+        // Most clusters have some; where there are none, the rest is work for nothing.
+        if view.standings.iter().all(|standing| standing.claim.is_none()) {
+            return Ok(Round::default());
+        }
         let mut round =
             Round { stray: queue.stray(view.standings), room: view.room.clone(), ..Round::default() };
         if !round.stray.is_empty() {
@@ -171,6 +178,7 @@ impl Disruptor {
         };
         let mut changes = self.hands.cluster.changes();
         loop {
+            self.pulse.beat("takes nodes away");
             if let Some(snapshot) = self.hands.cluster.snapshot() {
                 state.queue.forget(&snapshot);
                 self.advance(&snapshot, &mut state).await;

@@ -76,7 +76,7 @@ pub enum NothingToOrder {
 }
 
 /// What to ask EC2 for. `free` is how many addresses are left in a subnet; more than enough where it does not say;
-/// `is_away` whether an offering lately could not be had.
+/// `is_away` whether an offering is out of the question, as it lately could not be had or nodes of the class do not run on it.
 ///
 /// # Errors
 /// Where nothing can be asked for.

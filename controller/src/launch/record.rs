@@ -26,7 +26,7 @@ pub(super) fn annotations(class: &Ec2NodeClass) -> BTreeMap<String, String> {
 /// What a machine's node is labelled with, as far as that follows from the machine.
 pub(super) fn labels(catalog: &Catalog, machine: &Machine) -> BTreeMap<String, String> {
     let known = catalog.find(&machine.instance_type);
-    let mut labels = known.map(|t| t.labels.clone()).unwrap_or_default();
+    let mut labels = known.map(|t| t.labels.as_ref().clone()).unwrap_or_default();
     let kind = match (&machine.reservation, machine.spot) {
         (Some(_), _) => RESERVED,
         (None, true) => SPOT,

@@ -25,7 +25,7 @@ use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL, SPOT};
 use stowage_api::{Effect, Taint};
 use stowage_aws::{Ec2, Failure, Fleet, FleetWay, Machine, Refused};
 use stowage_cluster::{Kind, Snapshot};
-use stowage_pricing::{CapacityFault, Catalog, InstanceType, Offering, OfferingKey, Unavailable};
+use stowage_pricing::{CapacityFault, Catalog, InstanceType, NodeConfig, Offering, OfferingKey, Unavailable};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -46,6 +46,7 @@ use crate::life::machines::{Machines, NODE_CLAIM};
 use crate::life::step::Aspect;
 use crate::life::{FINALIZER, join};
 use crate::market::{Market, now};
+use crate::operate::health::Pulse;
 use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::user_data::Boot;
@@ -58,6 +59,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Changes that come within so short a time are looked at together.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// It looks so often where nothing changes.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// And one that waits for something that takes no time.
 const SOON: Duration = Duration::from_millis(500);
@@ -148,6 +152,8 @@ pub struct Launcher {
     pub announcer: Announcer,
     /// By what EC2 knows that it is asked again.
     pub tokens: Tokens,
+    /// Where it shows that it goes on.
+    pub pulse: Pulse,
 }
 
 /// Why a claim is given up.
@@ -185,6 +191,7 @@ impl Launcher {
         let mut changes = self.cluster.changes();
         let mut rounds = Rounds::new(SIDE_BY_SIDE);
         loop {
+            self.pulse.beat("launches machines");
             if let Some(snapshot) = self.cluster.snapshot() {
                 self.tokens.keep(|claim| waiting(&snapshot).any(|waits| waits == claim));
                 for name in rounds.in_turn(waiting(&snapshot)) {
@@ -202,6 +209,8 @@ impl Launcher {
             tokio::select! {
                 _ = changes.changed() => tokio::time::sleep(SETTLE).await,
                 () = rounds.turn() => {}
+                // An empty cluster is still for a long time.
+                () = tokio::time::sleep(IDLE) => {}
             }
             changes.borrow_and_update();
         }
@@ -318,12 +327,16 @@ impl Launcher {
     ) -> Result<Option<Machine>> {
         let market = Arc::clone(&self.market.borrow());
         let moment = now();
-        let is_away = |of: &InstanceType, offering: &Offering| {
-            self.shortages.with(|short| short.is_offering_away(moment, &of.name, offering))
-        };
         // What planning reads of both is all that an order takes.
         let read = serde_json::from_value::<stowage_api::NodeClaim>(serde_json::to_value(claim)?)?;
         let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
+        // A claim that a plan has made names types that suit its class; others may admit any.
+        let base = market.catalog.source.nodes().cloned().unwrap_or_default();
+        let unsuited = market.catalog.unsuited_to(&NodeConfig::of(&of, &base).0)?;
+        let is_away = |of: &InstanceType, offering: &Offering| {
+            unsuited.iter().any(|(name, _)| *name == of.name)
+                || self.shortages.with(|short| short.is_offering_away(moment, &of.name, offering))
+        };
         let order = match order(&read, &of, &market.catalog, &self.addresses.free(), &is_away) {
             Ok(order) => order,
             // A launch that was not answered may have a machine, whatever is left to be had.

@@ -1,10 +1,11 @@
 //! Launch templates that are there: made when a machine needs one, removed when none has for a minute.
 //!
 //! # Invariants
-//! - Nothing is removed while it is being asked for: making and removing wait for each other.
+//! - Nothing is removed while it is being asked for: making and removing a template wait for each other.
 //! - A name that was removed is made again when it is needed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,16 +18,28 @@ use super::template::{Named, PREFIX};
 /// A template is kept for so long after it was last needed.
 const KEPT: Duration = Duration::from_mins(1);
 
+/// More than a cluster has templates, as a rule.
+const TURNS: usize = 64;
+
 /// The templates of a cluster; shared by all that launch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Templates(Arc<Known>);
 
-#[derive(Debug, Default)]
+impl Default for Templates {
+    fn default() -> Self {
+        let turns = std::array::from_fn(|_| RwLock::default());
+        Self(Arc::new(Known { used: Mutex::default(), turns, hasher: RandomState::new() }))
+    }
+}
+
+#[derive(Debug)]
 struct Known {
     /// When a template was last needed.
     used: Mutex<HashMap<String, Instant>>,
-    /// Held by those who need one, and alone by whoever removes some.
-    turn: RwLock<()>,
+    /// Held by those who need a template, and alone by whoever removes it: one for all with the same hash of the name, so
+    /// that hardly anybody waits for what is done to another.
+    turns: [RwLock<()>; TURNS],
+    hasher: RandomState,
 }
 
 impl Templates {
@@ -35,7 +48,7 @@ impl Templates {
     /// # Errors
     /// What EC2 says.
     pub async fn ensure(&self, ec2: &Ec2, named: &Named) -> Result<(), Refused> {
-        let _turn = self.0.turn.read().await;
+        let _turn = self.turn(&named.name).read().await;
         let now = Instant::now();
         if let Some(at) = self.with(|used| used.get_mut(&named.name).map(|at| std::mem::replace(at, now))) {
             debug!(template = named.name, age = ?now.duration_since(at), "a launch template is used again");
@@ -67,7 +80,7 @@ impl Templates {
     /// Removes those that nobody has needed for a while.
     pub async fn collect(&self, ec2: &Ec2, now: Instant) {
         for name in self.with(|used| unused(used, now)) {
-            let _turn = self.0.turn.write().await;
+            let _turn = self.turn(&name).write().await;
             // Somebody may have needed it while this waited for its turn.
             if !self.with(|used| unused(used, now).contains(&name)) {
                 continue;
@@ -84,12 +97,17 @@ impl Templates {
     /// # Errors
     /// What EC2 says.
     pub async fn remove_all(&self, ec2: &Ec2, tags: &BTreeMap<String, String>) -> Result<(), Refused> {
-        let _turn = self.0.turn.write().await;
         for name in ec2.templates(tags).await?.into_iter().filter(|name| name.starts_with(PREFIX)) {
+            let _turn = self.turn(&name).write().await;
             ec2.remove_template(&name).await?;
             self.forget(&name);
         }
         Ok(())
+    }
+
+    fn turn(&self, name: &str) -> &RwLock<()> {
+        let hash = self.0.hasher.hash_one(name);
+        &self.0.turns[usize::try_from(hash % TURNS as u64).unwrap_or_default()]
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut HashMap<String, Instant>) -> T) -> T {

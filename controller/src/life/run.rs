@@ -33,6 +33,7 @@ use crate::claim::is_ours;
 use crate::follow::Cluster;
 use crate::launch::run::{Launching, Shortages};
 use crate::market::now;
+use crate::operate::health::Pulse;
 use crate::operate::lives::Lives;
 use crate::rounds::Rounds;
 use crate::time::{moment, until};
@@ -45,6 +46,9 @@ const NOMINATIONS: usize = 30;
 
 /// Changes that come within so short a time are looked at together.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// It looks so often where nothing changes.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Looking takes no more than one part in so many and one.
 const IDLE_PARTS: u32 = 4;
@@ -93,6 +97,8 @@ pub struct Caretaker {
     pub cluster_name: String,
     /// Whether the API server's scheduler tries the node first that a pod is nominated to by others.
     pub nominates: bool,
+    /// Where it shows that it goes on.
+    pub pulse: Pulse,
 }
 
 impl Caretaker {
@@ -104,6 +110,7 @@ impl Caretaker {
         let mut collecting = tokio::spawn(self.clone().collect());
         let mut comparing = tokio::spawn(self.clone().compare());
         loop {
+            self.pulse.beat("sees to nodes");
             let started = Instant::now();
             let due = match self.cluster.snapshot() {
                 Some(snapshot) => {
@@ -115,7 +122,7 @@ impl Caretaker {
                 None => None,
             };
             let settle = SETTLE.max(started.elapsed() * IDLE_PARTS);
-            let due = due.map_or(Duration::from_mins(1), |due| until(Timestamp::now(), due).max(settle));
+            let due = due.map_or(IDLE, |due| until(Timestamp::now(), due)).min(IDLE).max(settle);
             tokio::select! {
                 _ = changes.changed() => tokio::time::sleep(settle).await,
                 () = rounds.turn() => {}

@@ -27,6 +27,7 @@ use stowage_controller::life::run::Caretaker;
 use stowage_controller::make::Maker;
 use stowage_controller::node_class::trial::{Known, Trial};
 use stowage_controller::node_class::{NodeClasses, alias};
+use stowage_controller::operate::health::Pulse;
 use stowage_controller::operate::metrics::Metrics;
 use stowage_controller::outlook::Outlook;
 
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) expected: Expected,
     pub(crate) announcer: Announcer,
     pub(crate) metrics: Arc<Metrics>,
+    /// Where loops show that they go on.
+    pub(crate) pulse: Pulse,
 }
 
 /// The loops that launch machines, see to them, and take them away; one that does nothing where others do that.
@@ -64,7 +67,7 @@ pub(crate) async fn launching(
         let config = kube::Config::infer().await.context("cannot find the API server")?;
         let (marker, disruptor) = disruption(&shared, &aws.ec2);
         let interrupting = interruption(&shared, &aws);
-        let Shared { client, cluster, outlook, expected, announcer, metrics, once, .. } = shared;
+        let Shared { client, cluster, outlook, expected, announcer, metrics, once, pulse, .. } = shared;
         let Outlook { market, shortages, learnt, .. } = outlook;
         let lives = metrics.lives().clone();
         let facts = ClusterFacts::learn(settings, &client, &config, &aws.clusters).await?;
@@ -90,6 +93,7 @@ pub(crate) async fn launching(
             cluster_name: settings.cluster_name.clone(),
             // Since then kube-scheduler tries the node first that somebody else has nominated a pod to.
             nominates: kubernetes >= (1, 35),
+            pulse: pulse.clone(),
         };
         let templates = Templates::default();
         let trial = Trial {
@@ -112,6 +116,7 @@ pub(crate) async fn launching(
             every: settings.ami_refresh_interval.min(settings.subnet_refresh_interval),
             addresses: addresses.clone(),
             announcer: announcer.clone(),
+            pulse: pulse.clone(),
         };
         let launcher = Launcher {
             client,
@@ -128,6 +133,7 @@ pub(crate) async fn launching(
             learnt,
             announcer,
             tokens: Tokens::default(),
+            pulse,
         };
         Some((launcher, caretaker, classes, marker, disruptor, interrupting))
     };
@@ -198,6 +204,7 @@ fn disruption(shared: &Shared, ec2: &Ec2) -> (Marker, Disruptor) {
         expected: shared.expected.clone(),
         announcer: announcer.clone(),
         metrics: Arc::clone(metrics),
+        pulse: shared.pulse.clone(),
     };
     (marker, disruptor)
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use stowage_api::crd::Ec2NodeClass;
 use stowage_api::well_known::{NODE_POOL, SPOT};
 use stowage_aws::{Ec2, Fleet, FleetWay, Refused};
-use stowage_pricing::{Catalog, NodeConfig};
+use stowage_pricing::{Catalog, InstanceType, NodeConfig, Offering};
 
 use super::kubelet::{self, Wrong};
 use super::status::Held;
@@ -103,8 +103,9 @@ impl Trial {
         let any = stowage_api::NodeClaim::default();
         let base = catalog.source.nodes().cloned().unwrap_or_default();
         // Some types do not run as the class says, whatever a claim admits.
-        let (suited, _) = catalog.suited_to(&NodeConfig::of(&of, &base).0)?;
-        let Ok(order) = order(&any, &of, &suited, &BTreeMap::new(), &|_, _| false) else {
+        let unsuited = catalog.unsuited_to(&NodeConfig::of(&of, &base).0)?;
+        let is_unsuited = |of: &InstanceType, _: &Offering| unsuited.iter().any(|(name, _)| *name == of.name);
+        let Ok(order) = order(&any, &of, catalog, &BTreeMap::new(), &is_unsuited) else {
             // That no type suits the class is for plans to say.
             return Ok(Held::Yes);
         };

@@ -1,5 +1,6 @@
 //! Whether the process is well, and what it measured, over HTTP: `/healthz`, `/readyz`, `/metrics`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,19 +19,21 @@ use crate::shared::Shared;
 /// A loop that says nothing for so long is stuck. The longest that it does in one go is to plan for a large cluster.
 const SILENCE: Duration = Duration::from_mins(10);
 
-/// When a loop that must never stop went round last.
+/// When each loop that must never stop went round last.
 /// One that has not begun is well: it stands by.
 #[derive(Clone, Debug, Default)]
-pub struct Pulse(Shared<Option<Instant>>);
+pub struct Pulse(Shared<BTreeMap<&'static str, Instant>>);
 
 impl Pulse {
-    /// It goes round.
-    pub fn beat(&self) {
-        self.0.with(|last| *last = Some(Instant::now()));
+    /// The loop that does this goes round.
+    pub fn beat(&self, does: &'static str) {
+        self.0.with(|all| all.insert(does, Instant::now()));
     }
 
-    fn is_well(&self) -> bool {
-        self.0.with(|last| last.is_none_or(|last| last.elapsed() < SILENCE))
+    /// A loop that has not gone round for too long, by what it does.
+    fn stuck(&self, now: Instant) -> Option<&'static str> {
+        let silent = |at: &Instant| now.saturating_duration_since(*at) >= SILENCE;
+        self.0.with(|all| all.iter().find(|(_, at)| silent(at)).map(|(does, _)| *does))
     }
 }
 
@@ -52,10 +55,13 @@ pub async fn serve_health(address: SocketAddr, cluster: Cluster, pulse: Pulse) -
         }
     };
     let well = move || async move {
-        if pulse.is_well() {
-            (StatusCode::OK, "ok")
-        } else {
-            (StatusCode::INTERNAL_SERVER_ERROR, "the loop that provisions has not gone round for ten minutes")
+        match pulse.stuck(Instant::now()) {
+            None => (StatusCode::OK, "ok".to_owned()),
+            Some(does) => {
+                let minutes = SILENCE.as_secs() / 60;
+                let why = format!("the loop that {does} has not gone round for {minutes} minutes");
+                (StatusCode::INTERNAL_SERVER_ERROR, why)
+            }
         }
     };
     let router = Router::new().route("/healthz", get(well)).route("/readyz", get(ready));
@@ -80,4 +86,19 @@ async fn serve(address: SocketAddr, flag: &str, router: Router) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {address}: choose another {flag}"))?;
     Ok(axum::serve(listener, router).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_is_silent_for_long_is_named() {
+        let (pulse, start) = (Pulse::default(), Instant::now());
+        assert_eq!(pulse.stuck(start + SILENCE), None, "nothing has begun");
+        pulse.beat("launches");
+        pulse.0.with(|all| all.insert("plans", start.checked_sub(Duration::from_mins(1)).unwrap_or(start)));
+        assert_eq!(pulse.stuck(start + SILENCE.saturating_sub(Duration::from_mins(2))), None);
+        assert_eq!(pulse.stuck(start + SILENCE.saturating_sub(Duration::from_secs(30))), Some("plans"));
+    }
 }

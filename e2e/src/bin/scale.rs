@@ -119,12 +119,23 @@ impl Burst {
             quantile(&self.waits, 0.99)
         );
         println!(
-            "  controller: {} MiB resident ({} at most so far), {:.1} s of CPU, {} calls of the API server, {:.1} a new node",
+            "  controller: {} MiB resident ({} at most so far), {:.1} s of CPU",
             self.usage.resident >> 20,
             self.usage.peak >> 20,
-            self.usage.cpu - before.cpu,
-            self.usage.calls - before.calls,
-            (self.usage.calls - before.calls) as f64 / self.nodes.max(1) as f64
+            self.usage.cpu - before.cpu
+        );
+        let mut calls: Vec<(&String, u64)> =
+            self.usage.calls.iter().map(|(of, n)| (of, n - before.calls.get(of).unwrap_or(&0))).collect();
+        calls.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        let all: u64 = calls.iter().map(|(_, n)| n).sum();
+        let per = |n: u64, of: usize| n as f64 / of.max(1) as f64;
+        let most: Vec<String> =
+            calls.iter().take(8).filter(|(_, n)| *n > 0).map(|(of, n)| format!("{n} {of}")).collect();
+        println!(
+            "  {all} calls of the API server, {:.1} a pod, {:.1} a new node: {}",
+            per(all, self.pods),
+            per(all, self.nodes),
+            most.join(", ")
         );
     }
 }
@@ -293,19 +304,13 @@ struct Usage {
     peak: u64,
     /// Seconds of CPU.
     cpu: f64,
-    /// Calls of the API server.
-    calls: u64,
+    /// Calls of the API server, by verb and resource.
+    calls: BTreeMap<String, u64>,
 }
 
 impl Usage {
     /// Of the controller of this name.
     fn of(name: &str, controller: &Controller) -> Result<Self> {
-        let calls = controller
-            .metrics()?
-            .lines()
-            .filter(|line| line.starts_with("stowage_api_calls_total"))
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum::<f64>() as u64;
         let flag = format!("--pod-name={name}");
         let is_ours = |path: &std::path::Path| {
             let line = fs::read(path.join("cmdline")).unwrap_or_default();
@@ -325,6 +330,21 @@ impl Usage {
         let stat = fs::read_to_string(process.join("stat"))?;
         // After the name in brackets; user and system time are the twelfth and thirteenth field from there.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // Only now: to tell of 30,000 pods takes memory, for a moment.
+        let metrics = controller.metrics()?;
+        let told = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix("stowage_api_calls_total{")?.split_once("} "));
+        let of = |labels: &str, key: &str| {
+            let (_, rest) = labels.split_once(&format!("{key}=\""))?;
+            rest.split('"').next().map(str::to_owned)
+        };
+        let calls = told
+            .filter_map(|(labels, n)| {
+                let of = format!("{} {}", of(labels, "verb")?, of(labels, "resource")?);
+                Some((of, n.parse::<f64>().ok()? as u64))
+            })
+            .collect();
         let ticks =
             |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
         Ok(Self {

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each suite uses some of it")]
 
 use serde_json::{Value, json};
-use stowage_e2e::{World, holds};
+use stowage_e2e::{Controller, World, holds};
 
 pub(crate) const CLAIMS: &str = "/apis/karpenter.sh/v1/nodeclaims";
 pub(crate) const CLASSES: &str = "/apis/karpenter.k8s.aws/v1/ec2nodeclasses";
@@ -78,4 +78,15 @@ pub(crate) fn nothing_is_left_over(world: &World) {
     running.sort();
     assert_eq!(ids(world.claims().unwrap(), &|claim| &claim["status"]["providerID"]), running);
     assert_eq!(ids(world.nodes().unwrap(), &|node| &node["spec"]["providerID"]), running);
+}
+
+/// How often it was looked whether nodes are needed.
+pub(crate) fn looks(controller: &Controller) -> usize {
+    let text = controller.metrics().unwrap_or_default();
+    let of = |line: &&str| {
+        line.starts_with("karpenter_voluntary_disruption_decision_evaluation_duration_seconds_count{")
+            && line.contains("reason=\"underutilized\"")
+    };
+    let counts = text.lines().filter(of).filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+    counts.sum()
 }

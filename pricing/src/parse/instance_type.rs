@@ -62,9 +62,9 @@ fn read(name: &str, object: &Object) -> Result<InstanceType, Problem> {
         name: name.to_owned(),
         architecture: architecture.to_owned(),
         operating_systems: operating_systems(object).map_err(|p| p.within("operatingSystems"))?,
-        resources,
-        overhead,
-        labels: field::labels(object.get("labels")).map_err(|p| p.within("labels"))?,
+        resources: resources.into(),
+        overhead: overhead.into(),
+        labels: field::labels(object.get("labels")).map_err(|p| p.within("labels"))?.into(),
         resource_slices: resource_slices(object).map_err(|p| p.within("resourceSlices"))?,
         offerings: read_offerings(object)?,
     })
