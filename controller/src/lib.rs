@@ -32,6 +32,7 @@ pub mod outlook;
 pub mod overlay;
 pub mod pool;
 pub mod provision;
+mod rehash;
 pub mod replicas;
 mod rounds;
 mod say;

@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::ApiResource;
@@ -35,6 +35,7 @@ use stowage_api::crd::condition::{
     SECURITY_GROUPS_READY, SUBNETS_READY, TRUE, UNKNOWN, VALIDATION_SUCCEEDED, holds,
 };
 use stowage_api::crd::{Ec2NodeClass, Ec2NodeClassStatus};
+use stowage_api::well_known::EC2_NODE_CLASS;
 use stowage_aws::{Clients, Ec2, FoundImage, Refused};
 use tokio::sync::watch;
 use tracing::{debug, warn};
@@ -54,6 +55,7 @@ use crate::launch::boot::family;
 use crate::launch::templates::Templates;
 use crate::market::Market;
 use crate::operate::health::Pulse;
+use crate::rehash::Hash;
 use crate::rounds::Rounds;
 use crate::shared::Shared;
 
@@ -266,12 +268,17 @@ impl NodeClasses {
         let all: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
         // As the API server has it: fields that this version does not know count, too.
         let raw = all.get(&class.name_any()).await?;
-        let hash = hash::hash(&raw.data["spec"], family(class).name(), &self.facts.ca_bundle);
-        let known = |key: &str| class.annotations().get(key).map(String::as_str);
-        let is_hashed = known(hash::HASH) == Some(&hash) && known(hash::HASH_VERSION) == Some(hash::VERSION);
+        let value = hash::hash(&raw.data["spec"], family(class).name(), &self.facts.ca_bundle);
+        let (key, version_key, version) = (hash::HASH, hash::HASH_VERSION, hash::VERSION);
+        let hash = Hash { key, version_key, version, value: &value };
+        let is_hashed = hash.is_on(class.annotations());
         let is_held = class.finalizers().iter().any(|f| f == FINALIZER);
         if is_hashed && is_held {
             return Ok(());
+        }
+        if !hash.is_of_this_version(class.annotations()) {
+            let own = (EC2_NODE_CLASS, &*class.name_any());
+            hash.carry_over(&self.client, own).await.context("hashes of NodeClaims")?;
         }
         let mut finalizers = class.finalizers().to_vec();
         if !is_held {
@@ -280,7 +287,7 @@ impl NodeClasses {
         let patch = json!({"metadata": {
             // Whoever else has changed it since is not to be overwritten.
             "resourceVersion": class.meta().resource_version,
-            "annotations": {hash::HASH: hash, hash::HASH_VERSION: hash::VERSION},
+            "annotations": hash.annotations(),
             "finalizers": finalizers,
         }});
         all.patch(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;

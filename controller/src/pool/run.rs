@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Client, Resource as _, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stowage_api::NodeSettings;
-use stowage_api::crd::condition::{self, DRIFTED, READY};
+use stowage_api::crd::condition::READY;
 use stowage_api::crd::{Condition, NODE_POOL_HASH_VERSION, NodePool, NodePoolStatus, node_pool_hash};
 use stowage_api::well_known::{NODE_POOL, NODE_POOL_HASH};
 use tracing::{debug, info, warn};
@@ -22,10 +22,11 @@ use super::count::{Count, counts};
 use super::status::{Checked, Class, standing, status};
 use super::{Standing, check, unknown};
 use crate::announce::{Announcer, bad_news, news};
-use crate::answer::{is_gone, is_outdated};
+use crate::answer::is_outdated;
 use crate::claim::{HASH_VERSION, NODE_CLASS};
 use crate::follow::Cluster;
 use crate::operate::state::Conditions;
+use crate::rehash::Hash;
 use crate::whole::Whole;
 
 /// How often nodes are counted.
@@ -163,7 +164,7 @@ impl Keeper {
             let wanted =
                 status(&old, generation, &of.checked, (class_name.unwrap_or_default(), &class), count, &now);
             standings.insert(name.clone(), standing(&wanted));
-            let stale = of.pool.is_some() && !is_annotated(&of.object, &of.hash);
+            let stale = of.pool.is_some() && !hash(&of.hash).is_on(of.object.annotations());
             if wanted != old || stale {
                 writes.push(async move {
                     let written = self.write(api, of, stale, &old, wanted).await;
@@ -211,10 +212,11 @@ impl Keeper {
         let name = of.object.name_any();
         let mut version = of.object.resource_version();
         if stale {
-            if of.object.annotations().get(HASH_VERSION).map(String::as_str) != Some(NODE_POOL_HASH_VERSION) {
-                self.migrate(&name, &of.hash).await.context("hashes of NodeClaims")?;
+            let hash = hash(&of.hash);
+            if !hash.is_of_this_version(of.object.annotations()) {
+                hash.carry_over(&self.client, (NODE_POOL, &name)).await.context("hashes of NodeClaims")?;
             }
-            let patch = json!({"metadata": {"annotations": hashes(&of.hash)}});
+            let patch = json!({"metadata": {"annotations": hash.annotations()}});
             let written = api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
             version = written.resource_version();
         }
@@ -232,31 +234,6 @@ impl Keeper {
             patch["status"]["resources"][gone] = Value::Null;
         }
         api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
-        Ok(())
-    }
-
-    /// Carries a hash of a new version over to the claims of a pool, so that none of them is taken for drifted. What has
-    /// drifted already stays so: its own hash says nothing any more.
-    async fn migrate(&self, pool: &str, hash: &str) -> Result<()> {
-        let claims: Api<stowage_api::crd::NodeClaim> = Api::all(self.client.clone());
-        let own = ListParams::default().labels(&format!("{NODE_POOL}={pool}"));
-        for claim in claims.list(&own).await? {
-            if claim.annotations().get(HASH_VERSION).map(String::as_str) == Some(NODE_POOL_HASH_VERSION) {
-                continue;
-            }
-            let drifted =
-                claim.status.as_ref().is_some_and(|s| condition::find(&s.conditions, DRIFTED).is_some());
-            let mut annotations = hashes(hash);
-            if drifted && let Some(all) = annotations.as_object_mut() {
-                all.remove(NODE_POOL_HASH);
-            }
-            let patch = json!({"metadata": {"annotations": annotations}});
-            match claims.patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
-                Ok(_) => {}
-                Err(error) if is_gone(&error) => {}
-                Err(other) => return Err(other.into()),
-            }
-        }
         Ok(())
     }
 }
@@ -317,13 +294,8 @@ fn seen(all: &[Arc<DynamicObject>]) -> HashMap<String, Class> {
     all.iter().map(|object| (object.name_any(), of(object))).collect()
 }
 
-fn hashes(hash: &str) -> Value {
-    json!({NODE_POOL_HASH: hash, HASH_VERSION: NODE_POOL_HASH_VERSION})
-}
-
-fn is_annotated(object: &DynamicObject, hash: &str) -> bool {
-    let stated = |key| object.annotations().get(key).map(String::as_str);
-    stated(NODE_POOL_HASH) == Some(hash) && stated(HASH_VERSION) == Some(NODE_POOL_HASH_VERSION)
+fn hash(value: &str) -> Hash<'_> {
+    Hash { key: NODE_POOL_HASH, version_key: HASH_VERSION, version: NODE_POOL_HASH_VERSION, value }
 }
 
 #[cfg(test)]

@@ -359,6 +359,8 @@ impl Usage {
 /// Of machines so small that thirty thousand pods are some thousand nodes.
 fn pool() -> Value {
     let mut pool = node_pool("default");
+    // What is measured is how nodes are made: what makes them fewer again is a matter of its own.
+    pool["spec"]["disruption"] = json!({"consolidateAfter": "Never"});
     if let Some(requirements) = pool["spec"]["template"]["spec"]["requirements"].as_array_mut() {
         requirements
             .push(json!({"key": "karpenter.k8s.aws/instance-cpu", "operator": "Lt", "values": ["33"]}));
