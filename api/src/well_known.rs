@@ -172,9 +172,14 @@ pub const TAINT_PID_PRESSURE: &str = "node.kubernetes.io/pid-pressure";
 /// Taint: no route to the node yet.
 pub const TAINT_NETWORK_UNAVAILABLE: &str = "node.kubernetes.io/network-unavailable";
 
-/// Taints that a node sheds by itself while it starts; not held against a Karpenter node that is not initialized.
-pub const STARTING_TAINTS: [&str; 4] =
-    [TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNREGISTERED, TAINT_UNINITIALIZED];
+/// Whether a node sheds a taint by itself while it starts: such taints are not held against a Karpenter node that is not
+/// initialized. Those of readiness gates for nodes have a prefix of their own.
+///
+/// compat: karpenter v1.14, `KnownEphemeralTaints`.
+pub fn is_starting_taint(key: &str) -> bool {
+    [TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNREGISTERED, TAINT_UNINITIALIZED].contains(&key)
+        || key.starts_with("readiness.k8s.io/")
+}
 
 /// Resource: CPU, in cores.
 pub const CPU: &str = "cpu";

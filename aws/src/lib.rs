@@ -51,4 +51,4 @@ pub use shift::{Shift, Shifts};
 pub use ssm::Parameters;
 pub use status::{Check, Impaired, Planned, Unwell};
 pub use store::Store;
-pub use template::{Disk, Interface, Metadata, Template, Tracking};
+pub use template::{Disk, Interface, InterfaceKind, Metadata, Template, Tracking};

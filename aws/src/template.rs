@@ -103,8 +103,20 @@ pub struct Interface {
     pub card: i32,
     /// Place on the card.
     pub device: i32,
-    /// Whether it is for the Elastic Fabric Adapter alone, and has no address.
-    pub efa_only: bool,
+    /// What it is for.
+    pub kind: InterfaceKind,
+}
+
+/// What a network interface is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub enum InterfaceKind {
+    /// The network.
+    #[default]
+    Network,
+    /// The network, and the Elastic Fabric Adapter.
+    Efa,
+    /// The Elastic Fabric Adapter alone: it has no address.
+    EfaOnly,
 }
 
 /// How long connections are tracked, in seconds.
@@ -255,8 +267,10 @@ impl Template {
         for group in &self.security_groups {
             out = out.groups(group);
         }
-        if of.efa_only {
-            return out.interface_type("efa-only").build();
+        match of.kind {
+            InterfaceKind::Network => {}
+            InterfaceKind::Efa => out = out.interface_type("efa"),
+            InterfaceKind::EfaOnly => return out.interface_type("efa-only").build(),
         }
         if let Some(tracking) = self.tracking {
             let request = ConnectionTrackingSpecificationRequest::builder()

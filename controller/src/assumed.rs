@@ -15,8 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use stowage_api::NodeClaim;
+use stowage_api::crd::condition::INITIALIZED;
 use stowage_api::well_known::{HOSTNAME, INSTANCE_TYPE, ZONE, stable};
+use stowage_api::{NodeClaim, Quantity, ResourceList, StatusCondition};
 use stowage_cluster::object::Node;
 use stowage_cluster::{Pod, Snapshot};
 
@@ -199,6 +200,8 @@ impl Assumed {
             .collect();
         // The name under which each claim's machine is a node of the amended snapshot.
         let mut nodes = BTreeMap::<&str, Arc<str>>::new();
+        // Nodes that are there and may not show all that they have.
+        let mut starting = HashMap::<&str, &NodeClaim>::new();
         out.node_claims.clear();
         for claim in &snapshot.node_claims {
             let name = claim.metadata.name.as_str();
@@ -206,6 +209,9 @@ impl Assumed {
             let there = Some(claim.status.node_name.as_str()).filter(|name| !name.is_empty());
             if let Some(node) = there.or_else(|| by_machine.get(machine).copied()) {
                 nodes.insert(name, node.into());
+                if !StatusCondition::holds(&claim.status.conditions, INITIALIZED) {
+                    starting.insert(node, claim);
+                }
                 out.node_claims.push(Arc::clone(claim));
             } else if claim.metadata.is_terminating() {
                 out.node_claims.push(Arc::clone(claim));
@@ -224,6 +230,11 @@ impl Assumed {
             } else {
                 unknown.push(name.to_owned());
                 out.node_claims.push(Arc::clone(claim));
+            }
+        }
+        for node in &mut out.nodes {
+            if let Some(claim) = starting.get(node.metadata.name.as_str()) {
+                fill(node, claim);
             }
         }
         let room: HashMap<&str, &Arc<str>> = self
@@ -275,6 +286,28 @@ impl Machine {
         if !as_planned {
             self.pods.retain(|pod| !late.contains(pod));
         }
+    }
+}
+
+/// Puts into a node that starts what its claim says that it will have and it does not show yet: devices, whose drivers report
+/// them only once they run there. Else their pods would be taken for pods without a place.
+///
+/// compat: karpenter v1.14, `StateNode.Allocatable`: entries of zero are the claim's until it is initialized.
+fn fill(node: &mut Arc<Node>, claim: &NodeClaim) {
+    let filled = |shown: &ResourceList, promised: &ResourceList| {
+        let lacks = |name: &str| shown.get(name).is_none_or(Quantity::is_zero);
+        let missing: Vec<_> =
+            promised.iter().filter(|(name, amount)| !amount.is_zero() && lacks(name)).collect();
+        let own = |(name, amount): (&str, Quantity)| (name.to_owned(), amount);
+        (!missing.is_empty()).then(|| shown.iter().chain(missing).map(own).collect::<ResourceList>())
+    };
+    let (shown, promised) = (&node.status, &claim.status);
+    let allocatable = filled(&shown.allocatable, &promised.allocatable);
+    let capacity = filled(&shown.capacity, &promised.capacity);
+    if allocatable.is_some() || capacity.is_some() {
+        let status = &mut Arc::make_mut(node).status;
+        status.allocatable = allocatable.unwrap_or_else(|| std::mem::take(&mut status.allocatable));
+        status.capacity = capacity.unwrap_or_else(|| std::mem::take(&mut status.capacity));
     }
 }
 

@@ -10,9 +10,12 @@ use std::collections::BTreeMap;
 
 use crate::life::FINALIZER;
 use serde_json::{Map, Value, json};
-use stowage_api::NodeClaim;
 use stowage_api::crd::{NODE_POOL_HASH_VERSION, node_pool_hash};
-use stowage_api::well_known::{CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, NODE_POOL_HASH, ZONE};
+use stowage_api::well_known::{
+    ARCH, CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, NODE_POOL, NODE_POOL_HASH, OS, REGION, WINDOWS_BUILD, ZONE,
+    is_restricted, stable,
+};
+use stowage_api::{NodeClaim, Operator, Requirement};
 
 /// Group and version of `NodeClaims`.
 pub const API_VERSION: &str = "karpenter.sh/v1";
@@ -69,7 +72,10 @@ fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
     if !choice.requests.is_empty() {
         spec.insert("resources".to_owned(), json!({"requests": choice.requests}));
     }
-    let mut labels = strings(&template["metadata"]["labels"]);
+    let stated = template["spec"]["requirements"].as_array().map_or(&[][..], Vec::as_slice);
+    let stated = stated.iter().filter_map(|of| serde_json::from_value(of.clone()).ok()).collect::<Vec<_>>();
+    let mut labels = labels_of(&stated);
+    labels.extend(strings(&template["metadata"]["labels"]));
     labels.extend(choice.labels.clone());
     labels.insert(NODE_POOL.to_owned(), name.to_owned());
     let class = &spec.get("nodeClassRef").cloned().unwrap_or_default();
@@ -106,6 +112,29 @@ fn claim(pool: &Value, chosen: Option<&Choice>) -> Value {
     })
 }
 
+/// Labels that requirements come to, of those that nobody but the user gives a value: the first value that all of them allow.
+/// What machines have by themselves is not among them.
+///
+/// compat: karpenter v1.14, `Requirements.Labels`.
+pub(crate) fn labels_of(requirements: &[Requirement]) -> BTreeMap<String, String> {
+    let of_user = requirements.iter().filter(|of| !is_well_known(&of.key) && !is_restricted(&of.key));
+    let lists = of_user.clone().filter(|of| of.operator == Operator::In);
+    lists
+        .filter_map(|list| {
+            let allowed = |value: &&String| {
+                of_user.clone().filter(|of| of.key == list.key).all(|of| of.allows(Some(value)))
+            };
+            Some((list.key.clone(), list.values.iter().find(allowed)?.clone()))
+        })
+        .collect()
+}
+
+/// Whether kubelet, the cloud or the scheduler gives nodes this label: its value follows from the machine.
+fn is_well_known(key: &str) -> bool {
+    let own = [ARCH, OS, INSTANCE_TYPE, ZONE, REGION, HOSTNAME, CAPACITY_TYPE, WINDOWS_BUILD];
+    own.contains(&stable(key))
+}
+
 /// The template's requirements, the labels of its nodes, and what was chosen in their place.
 fn requirements(template: &Value, labels: &BTreeMap<String, String>, choice: Option<&Choice>) -> Value {
     let mut chosen = BTreeMap::<&str, Vec<&str>>::new();
@@ -131,7 +160,10 @@ fn requirements(template: &Value, labels: &BTreeMap<String, String>, choice: Opt
         }
     }
     for (key, value) in labels.iter().filter(|(key, _)| !chosen.contains_key(key.as_str())) {
-        out.push(json!({"key": key, "operator": "In", "values": [value]}));
+        let own = json!({"key": key, "operator": "In", "values": [value]});
+        if !out.contains(&own) {
+            out.push(own);
+        }
     }
     for (key, values) in chosen {
         let mut requirement = Map::new();
@@ -191,6 +223,37 @@ mod tests {
             requests: [("cpu".to_owned(), "1500m".to_owned())].into(),
             relaxed: false,
         }
+    }
+
+    #[test]
+    fn requirements_of_the_user_become_labels() {
+        let of = |key: &str, values: &[&str]| json!({"key": key, "operator": "In", "values": values});
+        let mut pool = pool();
+        pool["spec"]["template"]["spec"]["requirements"] = json!([
+            of("owner", &["b"]),
+            of("team", &["b"]),
+            of("stage", &["test", "live"]),
+            {"key": "stage", "operator": "NotIn", "values": ["test"]},
+            of("topology.kubernetes.io/zone", &["us-east-1a"]),
+            of("failure-domain.beta.kubernetes.io/region", &["us-east-1"]),
+            of("karpenter.k8s.aws/instance-family", &["m7i"]),
+            {"key": "anything", "operator": "Exists"},
+        ]);
+        let class = ("karpenter.k8s.aws/ec2nodeclass", "al2023");
+        for claim in [static_claim(&pool), node_claim(&pool, &Choice { labels: BTreeMap::new(), ..choice() })]
+        {
+            assert_eq!(
+                claim["metadata"]["labels"],
+                json!({
+                    (class.0): class.1, "karpenter.sh/nodepool": "default",
+                    "owner": "b", "stage": "live", "team": "a",
+                })
+            );
+            let stated = claim["spec"]["requirements"].as_array().expect("a list");
+            assert_eq!(stated.iter().filter(|of| of["key"] == "owner").count(), 1, "{stated:?}");
+        }
+        let claim = node_claim(&pool, &Choice { labels: [("stage".into(), "x".into())].into(), ..choice() });
+        assert_eq!(claim["metadata"]["labels"]["stage"], "x", "what was chosen goes before");
     }
 
     #[test]

@@ -24,12 +24,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::ApiResource;
 use kube::{Client, Resource as _, ResourceExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use stowage_api::crd::condition::{
     self, AMIS_READY, CAPACITY_RESERVATIONS_READY, INSTANCE_PROFILE_READY, PLACEMENT_GROUP_READY, READY,
     SECURITY_GROUPS_READY, SUBNETS_READY, TRUE, UNKNOWN, VALIDATION_SUCCEEDED, holds,
@@ -103,6 +103,8 @@ pub struct NodeClasses {
     pub addresses: Addresses,
     /// To say why a class is of no use.
     pub announcer: Announcer,
+    /// Whether capacity that is reserved may be used.
+    pub reserves: bool,
     /// How often what selectors find is looked up again.
     pub every: Duration,
     /// Where it shows that it goes on.
@@ -167,12 +169,13 @@ impl NodeClasses {
                     continue;
                 }
             };
-            for class in &all {
-                let name = class.name_any();
-                if rounds.may_start(&name) {
+            let due = all.iter().filter(|class| self.is_due(class, &state));
+            let due: BTreeMap<String, &Ec2NodeClass> = due.map(|class| (class.name_any(), class)).collect();
+            for name in rounds.in_turn(due.keys().map(String::as_str)) {
+                if rounds.may_start(name) {
                     let (keeper, classes, class, state) =
-                        (self.clone(), classes.clone(), class.clone(), state.clone());
-                    rounds.start(&name, async move {
+                        (self.clone(), classes.clone(), due[name].clone(), state.clone());
+                    rounds.start(name, async move {
                         keeper.look(&classes, &class, &state).await;
                         Duration::ZERO
                     });
@@ -187,26 +190,25 @@ impl NodeClasses {
         }
     }
 
+    /// Whether a class is to be looked at now: those that are not keep no other from its turn.
+    fn is_due(&self, class: &Ec2NodeClass, state: &State) -> bool {
+        let (name, generation) = (class.name_any(), class.metadata.generation);
+        state.classes.with(|all| {
+            if class.metadata.deletion_timestamp.is_some() {
+                return all.ending.get(&name).is_none_or(|at| at.elapsed() >= WAIT);
+            }
+            let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < self.every;
+            !all.seen.get(&name).is_some_and(fresh)
+        })
+    }
+
     async fn look(&self, classes: &Api<Ec2NodeClass>, class: &Ec2NodeClass, state: &State) {
         let (name, generation) = (class.name_any(), class.metadata.generation);
         if class.metadata.deletion_timestamp.is_some() {
-            let waits = state.classes.with(|all| {
-                let waits = all.ending.get(&name).is_some_and(|at| at.elapsed() < WAIT);
-                if !waits {
-                    all.ending.insert(name.clone(), Instant::now());
-                }
-                waits
-            });
-            if waits {
-                return;
-            }
+            state.classes.with(|all| all.ending.insert(name.clone(), Instant::now()));
             if let Err(error) = self.end(classes, class, state).await {
                 warn!(class = name, error = format!("{error:#}"), "an EC2NodeClass cannot be removed yet");
             }
-            return;
-        }
-        let fresh = |(of, at): &(Option<i64>, Instant)| *of == generation && at.elapsed() < self.every;
-        if state.classes.with(|all| all.seen.get(&name).is_some_and(fresh)) {
             return;
         }
         match Box::pin(self.resolve(classes, class, state)).await {
@@ -230,7 +232,11 @@ impl NodeClasses {
         state: &State,
     ) -> Result<Looked> {
         self.mark(class).await?;
-        let searches = searches(&class.spec, self.kubernetes);
+        let mut spec = class.spec.clone();
+        if !self.reserves {
+            spec.capacity_reservation_selector_terms.clear();
+        }
+        let searches = searches(&spec, self.kubernetes);
         let found = self.find(class, &searches, state).await;
         let now = Timestamp::now().to_string();
         let mut status = status(class, &searches, &found, &now);
@@ -251,7 +257,7 @@ impl NodeClasses {
             return Ok(Looked { changed: false, open });
         }
         self.announce(class, &status);
-        let patch = json!({"status": status});
+        let patch = json!({"status": replacing(class.status.as_ref(), &status)?});
         classes.patch_status(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
         Ok(Looked { changed: true, open })
     }
@@ -276,9 +282,15 @@ impl NodeClasses {
         if is_hashed && is_held {
             return Ok(());
         }
-        if !hash.is_of_this_version(class.annotations()) {
-            let own = (EC2_NODE_CLASS, &*class.name_any());
-            hash.carry_over(&self.client, own).await.context("hashes of NodeClaims")?;
+        let (is_new, name) = (!hash.is_of_this_version(class.annotations()), class.name_any());
+        let mut annotations = hash.annotations();
+        if is_new && let Err(error) = hash.carry_over(&self.client, (EC2_NODE_CLASS, &name)).await {
+            // The class is of use all the same, and keeps its old version until all have the new one.
+            warn!(class = name, error = format!("{error:#}"), "NodeClaims keep an old hash");
+            annotations = json!({});
+        }
+        if annotations == json!({}) && is_held {
+            return Ok(());
         }
         let mut finalizers = class.finalizers().to_vec();
         if !is_held {
@@ -287,10 +299,14 @@ impl NodeClasses {
         let patch = json!({"metadata": {
             // Whoever else has changed it since is not to be overwritten.
             "resourceVersion": class.meta().resource_version,
-            "annotations": hash.annotations(),
+            "annotations": annotations,
             "finalizers": finalizers,
         }});
-        all.patch(&class.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        all.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        if is_new && let Err(error) = hash.carry_over(&self.client, (EC2_NODE_CLASS, &name)).await {
+            // One that was launched in between has copied the old version; what it has is compared with nothing.
+            warn!(class = name, error = format!("{error:#}"), "NodeClaims may keep an old hash");
+        }
         Ok(())
     }
 
@@ -396,6 +412,17 @@ fn unasked(class: &Ec2NodeClass, error: &anyhow::Error) -> Held {
         return Held::Yes;
     }
     Held::Open(NOT_ASKED, format!("{error:#}"))
+}
+
+/// A status as it is to be, for a merge: what the old one had and this one has not is taken away.
+fn replacing(old: Option<&Ec2NodeClassStatus>, new: &Ec2NodeClassStatus) -> Result<Value> {
+    let (old, mut new) = (serde_json::to_value(old)?, serde_json::to_value(new)?);
+    for gone in old.as_object().into_iter().flat_map(|old| old.keys()) {
+        if new.get(gone).is_none() {
+            new[gone.as_str()] = Value::Null;
+        }
+    }
+    Ok(new)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::ApiResource;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use stowage_api::crd::NodeClaim;
-use stowage_api::crd::condition::{self, DRIFTED};
+use stowage_api::crd::condition::DRIFTED;
 
 use crate::answer::is_gone;
 
@@ -46,16 +47,18 @@ impl Hash<'_> {
     /// own hash says nothing any more.
     ///
     /// # Errors
-    /// What the API server says.
+    /// What the API server says, of the first where it says that of some; the others have it.
     pub(crate) async fn carry_over(&self, client: &Client, label: (&str, &str)) -> Result<()> {
-        let claims: Api<NodeClaim> = Api::all(client.clone());
+        // Loosely: one that cannot be read has a hash, too.
+        let claims: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<NodeClaim>(&()));
         let own = ListParams::default().labels(&format!("{}={}", label.0, label.1));
+        let mut failed = None;
         for claim in claims.list(&own).await? {
             if self.is_of_this_version(claim.annotations()) {
                 continue;
             }
-            let drifted =
-                claim.status.as_ref().is_some_and(|s| condition::find(&s.conditions, DRIFTED).is_some());
+            let conditions = claim.data["status"]["conditions"].as_array();
+            let drifted = conditions.into_iter().flatten().any(|of| of["type"] == DRIFTED);
             let mut annotations = self.annotations();
             if drifted && let Some(all) = annotations.as_object_mut() {
                 all.remove(self.key);
@@ -64,9 +67,12 @@ impl Hash<'_> {
             match claims.patch(&claim.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
                 Ok(_) => {}
                 Err(error) if is_gone(&error) => {}
-                Err(other) => return Err(other.into()),
+                Err(other) => {
+                    let why = anyhow::Error::from(other).context(format!("NodeClaim {}", claim.name_any()));
+                    failed = failed.or(Some(why));
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }

@@ -47,7 +47,8 @@ impl Rounds {
     pub(crate) fn may_start(&self, name: &str) -> bool {
         self.busy.len() < self.most
             && self.busy.values().all(|busy| busy != name)
-            && !self.resting.contains_key(name)
+            // Who waits for turns is not always there when a rest is over.
+            && self.resting.get(name).is_none_or(|until| *until <= Instant::now())
     }
 
     /// Starts a piece. It ends with how long no other of its name may start.

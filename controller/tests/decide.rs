@@ -420,3 +420,48 @@ fn a_node_may_be_in_any_zone_unless_its_pods_say_where() {
     let decision = cluster.decide();
     assert!(decision.wanted.iter().all(|wanted| wanted.choice.zones.len() == 1), "{decision:?}");
 }
+
+/// A GPU's driver starts on the node that it reports the GPU of, and may take minutes.
+#[test]
+fn a_node_whose_device_has_not_shown_yet_holds_its_pod() {
+    let mut cluster = Cluster::with_pool(&amd64());
+    let mut pod = refused("train", "1");
+    pod["spec"]["containers"][0]["resources"]["requests"]["nvidia.com/gpu"] = json!("1");
+    cluster.put(Kind::Pod, &pod);
+    let decision = cluster.decide();
+    let name = cluster.carry_out(&decision).remove(0);
+    let wanted = &decision.wanted[0];
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status});
+    let mut claim = node_claim(&json!({"metadata": {"name": "default", "uid": "u"}}), &wanted.choice);
+    claim["metadata"]["name"] = json!(name);
+    let mut put_claim = |cluster: &mut Cluster, initialized: &str| {
+        claim["status"] = json!({
+            "providerID": "aws:///us-east-1a/i-1", "nodeName": "ip-1",
+            "allocatable": wanted.node["status"]["allocatable"], "capacity": wanted.node["status"]["capacity"],
+            "conditions": [condition("Launched", "True"), condition("Registered", "True"),
+                           condition("Initialized", initialized)],
+        });
+        cluster.put(Kind::NodeClaim, &claim);
+    };
+    put_claim(&mut cluster, "Unknown");
+    let mut node = wanted.node.clone();
+    node["metadata"]["name"] = json!("ip-1");
+    node["metadata"]["labels"]["kubernetes.io/hostname"] = json!("ip-1");
+    node["spec"]["providerID"] = json!("aws:///us-east-1a/i-1");
+    node["status"]["conditions"] = json!([condition("Ready", "True")]);
+    node["status"]["allocatable"].as_object_mut().expect("amounts").remove("nvidia.com/gpu");
+    node["status"]["capacity"]["nvidia.com/gpu"] = json!("0");
+    cluster.put(Kind::Node, &node);
+    let opened = Instant::now();
+    cluster.assumed.opened(&name, opened);
+    // Long after kube-scheduler has given up, and the nomination is forgotten.
+    let amended = cluster.amend_at(opened + Duration::from_mins(1));
+    assert_eq!(amended.waiting, ["default/train"]);
+    let decision = cluster.decide();
+    assert_eq!((decision.wanted.len(), decision.unplaced.len()), (0, 0), "no second machine");
+    assert_eq!(decision.placed, [("default/train".to_owned(), "ip-1".to_owned())]);
+
+    // Once it has shown all that it has, it counts as it is.
+    put_claim(&mut cluster, "True");
+    assert_eq!(cluster.decide().wanted.len(), 1);
+}

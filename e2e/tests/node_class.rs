@@ -238,6 +238,33 @@ fn what_a_class_needs_is_made_and_goes_with_it() {
     assert!(gone.contains("NoSuchEntity"), "{gone}");
 }
 
+/// More classes than are looked up side by side: each has its turn.
+#[test]
+fn many_classes_are_all_looked_up() {
+    let world = World::start("class-many");
+    let subnets: Vec<Value> =
+        all(&world.ec2("DescribeSubnets", &[]), "subnetId").into_iter().map(|id| json!({"id": id})).collect();
+    let group = all(&world.ec2("DescribeSecurityGroups", &[]), "groupId").remove(0);
+    let image = world.images("x86_64").remove(0);
+    for at in 0..12 {
+        let class = json!({
+            "apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass",
+            "metadata": {"name": format!("class-{at:02}")},
+            "spec": {
+                "amiFamily": "AL2023", "instanceProfile": "nodes", "amiSelectorTerms": [{"id": image}],
+                "subnetSelectorTerms": subnets, "securityGroupSelectorTerms": [{"id": group}],
+            },
+        });
+        world.client().create(CLASSES, &class).unwrap();
+    }
+    let _controller = world.controller();
+    world.until("all classes to be ready", |w| {
+        let classes = items(&w.client().get(CLASSES).unwrap());
+        let ready = classes.iter().filter(|class| stowage_e2e::holds(class, "Ready")).count();
+        (ready == 12).then_some(())
+    });
+}
+
 /// What AWS or kubelet would refuse is a condition before a pod waits for it, with what to do.
 #[test]
 fn what_would_be_refused_is_said_before_a_machine_is_needed() {

@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use stowage_e2e::{World, holds};
 
-use common::{CLAIMS, DEPLOYMENTS, POOLS, deployment, name, node_pool, nothing_is_left_over, one_a_node};
+use common::{
+    CLAIMS, DEPLOYMENTS, POOLS, deployment, looks, name, node_pool, nothing_is_left_over, one_a_node,
+};
 use witness::Witness;
 
 /// A pool with these requirements instead of those of ordinary ones.
@@ -71,7 +73,12 @@ fn pods_get_nodes_of_the_shapes_that_they_need() {
         ),
         pool(
             "arm",
-            &[(ARCH, "In", &["arm64"]), (CAPACITY, "In", &["on-demand"]), (CATEGORY, "In", ordinary)],
+            &[
+                (ARCH, "In", &["arm64"]),
+                (CAPACITY, "In", &["on-demand"]),
+                (CATEGORY, "In", ordinary),
+                ("owner", "In", &["shop"]),
+            ],
             &json!({}),
         ),
         pool(
@@ -115,14 +122,14 @@ fn pods_get_nodes_of_the_shapes_that_they_need() {
     world.client().create("/apis/apps/v1/namespaces/default/daemonsets", &agent).unwrap();
     for of in [
         deployment("web", 6, "1", &json!({})),
-        deployment("arm", 3, "1", &json!({"nodeSelector": {ARCH: "arm64"}})),
+        deployment("arm", 3, "1", &json!({"nodeSelector": {ARCH: "arm64", "owner": "shop"}})),
         deployment("batch", 4, "1500m", &tolerant),
         with_gpu("train"),
         ports,
     ] {
         world.client().create(DEPLOYMENTS, &of).unwrap();
     }
-    let _controller = world.controller("controller", &[]).unwrap();
+    let controller = world.controller("controller", &[]).unwrap();
     world
         .until("every pod and the agent of every node to run", |w| {
             let (claims, nodes) = (w.claims()?, w.nodes()?);
@@ -132,7 +139,8 @@ fn pods_get_nodes_of_the_shapes_that_they_need() {
         .unwrap();
     nothing_is_left_over(&world);
 
-    assert_eq!(labels(&nodes_of(&world, "arm"), ARCH), ["arm64"].into());
+    let arm = nodes_of(&world, "arm");
+    assert_eq!((labels(&arm, ARCH), labels(&arm, "owner")), (["arm64"].into(), ["shop"].into()));
     assert_eq!(labels(&nodes_of(&world, "train"), CATEGORY), ["g"].into());
     let batch = nodes_of(&world, "batch");
     assert_eq!(labels(&batch, "team"), ["search"].into());
@@ -143,6 +151,10 @@ fn pods_get_nodes_of_the_shapes_that_they_need() {
     let machines =
         world.ec2.ask("DescribeInstances", &[("Filter.1.Name", &tag), ("Filter.1.Value.1", "owned")]);
     assert!(machines.unwrap().contains("<instanceLifecycle>spot"), "EC2 was asked for spot");
+    // Of what they are required to be, nothing is missing.
+    let drifted = |w: &World| w.claims().unwrap().iter().filter(|claim| holds(claim, "Drifted")).count();
+    world.until("drift to be looked for", |_| Ok((looks(&controller) >= 2).then_some(()))).unwrap();
+    assert_eq!(drifted(&world), 0);
 }
 
 #[test]

@@ -180,8 +180,7 @@ impl<'s> Context<'_, 's> {
             _ => None,
         };
         let goes = |key: &str| {
-            starting
-                .is_some_and(|startup| well_known::STARTING_TAINTS.contains(&key) || startup.contains(&key))
+            starting.is_some_and(|startup| well_known::is_starting_taint(key) || startup.contains(&key))
         };
         let mut taints: Vec<_> =
             node.spec.taints.iter().filter(|t| !goes(&t.key)).map(labels::taint).collect();

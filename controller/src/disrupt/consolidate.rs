@@ -52,6 +52,10 @@ impl Method for Consolidation {
     }
 
     fn find(&mut self, view: &mut View<'_>) -> Result<methods::Found, DecideError> {
+        // Nothing is ours to take away, and nothing to explain.
+        if view.standings.iter().all(|standing| standing.claim.is_none()) {
+            return Ok(methods::Found::default());
+        }
         let signature = signature(view);
         if let Some((of, at, found)) = &self.fruitless
             && *of == signature

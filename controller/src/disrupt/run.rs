@@ -131,10 +131,6 @@ impl Facts {
 /// Looks for nodes to take away: the first method that finds some is followed.
 fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Round> {
     facts.view(|view| {
-        // Most clusters have some; where there are none, the rest is work for nothing.
-        if view.standings.iter().all(|standing| standing.claim.is_none()) {
-            return Ok(Round::default());
-        }
         let mut round =
             Round { stray: queue.stray(view.standings), room: view.room.clone(), ..Round::default() };
         if !round.stray.is_empty() {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stowage_api::well_known::{ARCH, INSTANCE_TYPE, ON_DEMAND, OS, RESERVED, SPOT};
+use stowage_api::well_known::{ARCH, EFA, INSTANCE_TYPE, ON_DEMAND, OS, PODS, RESERVED, SPOT};
 use stowage_api::{Ec2NodeClass, NodeClaim, Operator, Requirement, well_known};
 use stowage_pricing::{Catalog, InstanceType, Offering};
 
@@ -34,6 +34,10 @@ pub struct OrderedImage {
     pub image: String,
     /// Id of the capacity reservation that the machines are for.
     pub reservation: Option<String>,
+    /// Interfaces for the Elastic Fabric Adapter that they have, where their pods ask for such.
+    pub efa: i32,
+    /// Pods that they hold at most, where that is not what their images find out by themselves.
+    pub pods: Option<u32>,
     /// By price.
     pub ways: Vec<Way>,
 }
@@ -142,6 +146,12 @@ pub fn order(
     let with_image = in_reach.iter().filter_map(|(of, offering)| Some((*of, *offering, image(class, of)?)));
     let with_image: Vec<_> = with_image.collect();
     let types = cheapest(with_image.iter().map(|(of, ..)| *of), wanted);
+    let has = |of: &InstanceType, resource: &str| of.resources.get(resource).map(|n| n.ceil_units());
+    let asks = |resource: &str| claim.spec.resources.requests.get(resource).is_some_and(|n| !n.is_zero());
+    let efa = asks(EFA) && class.spec.network_interfaces.as_ref().is_none_or(Vec::is_empty);
+    // Images count all interfaces of their machine. What a class says of its kubelet is told anyhow.
+    let reserves = catalog.source.nodes().is_some_and(|nodes| nodes.reserved_interfaces > 0);
+    let tells_pods = reserves && class.spec.kubelet.as_ref().is_none_or(|kubelet| kubelet.max_pods.is_none());
     let mut images = Vec::<OrderedImage>::new();
     for (of, offering, image) in with_image.into_iter().filter(|(of, ..)| types.contains(of.name.as_str())) {
         let way = Way {
@@ -151,7 +161,12 @@ pub fn order(
             price: offering.price,
         };
         let reservation = offering.label(RESERVATION).filter(|_| capacity_type == RESERVED);
-        match images.iter_mut().find(|i| i.image == image && i.reservation.as_deref() == reservation) {
+        let efa = if efa { has(of, EFA).and_then(|n| n.try_into().ok()).unwrap_or_default() } else { 0 };
+        let pods = tells_pods.then(|| has(of, PODS)?.try_into().ok()).flatten();
+        let same = |i: &&mut OrderedImage| {
+            (i.image.as_str(), i.reservation.as_deref(), i.efa, i.pods) == (image, reservation, efa, pods)
+        };
+        match images.iter_mut().find(same) {
             // A type may be sold in a zone in several ways that EC2 does not tell apart.
             Some(known)
                 if known
@@ -162,6 +177,8 @@ pub fn order(
             None => images.push(OrderedImage {
                 image: image.to_owned(),
                 reservation: reservation.map(str::to_owned),
+                efa,
+                pods,
                 ways: vec![way],
             }),
         }
@@ -170,7 +187,7 @@ pub fn order(
         let example = in_reach.first().map(|(of, _)| of.name.clone()).unwrap_or_default();
         return Err(NothingToOrder::NoImage { class: name(), example });
     }
-    let holds = |of: &&InstanceType| of.resources.get("pods").map(|pods| pods.ceil_units());
+    let holds = |of: &&InstanceType| has(of, PODS);
     let ordered = catalog.types.iter().filter(|of| types.contains(of.name.as_str()));
     let addresses = ordered.filter_map(|of| holds(&of)).min().unwrap_or(1);
     Ok(Order { capacity_type: capacity_type.to_owned(), images, addresses })

@@ -13,6 +13,7 @@ use stowage_pricing::{Catalog, InstanceType, LearntCapacity, NodeConfig, Offerin
 use tracing::warn;
 
 use super::order::RESERVATION;
+use crate::claim::labels_of;
 use crate::node_class::{PROFILE, hash};
 
 /// What a claim carries of the class that its machine was launched by.
@@ -23,10 +24,17 @@ pub(super) fn annotations(class: &Ec2NodeClass) -> BTreeMap<String, String> {
     of_class.chain(profile.map(|name| (PROFILE.to_owned(), name))).collect()
 }
 
-/// What a machine's node is labelled with, as far as that follows from the machine.
-pub(super) fn labels(catalog: &Catalog, machine: &Machine) -> BTreeMap<String, String> {
+/// What a machine's node is labelled with: what follows from the machine, and what the claim requires beside the labels that it
+/// has.
+pub(super) fn labels(
+    catalog: &Catalog,
+    machine: &Machine,
+    claim: &stowage_api::NodeClaim,
+) -> BTreeMap<String, String> {
+    let mut labels = labels_of(&claim.spec.requirements);
+    labels.retain(|key, _| !claim.metadata.labels.contains_key(key));
     let known = catalog.find(&machine.instance_type);
-    let mut labels = known.map(|t| t.labels.as_ref().clone()).unwrap_or_default();
+    labels.extend(known.into_iter().flat_map(|of| of.labels.as_ref().clone()));
     let kind = match (&machine.reservation, machine.spot) {
         (Some(_), _) => RESERVED,
         (None, true) => SPOT,
@@ -37,9 +45,7 @@ pub(super) fn labels(catalog: &Catalog, machine: &Machine) -> BTreeMap<String, S
         let of_reservation = |o: &&Offering| o.label(RESERVATION) == machine.reservation.as_deref();
         t.offerings.iter().filter(of_kind).find(of_reservation)
     });
-    if let (RESERVED, Some(sold)) = (kind, sold) {
-        labels.extend(sold.labels());
-    }
+    labels.extend(sold.into_iter().flat_map(Offering::labels));
     if let Some(region) = sold.and_then(|o| o.region()) {
         labels.insert(REGION.to_owned(), region.to_owned());
     }

@@ -21,8 +21,8 @@ use kube::{Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::condition::{self, LAUNCHED, READY, TRUE, UNKNOWN};
 use stowage_api::crd::{Ec2NodeClass, NodeClaim};
-use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL, SPOT};
-use stowage_api::{Effect, Taint};
+use stowage_api::well_known::{CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL, SPOT};
+use stowage_api::{Effect, Operator, Taint};
 use stowage_aws::{Ec2, Failure, Fleet, FleetWay, Machine, Refused};
 use stowage_cluster::{Kind, Snapshot};
 use stowage_pricing::{CapacityFault, Catalog, InstanceType, NodeConfig, Offering, OfferingKey, Unavailable};
@@ -332,9 +332,12 @@ impl Launcher {
         let of = serde_json::from_value::<stowage_api::Ec2NodeClass>(serde_json::to_value(class)?)?;
         // A claim that a plan has made names types that suit its class; others may admit any.
         let base = market.catalog.source.nodes().cloned().unwrap_or_default();
-        let unsuited = market.catalog.unsuited_to(&NodeConfig::of(&of, &base).0)?;
+        let config = NodeConfig::of(&of, &base).0;
+        let unsuited = market.catalog.unsuited_to(&config)?;
+        let too_small = too_small(&read, &market.catalog, &config)?;
         let is_away = |of: &InstanceType, offering: &Offering| {
             unsuited.iter().any(|(name, _)| *name == of.name)
+                || too_small.contains(&of.name)
                 || self.shortages.with(|short| short.is_offering_away(moment, &of.name, offering))
         };
         let order = match order(&read, &of, &market.catalog, &self.addresses.free(), &is_away) {
@@ -349,29 +352,7 @@ impl Launcher {
         let ways = || order.images.iter().flat_map(|image| &image.ways);
         let subnets: BTreeSet<String> = ways().map(|way| way.subnet.clone()).collect();
         let _held = self.addresses.hold(subnets.into_iter().collect(), order.addresses);
-        let family = family(class);
-        let user_data = self.boot(claim, class, &order).user_data(family)?;
-        let mut configs = Vec::new();
-        for image in &order.images {
-            let named = template(Wanted {
-                class,
-                family,
-                image: &image.image,
-                user_data: &user_data,
-                cluster: &self.facts.name,
-                ipv6: self.facts.ipv6(),
-                reservation: image.reservation.as_deref(),
-                pool: claim.labels().get(NODE_POOL).map_or("", String::as_str),
-            });
-            self.templates.ensure(&self.ec2, &named).await?;
-            let ways = image.ways.iter().map(|way| FleetWay {
-                instance_type: way.instance_type.clone(),
-                zone: way.zone.clone(),
-                subnet: way.subnet.clone(),
-                image: image.image.clone(),
-            });
-            configs.push((named.name, ways.collect()));
-        }
+        let configs = self.configs(claim, class, &order).await?;
         let uid = claim.uid().context("a NodeClaim of the API server has a uid")?;
         let token = self.tokens.of(&claim.name_any(), &uid);
         let spot = order.capacity_type == SPOT;
@@ -426,6 +407,42 @@ impl Launcher {
         }))
     }
 
+    /// The launch templates of an order, each with what may be launched from it: they are there by now.
+    async fn configs(
+        &self,
+        claim: &NodeClaim,
+        class: &Ec2NodeClass,
+        order: &Order,
+    ) -> Result<Vec<(String, Vec<FleetWay>)>> {
+        let family = family(class);
+        let boot = self.boot(claim, class, order);
+        let mut configs = Vec::new();
+        for image in &order.images {
+            let own = Boot { max_pods: image.pods.or(boot.max_pods), ..boot.clone() };
+            let user_data = own.user_data(family)?;
+            let named = template(Wanted {
+                class,
+                family,
+                image: &image.image,
+                user_data: &user_data,
+                cluster: &self.facts.name,
+                ipv6: self.facts.ipv6(),
+                reservation: image.reservation.as_deref(),
+                efa: image.efa,
+                pool: claim.labels().get(NODE_POOL).map_or("", String::as_str),
+            });
+            self.templates.ensure(&self.ec2, &named).await?;
+            let ways = image.ways.iter().map(|way| FleetWay {
+                instance_type: way.instance_type.clone(),
+                zone: way.zone.clone(),
+                subnet: way.subnet.clone(),
+                image: image.image.clone(),
+            });
+            configs.push((named.name, ways.collect()));
+        }
+        Ok(configs)
+    }
+
     /// Remembers what could not be had.
     fn note(&self, failure: &Failure, capacity_type: &str) {
         let key = OfferingKey::new(&failure.instance_type, &failure.zone, capacity_type);
@@ -459,7 +476,8 @@ impl Launcher {
     ) -> Result<()> {
         let market = Arc::clone(&self.market.borrow());
         let name = claim.name_any();
-        let labels = labels(&market.catalog, machine);
+        let read = serde_json::from_value::<stowage_api::NodeClaim>(serde_json::to_value(claim)?)?;
+        let labels = labels(&market.catalog, machine, &read);
         let patch = json!({"metadata": {"labels": labels, "annotations": annotations(class)}});
         // As it is now: conditions that others have written since it was read stay.
         let claim = &claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await?;
@@ -531,6 +549,26 @@ impl Launcher {
         });
         boot(&self.facts, class, labels, said.collect())
     }
+}
+
+/// Types that do not have what a claim asks for. None where it names its types: whoever named them knows what they hold, and what
+/// was learnt of their memory.
+fn too_small(
+    claim: &stowage_api::NodeClaim,
+    catalog: &Catalog,
+    config: &NodeConfig,
+) -> Result<BTreeSet<String>> {
+    let requests = &claim.spec.resources.requests;
+    let names = |of: &stowage_api::Requirement| of.key == INSTANCE_TYPE && of.operator == Operator::In;
+    if requests.is_empty() || claim.spec.requirements.iter().any(names) {
+        return Ok(BTreeSet::new());
+    }
+    let (suited, _) = catalog.suited_to(config)?;
+    let lacks = |of: &InstanceType| {
+        let have = of.allocatable();
+        requests.iter().any(|(name, amount)| have.get(name).copied().unwrap_or_default() < amount)
+    };
+    Ok(suited.types.into_iter().filter(lacks).map(|of| of.name).collect())
 }
 
 /// EC2's code for a subnet that is full.

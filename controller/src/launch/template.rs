@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use stowage_api::Quantity;
 use stowage_api::crd::{BlockDeviceMapping, Ec2NodeClass, Ec2NodeClassSpec, MetadataOptions};
 use stowage_api::well_known::NODE_POOL;
-use stowage_aws::{Disk, Interface, Metadata, Template, Tracking};
+use stowage_aws::{Disk, Interface, InterfaceKind, Metadata, Template, Tracking};
 use stowage_pricing::AmiFamily;
 
 /// What names of launch templates begin with.
@@ -44,6 +44,8 @@ pub struct Wanted<'a> {
     pub ipv6: bool,
     /// Id of the capacity reservation that they are for.
     pub reservation: Option<&'a str>,
+    /// Interfaces for the Elastic Fabric Adapter, where their pods ask for such and their class says nothing.
+    pub efa: i32,
     /// The `NodePool` that first needs it.
     pub pool: &'a str,
 }
@@ -67,7 +69,7 @@ pub fn template(wanted: Wanted<'_>) -> Named {
         metadata: metadata(&spec.metadata_options),
         detailed_monitoring: spec.detailed_monitoring,
         public_address: spec.associate_public_ip_address,
-        interfaces: interfaces(spec),
+        interfaces: interfaces(spec, wanted.efa),
         ipv6: wanted.ipv6,
         prefixes: spec.ip_prefix_count,
         tracking: spec.connection_tracking.as_ref().map(|of| Tracking {
@@ -97,15 +99,30 @@ pub fn template(wanted: Wanted<'_>) -> Named {
     Named { name, template }
 }
 
-fn interfaces(spec: &Ec2NodeClassSpec) -> Vec<Interface> {
+/// The interfaces that a class states; else so many for the Elastic Fabric Adapter.
+///
+/// compat: karpenter-provider-aws v1.14: where a pod asks for such interfaces, a machine has all that its type can have.
+fn interfaces(spec: &Ec2NodeClassSpec, efa: i32) -> Vec<Interface> {
     let all = spec.network_interfaces.iter().flatten();
     let mut out: Vec<Interface> = all
         .map(|of| Interface {
             card: of.network_card_index,
             device: of.device_index,
-            efa_only: of.interface_type == "efa-only",
+            kind: if of.interface_type == "efa-only" {
+                InterfaceKind::EfaOnly
+            } else {
+                InterfaceKind::Network
+            },
         })
         .collect();
+    if out.is_empty() {
+        // On each card one. The first place of the first card is every machine's own; on the others it is kept free.
+        out.extend((0..efa).map(|card| Interface {
+            card,
+            device: i32::from(card > 0),
+            kind: InterfaceKind::Efa,
+        }));
+    }
     out.sort_unstable();
     out
 }
@@ -196,6 +213,7 @@ mod tests {
             cluster: "shop",
             ipv6: false,
             reservation: None,
+            efa: 0,
             pool: "default",
         })
     }
@@ -216,6 +234,15 @@ mod tests {
     }
 
     #[test]
+    fn the_fabric_has_an_interface_on_each_card_unless_the_class_says_which_there_are() {
+        let card = |card, device| Interface { card, device, kind: InterfaceKind::Efa };
+        assert_eq!(interfaces(&class(&json!({})).spec, 2), [card(0, 0), card(1, 1)]);
+        let stated = json!({"networkInterfaces": [{"networkCardIndex": 0, "deviceIndex": 0, "interfaceType": "interface"}]});
+        assert_eq!(interfaces(&class(&stated).spec, 2), [Interface::default()]);
+        assert_eq!(interfaces(&class(&json!({})).spec, 0), []);
+    }
+
+    #[test]
     fn what_a_class_says_of_its_machines_is_in_their_template() {
         let of = of(
             &json!({
@@ -230,7 +257,10 @@ mod tests {
         );
         let template = of.template;
         let first = Interface::default();
-        assert_eq!(template.interfaces, [first, Interface { card: 1, device: 1, efa_only: true }]);
+        assert_eq!(
+            template.interfaces,
+            [first, Interface { card: 1, device: 1, kind: InterfaceKind::EfaOnly }]
+        );
         assert_eq!((template.prefixes, template.nested_virtualization), (Some(2), Some(true)));
         assert_eq!(template.tracking, Some(Tracking { udp: Some(30), ..Tracking::default() }));
         assert_eq!(template.placement_group_name.as_deref(), Some("close"));

@@ -87,7 +87,11 @@ impl Templates {
             }
             match ec2.remove_template(&name).await {
                 Ok(()) => self.forget(&name),
-                Err(error) => warn!(template = name, %error, "a launch template cannot be removed"),
+                Err(error) => {
+                    // EC2 may be away: the others go another time.
+                    warn!(template = name, %error, "a launch template cannot be removed");
+                    return;
+                }
             }
         }
     }

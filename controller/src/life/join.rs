@@ -95,16 +95,24 @@ pub(crate) fn with_disrupted(node: &Node) -> Option<Value> {
     there.iter().all(|taint| taint.key != TAINT_DISRUPTED).then(|| json!(all()))
 }
 
-/// The patch of a Node that keeps pods and load balancers off it; `None` where it is tainted.
+/// The patch of a Node that keeps pods and load balancers off it; `None` where something does already. One that was chosen to
+/// go has the taint, and keeps its traffic until it does.
 pub(crate) fn keep_off(node: &Node) -> Option<Value> {
-    let taints = with_disrupted(node)?;
-    Some(json!({
+    let labelled = node.metadata.labels.as_ref().is_some_and(|all| all.contains_key(OFF_LOAD_BALANCERS));
+    let tainted = with_disrupted(node);
+    if labelled && tainted.is_none() {
+        return None;
+    }
+    let mut patch = json!({
         "metadata": {
             "resourceVersion": node.metadata.resource_version,
             "labels": {(OFF_LOAD_BALANCERS): "karpenter"},
         },
-        "spec": {"taints": taints},
-    }))
+    });
+    if let Some(taints) = tainted {
+        patch["spec"] = json!({"taints": taints});
+    }
+    Some(patch)
 }
 
 /// The patch of a claim's status with these conditions, and what stands on them; `None` where it says so already.
@@ -200,6 +208,18 @@ mod tests {
         assert_eq!(meta["finalizers"], json!(["other/finalizer", FINALIZER]));
         let owners = meta["ownerReferences"].as_array().expect("a list");
         assert_eq!((owners.len(), &owners[1]["uid"]), (2, &json!("u-1")));
+    }
+
+    #[test]
+    fn a_node_that_was_chosen_to_go_loses_its_traffic_when_it_does() {
+        let chosen = node(&json!({}), &json!([{"key": TAINT_DISRUPTED, "effect": "NoSchedule"}]));
+        let patch = keep_off(&chosen).expect("the label is missing");
+        assert!(patch["metadata"]["labels"][OFF_LOAD_BALANCERS].is_string() && patch["spec"].is_null());
+        let plain = keep_off(&node(&json!({}), &json!([]))).expect("both are missing");
+        assert_eq!(keys(&plain), [TAINT_DISRUPTED]);
+        let mut off = chosen;
+        off.metadata.labels = Some([(OFF_LOAD_BALANCERS.to_owned(), "karpenter".to_owned())].into());
+        assert_eq!(keep_off(&off), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use stowage_api::crd::condition::{FALSE, INITIALIZED, LAUNCHED, REGISTERED, UNKNOWN};
-use stowage_api::well_known::{TAINT_NOT_READY, TAINT_UNINITIALIZED, TAINT_UNREACHABLE, TAINT_UNREGISTERED};
+use stowage_api::well_known::{TAINT_UNREGISTERED, is_starting_taint};
 use stowage_api::{NodeClaim, StatusCondition};
 use stowage_cluster::object::Node;
 
@@ -100,9 +100,10 @@ pub fn next(claim: &NodeClaim, nodes: &[&Node], awaited: bool, now: Timestamp) -
         let since = said.and_then(|c| moment(c.last_transition_time.as_ref())).unwrap_or(made);
         let late = later(since, REGISTRATION);
         return match nodes {
+            // However late: it may have joined while nobody looked.
+            [node] => register(node, awaited, now),
             _ if now >= late => Next::GiveUp(Late::Registration),
             [] => say_or(conditions, not_found(), Some(late)),
-            [node] => register(node, awaited, now),
             _ => say_or(conditions, several(), Some(late)),
         };
     }
@@ -160,8 +161,9 @@ fn not_ready(node: &Node) -> Option<String> {
     if !node.is_ready() {
         return Some(format!("Node {} is not ready", node.metadata.name));
     }
-    let passing = [TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNINITIALIZED];
-    let taint = node.spec.taints.iter().find(|taint| passing.contains(&taint.key.as_str()))?;
+    // The one that it is to join with goes when it does.
+    let passing = |key: &str| is_starting_taint(key) && key != TAINT_UNREGISTERED;
+    let taint = node.spec.taints.iter().find(|taint| passing(&taint.key))?;
     Some(format!("Node {} has the taint {}", node.metadata.name, taint.key))
 }
 
@@ -190,6 +192,7 @@ fn waits_for(claim: &NodeClaim, node: &Node) -> Option<Aspect> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use stowage_api::well_known::{TAINT_NOT_READY, TAINT_UNINITIALIZED};
 
     use super::*;
 
@@ -271,6 +274,12 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_has_joined_while_nobody_looked_is_not_too_late() {
+        let said = with(&[LAUNCHED_ONLY[0], (REGISTERED, "Unknown", "NodeNotFound")]);
+        assert_eq!(next(&said, &[&node(&json!({}))], true, at(5_000)), Next::Register("ip-1".to_owned()));
+    }
+
+    #[test]
     fn two_nodes_of_one_machine_are_none() {
         let node = node(&json!({}));
         assert_eq!(next(&with(&LAUNCHED_ONLY), &[&node, &node], true, at(1)), Next::Say(several()));
@@ -312,6 +321,7 @@ mod tests {
         let taint = |key: &str| json!({"spec": {"taints": [{"key": key, "effect": "NoSchedule"}]}});
         assert_eq!(reason(taint("agent")), "StartupTaintsExist");
         assert_eq!(reason(taint(TAINT_UNINITIALIZED)), "KnownEphemeralTaintsExist");
+        assert_eq!(reason(taint("readiness.k8s.io/storage")), "KnownEphemeralTaintsExist");
         assert_eq!(reason(taint("other")), "");
         assert_eq!(
             reason(json!({"status": {"allocatable": {"nvidia.com/gpu": "0"}}})),

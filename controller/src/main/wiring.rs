@@ -113,6 +113,7 @@ pub(crate) async fn launching(
             templates: templates.clone(),
             kubernetes,
             trial,
+            reserves: settings.feature_gates.reserved_capacity,
             every: settings.ami_refresh_interval.min(settings.subnet_refresh_interval),
             addresses: addresses.clone(),
             announcer: announcer.clone(),

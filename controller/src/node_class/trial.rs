@@ -120,6 +120,7 @@ impl Trial {
             cluster: &self.facts.name,
             ipv6: self.facts.ipv6(),
             reservation: None,
+            efa: 0,
             pool,
         });
         let made = self.ec2.try_template(&named.name, &named.template).await;

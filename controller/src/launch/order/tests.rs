@@ -62,6 +62,43 @@ fn a_planned_claim_becomes_ways_by_price_with_an_image_each() {
     assert!(ways.iter().all(|w| w.zone == "us-east-1a" && w.subnet == "subnet-a1" && w.price > 0.0));
 }
 
+/// Interfaces for the fabric, and the number of pods that images do not find out by themselves, stand in the template.
+#[test]
+fn types_that_are_set_up_differently_have_templates_of_their_own() {
+    let types = ["p4d.24xlarge", "g4dn.8xlarge", "m7i.large"];
+    let of = |claim: &NodeClaim, class: &Ec2NodeClass, catalog: &Catalog| {
+        let order = order(claim, class, catalog, &BTreeMap::new(), &|_, _| false).expect("an order");
+        order.images.iter().map(|i| (i.ways[0].instance_type.clone(), i.efa, i.pods)).collect::<Vec<_>>()
+    };
+    let name = |at: usize| types[at].to_owned();
+    let mut claim = planned(&types, "us-east-1a", "on-demand");
+    assert_eq!(of(&claim, &class(), &catalog()), [(name(2), 0, None)]);
+    claim.spec.resources.requests = [(EFA.to_owned(), "1".parse().expect("an amount"))].into_iter().collect();
+    assert_eq!(
+        of(&claim, &class(), &catalog()),
+        [(name(2), 0, None), (name(1), 1, None), (name(0), 4, None)],
+        "by price; those without are not planned for it"
+    );
+    let mut stated = class();
+    stated.spec.network_interfaces =
+        Some(serde_json::from_value(json!([{"networkCardIndex": 0, "deviceIndex": 0}])).expect("a list"));
+    assert_eq!(of(&claim, &stated, &catalog()), [(name(2), 0, None)], "the class says what there is");
+
+    let mut settings = Settings::default();
+    settings.nodes.reserved_interfaces = 1;
+    let crowded = Catalog::embedded("us-east-1", &settings).expect("a region");
+    let claim = planned(&["m7i.large", "m7i.xlarge"], "us-east-1a", "on-demand");
+    let pods: Vec<_> = of(&claim, &class(), &crowded).into_iter().map(|(.., pods)| pods).collect();
+    assert_eq!(
+        pods,
+        [Some(20), Some(44)],
+        "two and three interfaces of ten and fifteen addresses, and two pods of the host"
+    );
+    let mut stated = class();
+    stated.spec.kubelet = Some(serde_json::from_value(json!({"maxPods": 30})).expect("a kubelet"));
+    assert_eq!(of(&claim, &stated, &crowded), [("m7i.large".to_owned(), 0, None)]);
+}
+
 #[test]
 fn the_subnet_with_the_most_free_addresses_is_taken_and_a_full_one_never() {
     let claim = planned(&["m7i.large"], "us-east-1a", "on-demand");
