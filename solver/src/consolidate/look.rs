@@ -78,6 +78,7 @@ pub(super) fn look(
             waste: BTreeMap::new(),
             among: None,
             biased: false,
+            worth: Some(ideal.worth.clone()),
             cancel,
         };
         search.run(&mut *progress);

@@ -65,6 +65,8 @@ pub(super) struct Search<'a> {
     pub(super) waste: BTreeMap<Key, i64>,
     /// Of a large cluster: the part whose nodes receive pods, beside those that may not go; any may where there is none.
     pub(super) among: Option<BTreeSet<Key>>,
+    /// By node that there was at first: what its pods are worth, until something has changed.
+    pub(super) worth: Option<Vec<f64>>,
     /// Whether what was done before has kept from doing more: a look that knows nothing of it might do that.
     pub(super) biased: bool,
     pub(super) cancel: &'a AtomicBool,
@@ -125,7 +127,13 @@ impl Search<'_> {
 
     /// Nodes that may go, those first that cost most above the worth of their pods for what they disrupt.
     fn candidates(&mut self) -> Vec<Key> {
-        let worth = ideal(&self.state.problem, &self.state.fleet).worth;
+        let worth: Vec<f64> = match self.worth.take() {
+            Some(first) => {
+                let of = |key: &Key| first.get(super::old(*key)?).copied();
+                self.state.keys.iter().map(|key| of(key).unwrap_or(0.0)).collect()
+            }
+            None => ideal(&self.state.problem, &self.state.fleet).worth,
+        };
         self.waste.clear();
         let nodes =
             self.state.problem.nodes.iter().zip(&self.state.fleet.nodes).zip(&self.state.keys).zip(worth);

@@ -24,6 +24,10 @@ pub(super) enum Key {
     New(usize),
 }
 
+/// What one node more is worth, an hour, where pods are planned anew: of arrangements that cost nearly the same, the one with
+/// fewer nodes. Each has a disk of its own, and has to start: 20 GiB of gp3 at eight cents a month.
+const ANOTHER_NODE: Price = Price::from_micros(2_000);
+
 /// A pod that is to go elsewhere.
 #[derive(Clone, Debug)]
 pub(super) struct Mover {
@@ -135,7 +139,8 @@ impl State {
         out
     }
 
-    /// Plans the pods of some nodes anew, onto those that are near and new ones, of which none is one of `unlike`. Not verified.
+    /// Plans the pods of some nodes anew, onto those that are near and new ones, of which none is one of `unlike`. Not verified;
+    /// prices are those that nodes have.
     pub(super) fn try_without(
         &mut self,
         removed: &BTreeSet<usize>,
@@ -145,10 +150,18 @@ impl State {
         cancel: &AtomicBool,
     ) -> Trial {
         let whole = self.withhold(unlike);
+        let costs: Vec<Price> = self.problem.pools.iter().map(|pool| pool.node_cost).collect();
+        self.problem.pools.iter_mut().for_each(|pool| pool.node_cost += ANOTHER_NODE);
         let mut trial = self.without(removed, near, |problem, movers, keys| {
             let solution = ladder::pack(problem, steps, cancel);
             Trial { movers: movers.to_vec(), solution, keys: keys.to_vec() }
         });
+        for (pool, cost) in self.problem.pools.iter_mut().zip(&costs) {
+            pool.node_cost = *cost;
+        }
+        for node in &mut trial.solution.new_nodes {
+            node.fixed_cost = costs[node.pool.index()];
+        }
         for (at, offerings) in whole {
             for node in trial.solution.new_nodes.iter_mut().filter(|node| node.instance_type.index() == at) {
                 let planned = &self.problem.types[at].offerings[node.offering];
