@@ -105,8 +105,9 @@ fn machines_that_never_join_are_replaced() {
             Ok(claims.into_iter().find(missed))
         })
         .unwrap();
-    world.kubelets.broken(&[]);
+    // Before kubelets are well again: a node that joins is not too late, however late it is.
     world.ec2.ask("StopInstances", &[("InstanceId.1", &world.machines().unwrap()[0].id)]).unwrap();
+    world.kubelets.broken(&[]);
     // A quarter of an hour is too long for a test: it has been missed since the day before.
     let mut conditions = claim["status"]["conditions"].clone();
     for condition in conditions.as_array_mut().unwrap() {
