@@ -287,10 +287,10 @@ impl NodeClasses {
         if is_new && let Err(error) = hash.carry_over(&self.client, (EC2_NODE_CLASS, &name)).await {
             // The class is of use all the same, and keeps its old version until all have the new one.
             warn!(class = name, error = format!("{error:#}"), "NodeClaims keep an old hash");
+            if is_held {
+                return Ok(());
+            }
             annotations = json!({});
-        }
-        if annotations == json!({}) && is_held {
-            return Ok(());
         }
         let mut finalizers = class.finalizers().to_vec();
         if !is_held {
