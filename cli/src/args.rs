@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use stowage_api::duration;
 use stowage_cluster::object::{SpreadConstraint, Unsatisfiable};
 use stowage_pricing::Share;
-use stowage_solver::Price;
+use stowage_solver::SavingFloor;
 
 use crate::catalog::{CatalogArgs, Source};
 use crate::fargate_args::FargateArgs;
@@ -100,35 +100,6 @@ pub(crate) struct ConsolidateArgs {
     /// Within what time a step pays for the pods that it moves, each taken to cost a tenth of a cent: 2h, 30m, or Never for any
     #[arg(long, value_name = "TIME", default_value = "2h", requires = "consolidate")]
     pub(crate) payback: Payback,
-}
-
-/// The least that a step saves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SavingFloor {
-    /// An hour.
-    pub(crate) price: Price,
-    /// In thousandths of what the nodes that go cost.
-    pub(crate) share: u32,
-}
-
-impl FromStr for SavingFloor {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut floor = Self { price: Price::ZERO, share: 0 };
-        for part in text.split(',').map(str::trim) {
-            let wrong = || format!("`{part}` is neither dollars an hour, as 0.01, nor a share, as 5%");
-            if let Some(percent) = part.strip_suffix('%') {
-                let percent =
-                    percent.parse::<f64>().ok().filter(|p| (0.0..=100.0).contains(p)).ok_or_else(wrong)?;
-                floor.share = (percent * 10.0).round() as u32;
-            } else {
-                let dollars = part.trim_start_matches('$').parse().ok().ok_or_else(wrong)?;
-                floor.price = Price::from_dollars(dollars).ok_or_else(wrong)?;
-            }
-        }
-        Ok(floor)
-    }
 }
 
 /// Within how many seconds a step pays; `None` for any time.

@@ -73,7 +73,7 @@ mod variety;
 mod verify;
 
 pub use consolidate::{
-    Aims, Consolidation, Destination, Fleet, Held, Kept, PodMove, Sold, Step, consolidate,
+    Aims, Consolidation, Destination, Fleet, Held, Kept, PodMove, SavingFloor, Sold, Step, consolidate,
 };
 pub use diversity::Diversity;
 pub use explain::{explain, explain_pod};

@@ -175,13 +175,18 @@ fn what_saves_too_little_stays() {
     let cent = |dollars: f64| Price::from_dollars(dollars).unwrap();
     // Three percent are less than five.
     assert_eq!(town.plan().kept[0].1, Kept::TooLittle { saving: cent(0.006), least: cent(0.01) });
-    // With a lower floor, four units of disruption at $0.001 take 40 minutes.
+    // With a lower floor: four units of disruption at $0.001, and $0.0065 for two minutes of the new node before it is of use.
     let eager = Aims { floor_share: 20, ..Aims::default() };
     let out = town.plan_with(&eager);
-    assert_eq!((out.steps.len(), out.steps[0].payback), (1, 2400));
+    assert_eq!((out.steps.len(), out.steps[0].payback), (1, 6280));
     let hasty = Aims { payback: Some(1800), ..eager };
-    let why = Kept::Payback { saving: cent(0.006), disruption: 4000, seconds: 2400 };
+    let why = Kept::Payback { saving: cent(0.006), disruption: 4000, seconds: 6280 };
     assert_eq!(town.plan_with(&hasty).kept[0].1, why);
+    let at_once = Aims { startup: 0, ..hasty };
+    assert_eq!(
+        town.plan_with(&at_once).kept[0].1,
+        Kept::Payback { saving: cent(0.006), disruption: 4000, seconds: 2400 }
+    );
 }
 
 #[test]

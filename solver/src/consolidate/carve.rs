@@ -8,11 +8,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::choice::Choice;
 use super::fleet::{Fleet, SPOT};
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
 use super::steps::{Account, Case, Draft, drafts};
-use super::{Destination, Kept, PodMove, Stage, Step, wide};
+use super::{Destination, Kept, PodMove, Stage, Step};
 use crate::Progress;
 use crate::money::Price;
 use crate::problem::{NodeId, PodId, Problem, TopologyKey};
@@ -139,32 +140,26 @@ impl Carver<'_> {
         let saving = account.saving;
         let near = near(&self.state, &positions, going.values().map(|(_, to)| *to));
         let sale = self.search.sale;
+        let choice = Choice {
+            sale,
+            going: draft
+                .removes
+                .iter()
+                .map(|at| (self.problem.nodes[*at].pool.as_deref(), &self.fleet.nodes[*at]))
+                .collect(),
+            spot,
+            saving,
+            least,
+            launches: numbers.len(),
+        };
         let mut budget = sale.budget(&self.state.problem);
         let found = self.state.without(&positions, near.as_ref(), |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
             for launch in &launches {
                 sale.take(launch, &mut budget);
             }
-            let count = launches.len();
             for launch in &mut launches {
-                let most = match spot {
-                    // All that is cheaper than what is there: the choice has to be wide, and the cheapest of it are taken.
-                    Some((_, price)) => price - Price::from_micros(1),
-                    // How wide the choice is comes first where the NodePool says so.
-                    None if !problem.pools[launch.pool.index()].min_values.is_empty() => {
-                        Price::from_micros(i64::MAX)
-                    }
-                    None => wide::most(launch, saving, least, count),
-                };
-                let own = launch.pods.iter().map(|pod| problem.pods[pod.index()].name.as_str());
-                let (mut all, types) = sale.alternatives(launch, own, most, &budget);
-                if let Some((least, _)) = spot.filter(|_| launch.offering(problem).capacity_type == SPOT) {
-                    if types < least {
-                        return Err(Kept::SpotTypes { found: types, least });
-                    }
-                    all = wide::cheapest(problem, launch, &all, least);
-                }
-                launch.alternatives = all;
+                launch.alternatives = choice.of(problem, launch, &budget)?;
             }
             let solution = |launches: &[NewNode]| Solution {
                 new_nodes: launches.to_vec(),
@@ -223,7 +218,7 @@ impl Carver<'_> {
         }
         let mut removes: Vec<NodeId> = draft.removes.iter().map(|at| NodeId::of(*at)).collect();
         removes.sort_by(|a, b| self.problem.nodes[a.index()].name.cmp(&self.problem.nodes[b.index()].name));
-        let payback = self.search.court.aims.payback(account.disruption, account.saving).unwrap_or(u64::MAX);
+        let payback = account.payback(self.search.court.aims);
         Ok(Step { removes, launches, moves, saving: account.saving, disruption: account.disruption, payback })
     }
 

@@ -101,6 +101,8 @@ pub struct Aims {
     pub floor_share: u32,
     /// What moving an ordinary pod is worth in money: what its start costs, and the trouble.
     pub pod_price: Price,
+    /// For so many seconds a new node is paid for beside those that it replaces: it boots, joins, and pulls the images of its pods.
+    pub startup: u64,
     /// What a step disrupts pays for itself within so many seconds; `None` for any time.
     pub payback: Option<u64>,
     /// A spot node is replaced by another one only where so many types are cheaper, of which the launch may choose. `None`:
@@ -123,6 +125,8 @@ impl Default for Aims {
             floor: Price::from_micros(5_000),
             floor_share: 50,
             pod_price: Price::from_micros(1_000),
+            // A minute until the node is ready, as AWS's own images take, and as much until pods have their images and are ready.
+            startup: 120,
             payback: Some(7_200),
             // Karpenter's MinInstanceTypesForSpotToSpotConsolidation.
             spot_types: Some(15),
@@ -153,10 +157,16 @@ impl Aims {
         Price::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 
-    /// After how many seconds a saving has paid for a disruption; `None` where nothing is saved.
-    pub fn payback(&self, disruption: i64, saving: Price) -> Option<u64> {
+    /// What it costs that new nodes are there before the old ones are gone: `bought` is their price.
+    pub fn outlay(&self, bought: Price) -> Price {
+        let micros = i128::from(bought.micros().max(0)) * i128::from(self.startup) / 3600;
+        Price::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    /// After how many seconds a saving has paid for a disruption and for new nodes of this price; `None` where nothing is saved.
+    pub fn payback(&self, disruption: i64, bought: Price, saving: Price) -> Option<u64> {
         let saving = u128::try_from(saving.micros()).ok().filter(|saving| *saving > 0)?;
-        let worth = u128::try_from(self.worth(disruption).micros()).unwrap_or(0);
+        let worth = u128::try_from((self.worth(disruption) + self.outlay(bought)).micros()).unwrap_or(0);
         Some(u64::try_from((worth * 3600).div_ceil(saving)).unwrap_or(u64::MAX))
     }
 }

@@ -198,7 +198,7 @@ impl Joined {
             moves: moves.collect::<Option<_>>()?,
             saving: account.saving,
             disruption: account.disruption,
-            payback: court.aims.payback(account.disruption, account.saving).unwrap_or(u64::MAX),
+            payback: account.payback(court.aims),
         };
         state.take(&step);
         Some(step)

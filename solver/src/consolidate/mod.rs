@@ -26,7 +26,9 @@
 
 mod afar;
 mod carve;
+mod choice;
 mod fleet;
+mod floor;
 mod ideal;
 mod join;
 mod look;
@@ -39,6 +41,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 pub use fleet::{Aims, Fleet, Held, Sold};
+pub use floor::SavingFloor;
 
 use self::join::join;
 use self::look::look;

@@ -85,6 +85,7 @@ pub(super) fn drafts(nodes: usize, state: &State, moves: &Moves) -> Vec<Draft> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Account {
     pub(super) removed: Price,
+    pub(super) bought: Price,
     pub(super) saving: Price,
     pub(super) disruption: i64,
 }
@@ -94,6 +95,11 @@ impl Account {
     pub(super) fn least(&self, aims: &Aims) -> Price {
         let share = i128::from(self.removed.micros()) * i128::from(aims.floor_share) / 1000;
         aims.floor.max(Price::from_micros(i64::try_from(share).unwrap_or(i64::MAX)))
+    }
+
+    /// After how many seconds it has paid.
+    pub(super) fn payback(&self, aims: &Aims) -> u64 {
+        aims.payback(self.disruption, self.bought, self.saving).unwrap_or(u64::MAX)
     }
 }
 
@@ -111,8 +117,8 @@ impl Case<'_> {
         let held = |all: &[(&str, &Held)]| all.iter().filter_map(|(_, held)| held.price).sum::<Price>();
         let disruption =
             self.removed.iter().fold(0_i64, |sum, (_, held)| sum.saturating_add(held.disruption()));
-        let removed = held(&self.removed);
-        Account { removed, saving: removed - held(&self.bought), disruption }
+        let (removed, bought) = (held(&self.removed), held(&self.bought));
+        Account { removed, bought, saving: removed - bought, disruption }
     }
 
     /// Whether none that comes is the like of one that goes.
@@ -158,7 +164,7 @@ impl<'a> Court<'a> {
         if saving <= Price::ZERO || saving < least {
             return Err(Kept::TooLittle { saving, least });
         }
-        let seconds = self.aims.payback(disruption, saving).unwrap_or(u64::MAX);
+        let seconds = account.payback(self.aims);
         if self.aims.payback.is_some_and(|most| seconds > most) {
             return Err(Kept::Payback { saving, disruption, seconds });
         }
@@ -194,6 +200,6 @@ impl<'a> Court<'a> {
     pub(super) fn gain(&self, account: &Account) -> i128 {
         let seconds = self.aims.payback.map_or(24 * 3600, |seconds| seconds.max(1));
         i128::from(account.saving.micros()) * i128::from(seconds) / 3600
-            - i128::from(self.aims.worth(account.disruption).micros())
+            - i128::from((self.aims.worth(account.disruption) + self.aims.outlay(account.bought)).micros())
     }
 }

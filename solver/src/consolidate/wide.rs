@@ -198,30 +198,23 @@ impl<'m> Sale<'m> {
         of.iter().find(chosen).copied()
     }
 
-    /// What else a launch could be, as long as it costs no more than `most`, cheapest first; with how many types of its capacity
-    /// type that makes, its own among them. What it takes itself is out of the budget already.
+    /// What else a launch could be, as long as it costs no more than `most`, cheapest first. What it takes itself is out of the
+    /// budget already.
     pub(super) fn alternatives<'n>(
         &self,
         new: &NewNode,
         pods: impl Iterator<Item = &'n str>,
         most: Price,
         budget: &Budget,
-    ) -> (Arc<[Alternative]>, usize) {
+    ) -> Arc<[Alternative]> {
         let mut held = Pods::new();
         for pod in pods {
-            let Some(class) = self.classes.get(pod) else { return (Arc::from([]), 1) };
+            let Some(class) = self.classes.get(pod) else { return Arc::from([]) };
             add_to(&mut held, *class, 1);
         }
-        let Some(kind) = self.kind(new) else { return (Arc::from([]), 1) };
+        let Some(kind) = self.kind(new) else { return Arc::from([]) };
         let bins = NewNodes { kind, pods: held, copies: 1 };
-        let found = self.choices.of_nodes_up_to(&bins, budget, most.micros());
-        let problem = self.model.problem;
-        let capacity = &new.offering(problem).capacity_type;
-        let alike =
-            found.iter().filter(|a| &a.offering(problem).capacity_type == capacity).map(|a| a.instance_type);
-        let types: BTreeSet<_> = alike.chain([new.instance_type]).collect();
-        let count = types.len();
-        (found, count)
+        self.choices.of_nodes_up_to(&bins, budget, most.micros())
     }
 
     /// As how many types a launch that is planned on a narrowed catalogue could be had for less than a price, with its capacity
@@ -231,8 +224,17 @@ impl<'m> Sale<'m> {
         let mut budget = self.budget(narrow);
         self.take(&new, &mut budget);
         let pods = pods.iter().map(|pod| pod.name.as_str());
-        self.alternatives(&new, pods, price - Price::from_micros(1), &budget).1
+        let found = self.alternatives(&new, pods, price - Price::from_micros(1), &budget);
+        types(self.model.problem, &new, &found)
     }
+}
+
+/// How many types of its capacity type a launch and what else it could be make, its own among them.
+pub(super) fn types(problem: &Problem, new: &NewNode, all: &[Alternative]) -> usize {
+    let capacity = &new.offering(problem).capacity_type;
+    let alike = all.iter().filter(|of| &of.offering(problem).capacity_type == capacity);
+    let types: BTreeSet<_> = alike.map(|of| of.instance_type).chain([new.instance_type]).collect();
+    types.len()
 }
 
 /// Keeps the cheapest of so many types, the planned one among them, all of them spot: with more to choose from, the launch might

@@ -102,6 +102,19 @@ pub fn consolidated(problem: &Problem, fleet: &Fleet, aims: &Aims) -> Consolidat
                         == (own, &offering.zone, &offering.capacity_type)
             });
             assert!(alike.is_none(), "like for like: {step:#?}");
+            let wide = !problem.pools[launch.pool.index()].min_values.is_empty();
+            for other in launch.alternatives.iter().filter(|_| !wide) {
+                let (own, offering) =
+                    (&problem.types[other.instance_type.index()].name, other.offering(problem));
+                let alike = step.removes.iter().find(|node| {
+                    let held = &fleet.nodes[node.index()];
+                    problem.nodes[node.index()].pool.as_ref() == Some(pool)
+                        && (&held.sold_as.instance_type, &held.sold_as.capacity_type)
+                            == (own, &offering.capacity_type)
+                        && held.price.is_none_or(|price| price <= offering.price)
+                });
+                assert!(alike.is_none(), "EC2 may choose like for like: {step:#?}");
+            }
         }
     }
     if problem.pods.is_empty() {
