@@ -46,6 +46,18 @@ pub struct Ec2NodeClassSpec {
     /// Options of the processor.
     #[serde(deserialize_with = "null_is_default")]
     pub cpu_options: CpuOptions,
+    /// The placement group that nodes are launched into.
+    pub placement_group_selector: Option<PlacementGroupSelector>,
+}
+
+/// A placement group, by one of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct PlacementGroupSelector {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its id.
+    pub id: Option<String>,
 }
 
 /// One way to find images.
@@ -210,11 +222,16 @@ pub struct SelectedGroup {
 
 /// A resolved capacity reservation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SelectedReservation {
     /// `cr-0123456789abcdef0`.
     #[serde(deserialize_with = "null_is_default")]
     pub id: String,
+    /// `default`, or `capacity-block`.
+    #[serde(deserialize_with = "null_is_default")]
+    pub reservation_type: String,
+    /// When it ends, as RFC 3339 has it; absent where it does not.
+    pub end_time: Option<String>,
 }
 
 /// A resolved subnet.

@@ -31,7 +31,8 @@ pub use device::{BasicDevice, Device, DeviceAttribute, DeviceCapacity, DeviceTai
 pub use duration::duration;
 pub use ec2_node_class::{
     Ami, AmiSelectorTerm, BlockDevice, BlockDeviceMapping, CpuOptions, Ec2NodeClass, Ec2NodeClassSpec,
-    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, SelectedGroup, SelectedReservation, Subnet,
+    Ec2NodeClassStatus, IntOrText, Kubelet, NetworkInterface, PlacementGroupSelector, SelectedGroup,
+    SelectedReservation, Subnet,
 };
 pub use meta::{ObjectMeta, OwnerReference, StatusCondition, null_is_default, short_list};
 pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};

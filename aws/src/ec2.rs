@@ -205,6 +205,8 @@ pub struct Machine {
     pub spot: bool,
     /// Id of the capacity reservation that it runs in.
     pub reservation: Option<String>,
+    /// Id and name of the placement group that it runs in.
+    pub placement_group: Option<(String, String)>,
     /// Id of its subnet.
     pub subnet: String,
     /// Ids of its security groups.
@@ -439,6 +441,10 @@ fn machine(of: &Instance) -> Machine {
         image: text(of.image_id()),
         spot: of.instance_lifecycle().is_some_and(|l| l.as_str() == "spot"),
         reservation: of.capacity_reservation_id().map(str::to_owned),
+        placement_group: of
+            .placement()
+            .map(|p| (text(p.group_id()), text(p.group_name())))
+            .filter(|(id, name)| !id.is_empty() || !name.is_empty()),
         subnet: text(of.subnet_id()),
         groups: of.security_groups().iter().map(|group| text(group.group_id())).collect(),
         state: text(of.state().and_then(|s| s.name()).map(InstanceStateName::as_str)),

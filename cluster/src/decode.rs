@@ -153,7 +153,8 @@ impl Fault {
             (Some((Some(namespace), name)), kind) => Some(format!("{kind} {namespace}/{name}")),
             (Some((None, name)), kind) => Some(format!("{kind} {name}")),
         };
-        ObjectError { position: position.clone(), object, field: self.field, problem: self.problem }
+        let node = if kind == Kind::Pod.name() { node_of(raw) } else { None };
+        ObjectError { position: position.clone(), object, field: self.field, problem: self.problem, node }
     }
 }
 
@@ -278,6 +279,7 @@ impl Decoder {
         let do_not_disrupt = mark.is_some_and(|v| v == "true");
         let protected_for = mark.and_then(|v| duration(v)).map(|d| d.as_secs()).filter(|s| *s > 0);
         let protected_for = protected_for.map(|s| u32::try_from(s).unwrap_or(u32::MAX));
+        let odd_mark = mark.is_some_and(|v| v != "true") && protected_for.is_none();
         let started = status.start_time.as_ref().or(metadata.creation_timestamp.as_ref());
         let started = started.and_then(|moment| moment.parse().ok());
         let deletion_cost = metadata.annotations.get(well_known::POD_DELETION_COST);
@@ -316,6 +318,7 @@ impl Decoder {
             ready,
             do_not_disrupt,
             protected_for,
+            odd_mark,
             started,
             deletion_cost,
             nominated,
@@ -382,4 +385,21 @@ pub(crate) fn named(raw: &str) -> Option<(Option<String>, String)> {
     let object: Named<'_> = serde_json::from_str(raw).ok()?;
     let meta: Meta = serde_json::from_str(object.metadata.get()).ok()?;
     Some((meta.namespace, meta.name))
+}
+
+/// The node that a malformed pod runs on, as far as can be told.
+fn node_of(raw: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Bound<'a> {
+        #[serde(borrow)]
+        spec: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Spec {
+        node_name: String,
+    }
+    let pod: Bound<'_> = serde_json::from_str(raw).ok()?;
+    let spec: Spec = serde_json::from_str(pod.spec.get()).ok()?;
+    Some(spec.node_name).filter(|name| !name.is_empty())
 }

@@ -39,6 +39,8 @@ pub struct ObjectError {
     pub field: String,
     /// What is wrong, and what would be right.
     pub problem: String,
+    /// Of a Pod: the node that it runs on, where that can be made out. What it takes there, and whether it may leave, is not known.
+    pub node: Option<String>,
 }
 
 impl fmt::Display for ObjectError {

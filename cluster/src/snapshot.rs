@@ -125,6 +125,8 @@ pub struct Pod {
     pub do_not_disrupt: bool,
     /// For how many seconds from its start it is marked not to be disrupted.
     pub protected_for: Option<u32>,
+    /// Whether it is marked so with what is neither `true` nor a time, which says nothing.
+    pub odd_mark: bool,
     /// When kubelet started it, or else when it was made.
     pub started: Option<Timestamp>,
     /// What it costs to delete it, compared with others of its workload: its annotation, or zero.

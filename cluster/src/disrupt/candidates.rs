@@ -8,7 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use stowage_api::{ConsolidationPolicy, NodeClaim, NodePool, StatusCondition, well_known};
 use stowage_pricing::Timestamp;
 
-use super::cost::{Priorities, balanced_disruption, eviction_cost, lifetime_left, node_disruption};
+use super::cost::{
+    Priorities, balanced_disruption, eviction_cost, lifetime_left, node_disruption, restlessness,
+};
 use super::shields::{Guard, Shields};
 use crate::lower::bound_by_node;
 use crate::object::{Node, Toleration, TolerationOperator};
@@ -23,6 +25,8 @@ pub struct Moment {
     pub nominated: BTreeSet<String>,
     /// Nodes that are about to go already, by name.
     pub leaving: BTreeSet<String>,
+    /// Nodes that were to go a while ago, and what was to come in their place did not.
+    pub resting: BTreeSet<String>,
 }
 
 /// Why a node may not be taken away. Pods and budgets are `namespace/name`.
@@ -40,6 +44,10 @@ pub enum Refusal {
     Chosen,
     /// Pods are on their way to it.
     Nominated,
+    /// What was to come in its place did not, a while ago.
+    Resting,
+    /// A pod of it cannot be read: kind, namespace and name. Nobody knows whether it may leave.
+    PodUnread(String),
     /// It is marked `karpenter.sh/do-not-disrupt`.
     Protected,
     /// A pod of it is marked so, for ever or until some moment.
@@ -98,6 +106,8 @@ pub struct Standing<'s> {
     pub pods: Vec<&'s Pod>,
     /// What each of them costs to evict, in parts of [`super::UNIT`].
     pub evictions: Vec<i64>,
+    /// How much more that is because it has only just come up, in thousandths; see [`super::restlessness`].
+    pub restlessness: Vec<i64>,
     /// How much of its life it has before it, in thousandths.
     pub lifetime_left: i64,
     /// Why it may not go, whatever the cause.
@@ -167,6 +177,11 @@ pub fn standings<'s>(snapshot: &'s Snapshot, moment: &Moment) -> Vec<Standing<'s
     }
     let pools: HashMap<&str, &NodePool> =
         snapshot.node_pools.iter().map(|pool| (pool.metadata.name.as_str(), pool)).collect();
+    let unread: HashMap<&str, &str> = snapshot
+        .invalid
+        .iter()
+        .filter_map(|error| Some((error.node.as_deref()?, error.object.as_deref().unwrap_or("a pod"))))
+        .collect();
     let mut nodes: Vec<&Node> = snapshot.nodes().collect();
     nodes.sort_by_key(|node| &node.metadata.name);
     let standing = |node: &'s Node| {
@@ -182,12 +197,16 @@ pub fn standings<'s>(snapshot: &'s Snapshot, moment: &Moment) -> Vec<Standing<'s
             claim,
             pool: pool.and_then(|name| pools.get(name.as_str())).copied(),
             evictions,
+            restlessness: pods.iter().map(|pod| restlessness(pod, moment.now)).collect(),
             lifetime_left: claim.zip(moment.now).map_or(1000, |(claim, now)| lifetime_left(claim, now)),
             refused: of_node(node, claim, moment),
             refused_by_pods: of_pods(all, &shields, moment.now),
             refused_saving: Vec::new(),
             pods,
         };
+        if let Some(pod) = unread.get(name).filter(|_| claim.is_some()) {
+            standing.refused.push(Refusal::PodUnread((*pod).to_owned()));
+        }
         // A pod for which others were sent off is on its way.
         let awaited = all.iter().any(|pod| !pod.is_bound());
         if awaited && claim.is_some() && !standing.refused.contains(&Refusal::Nominated) {
@@ -271,6 +290,7 @@ fn of_node(node: &Node, claim: Option<&NodeClaim>, moment: &Moment) -> Vec<Refus
         (node.metadata.is_terminating() || claim.metadata.is_terminating(), Refusal::Deleting),
         (tainted || holds("DisruptionReason") || moment.leaving.contains(name), Refusal::Chosen),
         (moment.nominated.contains(name), Refusal::Nominated),
+        (moment.resting.contains(name), Refusal::Resting),
         (marked(&node.metadata.annotations) || marked(&claim.metadata.annotations), Refusal::Protected),
     ];
     checks.into_iter().filter(|(holds, _)| *holds).map(|(_, why)| why).collect()
@@ -311,14 +331,37 @@ fn of_pods(pods: &[&Pod], shields: &Shields<'_>, now: Option<Timestamp>) -> Vec<
 /// That a pod must not be disrupted, where it must not: for ever, or for a time from its start. Where nobody knows what time it
 /// is, that time is not over.
 fn protected(pod: &Pod, now: Option<Timestamp>) -> Option<Refusal> {
-    let refusal = |until| Refusal::PodProtected { pod: pod.key(), until };
-    if pod.do_not_disrupt {
-        return Some(refusal(None));
+    match Mark::of(pod, now)? {
+        Mark::Always => Some(Refusal::PodProtected { pod: pod.key(), until: None }),
+        Mark::Until(until) => Some(Refusal::PodProtected { pod: pod.key(), until }),
+        Mark::Over | Mark::Odd => None,
     }
-    let seconds = pod.protected_for?;
-    let until = pod.started.map(|from| from.plus_seconds(seconds.into()));
-    let over = until.zip(now).is_some_and(|(until, now)| until <= now);
-    (!over).then(|| refusal(until))
+}
+
+/// What `karpenter.sh/do-not-disrupt` says of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It must not be disrupted.
+    Always,
+    /// It must not be disrupted until then; `None` where nobody knows when it started.
+    Until(Option<Timestamp>),
+    /// The time that it was to be left alone is over.
+    Over,
+    /// It is neither `true` nor a time, and says nothing.
+    Odd,
+}
+
+impl Mark {
+    /// The mark of a pod; `None` where it has none.
+    pub fn of(pod: &Pod, now: Option<Timestamp>) -> Option<Self> {
+        if pod.do_not_disrupt {
+            return Some(Self::Always);
+        }
+        let Some(seconds) = pod.protected_for else { return pod.odd_mark.then_some(Self::Odd) };
+        let until = pod.started.map(|from| from.plus_seconds(seconds.into()));
+        let over = until.zip(now).is_some_and(|(until, now)| until <= now);
+        Some(if over { Self::Over } else { Self::Until(until) })
+    }
 }
 
 /// Whether a pod is evicted when its node goes.

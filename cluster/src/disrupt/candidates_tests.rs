@@ -109,6 +109,25 @@ fn a_claim_that_says_so_waits_where_nothing_tells_since_when() {
     assert_eq!(refusals(&cluster, &at("2026-07-01T10:05:00Z")), [Refusal::NotQuiet { until: None }]);
 }
 
+/// One that cannot be read may be anything.
+#[test]
+fn a_node_with_a_pod_that_cannot_be_read_stays() {
+    let text = r#"{"kind": "List", "items": [
+        {"kind": "Node", "metadata": {"name": "n", "labels": {"karpenter.sh/nodepool": "default", "karpenter.sh/initialized": "true"}}},
+        {"kind": "Node", "metadata": {"name": "o", "labels": {"karpenter.sh/nodepool": "default", "karpenter.sh/initialized": "true"}}},
+        {"kind": "NodePool", "metadata": {"name": "default"}},
+        {"kind": "NodeClaim", "metadata": {"name": "c", "labels": {"karpenter.sh/nodepool": "default"}}, "status": {"nodeName": "n"}},
+        {"kind": "NodeClaim", "metadata": {"name": "d", "labels": {"karpenter.sh/nodepool": "default"}}, "status": {"nodeName": "o"}},
+        {"kind": "Pod", "metadata": {"name": "odd"}, "spec": {"nodeName": "n", "containers": [
+            {"name": "c", "resources": {"requests": {"cpu": "much"}}}]}, "status": {"phase": "Running"}}]}"#;
+    let options = ReadOptions { skip_invalid: true, ..ReadOptions::default() };
+    let cluster =
+        read(&[Source { name: "t", bytes: text.as_bytes() }], &options).expect("valid but for a pod");
+    let all = standings(&cluster, &Moment::default());
+    assert_eq!(all[0].refused, [Refusal::PodUnread("Pod odd".to_owned())]);
+    assert!(!all[0].may_go() && all[1].refused.is_empty());
+}
+
 #[test]
 fn pods_are_protected_for_ever_or_for_a_time() {
     let pod = |mark: &str| {
@@ -127,7 +146,11 @@ fn pods_are_protected_for_ever_or_for_a_time() {
     assert_eq!(refusals(&pod("1h"), &noon), []);
     for odd in ["false", "yes", "-1h", "0s"] {
         assert_eq!(refusals(&pod(odd), &noon), [], "{odd}");
+        assert_eq!(Mark::of(&pod(odd).pods[0], noon.now), Some(Mark::Odd), "{odd}");
     }
+    let mark = |text: &str| Mark::of(&pod(text).pods[0], noon.now);
+    assert_eq!((mark("true"), mark("1h")), (Some(Mark::Always), Some(Mark::Over)));
+    assert_eq!(Mark::of(&plain(POD).pods[0], noon.now), None);
 }
 
 #[test]

@@ -43,8 +43,12 @@ pub fn fleet(
         let weights: HashMap<String, i64> = standing
             .pods
             .iter()
-            .zip(&standing.evictions)
-            .map(|(pod, cost)| (pod.key(), thousandths(*cost, standing.lifetime_left)))
+            .zip(standing.evictions.iter().zip(&standing.restlessness))
+            .map(|(pod, (cost, restless))| {
+                let cost = thousandths(*cost, standing.lifetime_left);
+                // What is worth less than the trouble is so however old it is.
+                (pod.key(), if cost > 0 { cost.saturating_mul(*restless) / 1000 } else { cost })
+            })
             .collect();
         let moves = node.pods.iter().enumerate();
         let moves = moves.filter_map(|(at, pod)| Some((u32::try_from(at).ok()?, *weights.get(&pod.name)?)));

@@ -22,8 +22,10 @@ mod fleet;
 mod shields;
 
 pub use budget::{Allowance, Left, Reason, Room, Tally, allowance, tallies};
-pub use candidates::{Leaving, Moment, Refusal, Standing, leaving, standings};
-pub use cost::{Priorities, UNIT, balanced_disruption, eviction_cost, lifetime_left, node_disruption};
+pub use candidates::{Leaving, Mark, Moment, Refusal, Standing, leaving, standings};
+pub use cost::{
+    Priorities, UNIT, balanced_disruption, eviction_cost, lifetime_left, node_disruption, restlessness,
+};
 pub use cron::{Schedule, ScheduleError};
 pub use fleet::{fleet, latest};
 pub use shields::Shields;

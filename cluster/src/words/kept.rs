@@ -14,6 +14,12 @@ pub fn refusal(why: &Refusal) -> String {
         Refusal::Deleting => "it is being deleted".to_owned(),
         Refusal::Chosen => "it was chosen to go already".to_owned(),
         Refusal::Nominated => "pods are on their way to it".to_owned(),
+        Refusal::Resting => {
+            "what was to come in its place failed a while ago: that is tried again later".to_owned()
+        }
+        Refusal::PodUnread(pod) => {
+            format!("{pod} of it cannot be read, so nobody knows whether it may leave")
+        }
         Refusal::Protected => "it is marked karpenter.sh/do-not-disrupt".to_owned(),
         Refusal::PodProtected { pod, until: None } => {
             format!("pod {pod} is marked karpenter.sh/do-not-disrupt")
@@ -53,6 +59,8 @@ pub const fn refusal_word(why: &Refusal) -> &'static str {
         Refusal::Deleting => "Deleting",
         Refusal::Chosen => "Chosen",
         Refusal::Nominated => "Nominated",
+        Refusal::Resting => "ReplacementFailed",
+        Refusal::PodUnread(_) => "PodUnread",
         Refusal::Protected => "NodeProtected",
         Refusal::PodProtected { .. } => "PodProtected",
         Refusal::BudgetSpent { .. } | Refusal::BudgetAlways { .. } => "PodDisruptionBudget",
@@ -120,7 +128,8 @@ pub fn kept(problem: &Problem, why: &Kept) -> String {
             format!("what would take its place is another {instance_type} like those that would go")
         }
         Kept::Payback { saving, disruption, seconds } => format!(
-            "without it {} an hour would be saved, which takes {} to pay for moving what is worth {} ordinary pods",
+            "without it {} an hour would be saved, which takes {} to pay for moving what is worth {} ordinary pods, and \
+             for new nodes while they start",
             dollars(*saving),
             lasting(*seconds),
             tenths(*disruption)
