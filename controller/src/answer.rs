@@ -23,6 +23,11 @@ pub(crate) fn is_outdated(error: &kube::Error) -> bool {
     is_gone(error) || is_conflict(error)
 }
 
+/// Somebody forbids it: a role, or who looks at what is written before it is.
+pub(crate) fn is_forbidden(error: &kube::Error) -> bool {
+    code(error).is_some_and(|code| [400, 403, 422].contains(&code))
+}
+
 /// It was understood, and is not done: asking again would not help, and nothing came of it.
 pub(crate) fn is_refused(error: &kube::Error) -> bool {
     code(error).is_some_and(|code| (400..500).contains(&code))

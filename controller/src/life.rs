@@ -14,6 +14,7 @@ pub mod collect;
 mod consistent;
 pub mod drain;
 pub mod end;
+pub mod evictions;
 pub mod healthy;
 pub mod join;
 pub mod machines;

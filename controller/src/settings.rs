@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use stowage_cluster::LowerOptions;
 use stowage_pricing::Share;
-use stowage_solver::Options;
+use stowage_solver::{Aims, Options, SavingFloor};
 
 use crate::gates::Gates;
 use crate::life::surge::SurgeFirst;
@@ -116,6 +117,15 @@ pub struct Settings {
     #[arg(long, env = "STOWAGE_SURGE_FIRST", value_enum, ignore_case = true, default_value = "never")]
     pub surge_first: SurgeFirst,
 
+    /// The least that a step of consolidation saves: dollars an hour, a share of what its nodes cost, or both with a comma
+    /// between
+    #[arg(long, env = "STOWAGE_SAVING_FLOOR", value_name = "DOLLARS,SHARE", default_value = "0.005,5%")]
+    pub saving_floor: SavingFloor,
+
+    /// Within what time such a step pays for the pods that it moves, each taken to cost a tenth of a cent; Never for any time
+    #[arg(long, env = "STOWAGE_PAYBACK", value_name = "TIME", default_value = "2h")]
+    pub payback: Payback,
+
     /// Name of the queue of SQS that `EventBridge` tells of interruptions [default: none is listened to]
     #[arg(long, env = "INTERRUPTION_QUEUE", default_value = "", hide_default_value = true)]
     pub interruption_queue: String,
@@ -169,6 +179,18 @@ pub struct Settings {
     /// How it is logged
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
+}
+
+/// Within what time a step of consolidation pays; `None` for any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payback(pub Option<Duration>);
+
+impl FromStr for Payback {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(if text.eq_ignore_ascii_case("never") { None } else { Some(duration(text)?) }))
+    }
 }
 
 /// What becomes of preferences.
@@ -225,6 +247,20 @@ impl Settings {
             no_default_pool: true,
             refuse_devices: self.ignore_dra_requests,
             ..LowerOptions::default()
+        }
+    }
+
+    /// What consolidation aims for.
+    pub fn aims(&self) -> Aims {
+        let standard = Aims::default();
+        let spot_types = standard.spot_types.filter(|_| self.feature_gates.spot_to_spot_consolidation);
+        let payback = self.payback.0.map(|time| time.as_secs());
+        Aims {
+            floor: self.saving_floor.price,
+            floor_share: self.saving_floor.share,
+            payback,
+            spot_types,
+            ..standard
         }
     }
 
@@ -306,5 +342,18 @@ mod tests {
         assert!(!settings.lowering().refuse_devices);
         assert_eq!(settings.ami_refresh_interval, Duration::from_mins(5));
         assert!(of(&["--subnet-refresh-interval", "59s"]).is_err());
+        let aims = settings.aims();
+        assert_eq!(aims, Aims { spot_types: None, ..Aims::default() }, "spot stays, without its gate");
+        let own = [
+            "--saving-floor",
+            "0.02",
+            "--payback",
+            "Never",
+            "--feature-gates",
+            "SpotToSpotConsolidation=true",
+        ];
+        let aims = of(&own).expect("valid").aims();
+        assert_eq!((aims.floor.micros(), aims.floor_share, aims.payback), (20_000, 0, None));
+        assert!(aims.spot_types.is_some() && of(&["--payback", "soon"]).is_err());
     }
 }

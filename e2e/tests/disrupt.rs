@@ -132,6 +132,9 @@ fn a_pod_that_must_not_be_disrupted_keeps_its_node() {
     let pod = world.pods().unwrap().remove(0);
     world
         .until("the node to say why it stays", |w| {
+            if !w.claims()?.iter().any(|claim| holds(claim, "Drifted")) {
+                return Ok(None);
+            }
             let events = w.list("/api/v1/namespaces/default/events")?;
             let blocked = events.iter().find(|event| {
                 event["reason"] == "DisruptionBlocked" && event["involvedObject"]["name"] == *name(&claim)

@@ -99,7 +99,17 @@ impl Command {
             if !may_go(self.reason, standing) {
                 return Some(format!("{} may not go any more", candidate.node));
             }
-            let more = standing.pods.iter().map(|pod| pod.key()).find(|pod| !candidate.pods.contains(pod));
+        }
+        self.overtaken(snapshot, standings)
+    }
+
+    /// The same of one that is marked already, so that nothing else holds it: a candidate has other pods than were planned for, or
+    /// a node that takes pods of theirs does no more.
+    pub fn overtaken(&self, snapshot: &Snapshot, standings: &[Standing<'_>]) -> Option<String> {
+        for candidate in &self.candidates {
+            let found = standings.iter().find(|s| s.claim.is_some_and(|c| c.metadata.uid == candidate.uid));
+            let pods = found.into_iter().flat_map(|standing| &standing.pods);
+            let more = pods.map(|pod| pod.key()).find(|pod| !candidate.pods.contains(pod));
             if let Some(pod) = more {
                 return Some(format!("pod {pod} has come to {}", candidate.node));
             }

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use stowage_api::crd::condition::{self, CONSOLIDATABLE, DRIFTED, INITIALIZED, LAUNCHED, TRUE};
 use stowage_api::crd::{self, Condition};
 use stowage_api::well_known::{CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL_HASH, RESERVED, ZONE, stable};
-use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, ObjectMeta, Requirement, StatusCondition};
+
+use stowage_api::{
+    Ec2NodeClass, NodeClaim, NodePool, ObjectMeta, PlacementGroupSelector, Requirement, StatusCondition,
+};
 use stowage_aws::Machine;
 use stowage_pricing::Catalog;
 
@@ -56,10 +59,12 @@ pub enum Drift {
     Subnet,
     /// Its capacity reservation is not one of the class.
     Reservation,
+    /// It does not run in the placement group of the class.
+    PlacementGroup,
 }
 
 impl Drift {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Pool,
         Self::Requirements,
         Self::InstanceType,
@@ -68,6 +73,7 @@ impl Drift {
         Self::SecurityGroups,
         Self::Subnet,
         Self::Reservation,
+        Self::PlacementGroup,
     ];
 
     /// Reason of the condition.
@@ -81,12 +87,13 @@ impl Drift {
             Self::SecurityGroups => "SecurityGroupDrift",
             Self::Subnet => "SubnetDrift",
             Self::Reservation => "CapacityReservationDrift",
+            Self::PlacementGroup => "PlacementGroupDrift",
         }
     }
 
     /// Whether only EC2 can tell.
     const fn is_of_machine(self) -> bool {
-        matches!(self, Self::SecurityGroups | Self::Subnet | Self::Reservation)
+        matches!(self, Self::SecurityGroups | Self::Subnet | Self::Reservation | Self::PlacementGroup)
     }
 }
 
@@ -186,9 +193,27 @@ fn of_machine(machine: &Machine, class: &Ec2NodeClass) -> Option<Drift> {
         return Some(Drift::Subnet);
     }
     let reserved = machine.reservation.as_ref();
-    reserved
-        .is_some_and(|id| status.capacity_reservations.iter().all(|of| of.id != *id))
-        .then_some(Drift::Reservation)
+    if reserved.is_some_and(|id| status.capacity_reservations.iter().all(|of| of.id != *id)) {
+        return Some(Drift::Reservation);
+    }
+    let is_in = |wanted: &PlacementGroupSelector| {
+        let (id, name) = machine.placement_group.clone().unwrap_or_default();
+        wanted.id.as_ref().is_none_or(|of| *of == id) && wanted.name.as_ref().is_none_or(|of| *of == name)
+    };
+    let as_wanted = match &class.spec.placement_group_selector {
+        Some(wanted) => is_in(wanted),
+        None => machine.placement_group.is_none(),
+    };
+    (!as_wanted).then_some(Drift::PlacementGroup)
+}
+
+/// Whether the capacity reservation of a machine is gone, and the machine is paid for as any other: its labels are to say so.
+///
+/// compat: karpenter-provider-aws v1.14, `pkg/controllers/nodeclaim/capacityreservation`.
+pub fn has_lost_its_reservation(claim: &NodeClaim, machine: &Machine) -> bool {
+    claim.metadata.labels.get(CAPACITY_TYPE).is_some_and(|of| of == RESERVED)
+        && machine.reservation.is_none()
+        && machine.state == "running"
 }
 
 /// The patch of a claim's status by which it is marked so; `None` where it is already. It names the version that it was made
@@ -279,6 +304,7 @@ mod tests {
     fn class() -> Value {
         json!({
             "metadata": {"name": "default", "annotations": {(hash::HASH): "7", (hash::HASH_VERSION): hash::VERSION}},
+            "spec": {"placementGroupSelector": {"name": "apart"}},
             "status": {
                 "amis": [
                     {"id": "ami-arm", "requirements": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}]},
@@ -320,8 +346,23 @@ mod tests {
             subnet: "subnet-1".to_owned(),
             groups: vec!["sg-2".to_owned(), "sg-1".to_owned()],
             reservation: Some("cr-1".to_owned()),
+            placement_group: Some(("pg-1".to_owned(), "apart".to_owned())),
             ..Machine::default()
         }
+    }
+
+    #[test]
+    fn a_machine_whose_reservation_is_gone_is_on_demand() {
+        let of = |capacity_type: &str, reservation: Option<&str>, state: &str| {
+            let claim =
+                json!({"metadata": {"name": "a", "labels": {"karpenter.sh/capacity-type": capacity_type}}});
+            let claim: NodeClaim = serde_json::from_value(claim).expect("a claim");
+            let (reservation, state) = (reservation.map(str::to_owned), state.to_owned());
+            has_lost_its_reservation(&claim, &Machine { reservation, state, ..Machine::default() })
+        };
+        assert!(of("reserved", None, "running"));
+        assert!(!of("reserved", Some("cr-1"), "running") && !of("spot", None, "running"));
+        assert!(!of("reserved", None, "pending"), "it may be told yet");
     }
 
     fn found(pool: &Value, class: &Value, claim: &Value, machine: Option<&Machine>) -> Marks {
@@ -384,6 +425,15 @@ mod tests {
             ("class", "/status/securityGroups/1/id", json!("sg-3"), Some(Drift::SecurityGroups)),
             ("class", "/status/subnets/0/id", json!("subnet-2"), Some(Drift::Subnet)),
             ("class", "/status/capacityReservations", json!([]), Some(Drift::Reservation)),
+            ("class", "/spec", json!({"placementGroupSelector": {"name": "apart"}}), None),
+            ("class", "/spec", json!({"placementGroupSelector": {"id": "pg-1"}}), None),
+            (
+                "class",
+                "/spec",
+                json!({"placementGroupSelector": {"id": "pg-2"}}),
+                Some(Drift::PlacementGroup),
+            ),
+            ("class", "/spec", json!({}), Some(Drift::PlacementGroup)),
             ("claim", "/status/conditions/0/status", json!("Unknown"), None),
         ] {
             assert_eq!(with(what, path, value.clone()), drift, "{what} {path} {value}");

@@ -67,6 +67,7 @@ impl Method for Consolidation {
         let mut found = methods::Found { stays: plan.stays(view.standings), ..methods::Found::default() };
         found.eligible = plan.open;
         found.blocked = plan.blocked(view.standings);
+        found.cut_short = plan.found.spent;
         for step in plan.found.steps.iter().take(MOST_STEPS) {
             let Some(command) = plan.command(step, view) else { continue };
             if command.replacements.iter().all(|of| (view.ready)(of.pool()))
@@ -75,7 +76,8 @@ impl Method for Consolidation {
                 found.commands.push(command);
             }
         }
-        self.fruitless = found.commands.is_empty().then(|| (signature, Instant::now(), found.clone()));
+        let seen = methods::Found { cut_short: false, ..found.clone() };
+        self.fruitless = found.commands.is_empty().then(|| (signature, Instant::now(), seen));
         Ok(found)
     }
 }
@@ -141,10 +143,7 @@ impl Plan {
             let more = left(&pool.metadata.name)?.more;
             Some((pool.metadata.name.clone(), u32::try_from(more).ok()?))
         });
-        let mut aims = Aims { limits: limits.collect(), ..Aims::default() };
-        if !view.spot_to_spot {
-            aims.spot_types = None;
-        }
+        let aims = Aims { limits: limits.collect(), ..view.aims.clone() };
         let found = consolidate(&lowered.problem, &fleet, &aims, &AtomicBool::new(false), &mut |_, _, _| {})
             .map_err(|broken| {
                 DecideError::Broken(broken.first().map(|v| v.what.clone()).unwrap_or_default())

@@ -18,7 +18,7 @@ use stowage_cluster::Kind;
 use stowage_cluster::disrupt::Reason;
 use tracing::debug;
 
-use super::command::{Candidate, Replacement};
+use super::command::{Candidate, Command, Replacement};
 use super::conditions::{held, remove};
 use super::methods::Stays;
 use crate::answer::{is_conflict, is_gone, is_outdated};
@@ -53,17 +53,25 @@ impl Hands {
         Api::all(self.client.clone())
     }
 
-    /// Marks candidates as chosen: all of them, or none.
+    /// Marks the candidates of a command as chosen: all of them, or none; where each goes by itself, as empty ones do, those that
+    /// can be. Returns the others, each with why: it is gone, goes already, or somebody forbids it.
     ///
     /// # Errors
-    /// Where one cannot be: it is gone, or goes already.
-    pub async fn choose(&self, all: &[Candidate], reason: Reason) -> Result<()> {
-        let marked = all.iter().map(|candidate| self.choose_one(candidate, reason).boxed());
+    /// Where marks cannot be taken off again.
+    pub async fn choose(&self, command: &Command) -> Result<Vec<(Candidate, anyhow::Error)>> {
+        let all = &command.candidates;
+        let marked =
+            all.iter().map(|of| async move { (of, self.choose_one(of, command.reason).await) }.boxed());
         let marked: Vec<_> =
             futures::stream::iter(marked.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE).collect().await;
-        let Some(error) = marked.into_iter().find_map(Result::err) else { return Ok(()) };
-        self.release_all(all.iter().map(|of| (of.claim.as_str(), of.node.as_str()))).await?;
-        Err(error)
+        let failed: Vec<(Candidate, anyhow::Error)> =
+            marked.into_iter().filter_map(|(of, done)| Some((of.clone(), done.err()?))).collect();
+        let apart = command.reason == Reason::Empty;
+        let back = all.iter().filter(|of| {
+            !failed.is_empty() && (!apart || failed.iter().any(|(other, _)| other.uid == of.uid))
+        });
+        self.release_all(back.map(|of| (of.claim.as_str(), of.node.as_str()))).await?;
+        Ok(failed)
     }
 
     async fn choose_one(&self, candidate: &Candidate, reason: Reason) -> Result<()> {
@@ -231,12 +239,20 @@ impl Hands {
     /// # Errors
     /// Where the API server does not do it.
     pub async fn remove(&self, candidate: &Candidate) -> Result<()> {
-        let uid = Some(candidate.uid.clone()).filter(|uid| !uid.is_empty());
+        self.drop_claim(&candidate.claim, &candidate.uid).await
+    }
+
+    /// Deletes a NodeClaim of this name and uid. One that goes already, or is gone, is no error.
+    ///
+    /// # Errors
+    /// Where the API server does not do it.
+    pub async fn drop_claim(&self, name: &str, uid: &str) -> Result<()> {
+        let uid = Some(uid.to_owned()).filter(|uid| !uid.is_empty());
         let how = DeleteParams {
             preconditions: Some(Preconditions { uid, resource_version: None }),
             ..DeleteParams::default()
         };
-        match self.claims().delete(&candidate.claim, &how).await {
+        match self.claims().delete(name, &how).await {
             Ok(going) => {
                 if let Some(going) = going.left() {
                     self.cluster.assume(Kind::NodeClaim, &going);

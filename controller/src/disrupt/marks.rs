@@ -6,18 +6,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, Resource as _};
-use stowage_api::well_known::{EC2_NODE_CLASS, NODE_POOL};
+use serde_json::json;
+use stowage_api::well_known::{
+    CAPACITY_RESERVATION_ID, CAPACITY_RESERVATION_INTERRUPTIBLE, CAPACITY_RESERVATION_TYPE, CAPACITY_TYPE,
+    EC2_NODE_CLASS, NODE_POOL, ON_DEMAND,
+};
 use stowage_api::{Ec2NodeClass, NodeClaim, NodePool, crd};
 use stowage_aws::{Ec2, Machine};
 use stowage_cluster::{Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::conditions::{Facts, Marks, differs, marks, patch};
-use super::expire::expires;
+use super::conditions::{Facts, Marks, differs, has_lost_its_reservation, marks, patch};
+use super::expire::{block_ends, expires};
 use crate::announce::{Announcer, normal};
 use crate::answer::{is_gone, is_outdated};
 use crate::claim::is_ours;
@@ -67,6 +72,8 @@ pub struct Marker {
 enum Todo<'s> {
     Mark(&'s NodeClaim, Marks),
     Expire(&'s NodeClaim),
+    EndWithBlock(&'s NodeClaim),
+    Demote(&'s NodeClaim),
 }
 
 impl Marker {
@@ -136,13 +143,20 @@ impl Marker {
             }
             due = due.into_iter().chain(expires).min();
             let labelled = |key: &str| claim.metadata.labels.get(key).map(String::as_str);
+            let class = labelled(EC2_NODE_CLASS).and_then(|name| classes.get(name)).copied();
+            let ends = class.and_then(|class| block_ends(claim, class));
+            if ends.is_some_and(|at| now >= at) {
+                todo.push(Todo::EndWithBlock(claim));
+                continue;
+            }
+            due = due.into_iter().chain(ends).min();
+            let machine = id(&claim.status.provider_id).and_then(|id| machines.get(id));
+            if machine.is_some_and(|machine| has_lost_its_reservation(claim, machine)) {
+                todo.push(Todo::Demote(claim));
+                continue;
+            }
             let Some(pool) = labelled(NODE_POOL).and_then(|name| pools.get(name)) else { continue };
-            let facts = Facts {
-                pool,
-                class: labelled(EC2_NODE_CLASS).and_then(|name| classes.get(name)).copied(),
-                catalog: &market.catalog,
-                machine: id(&claim.status.provider_id).and_then(|id| machines.get(id)),
-            };
+            let facts = Facts { pool, class, catalog: &market.catalog, machine };
             let marks = marks(claim, &facts, now);
             due = due.into_iter().chain(marks.due).min();
             if differs(claim, marks) {
@@ -153,7 +167,15 @@ impl Marker {
             async move {
                 let (claim, done) = match todo {
                     Todo::Mark(claim, marks) => (claim, self.mark(claim, *marks).await),
-                    Todo::Expire(claim) => (claim, self.expire(claim).await),
+                    Todo::Expire(claim) => {
+                        let age = claim.spec.expire_after.as_deref().unwrap_or_default();
+                        (claim, self.end(claim, "expired", &format!("it is older than {age}")).await)
+                    }
+                    Todo::EndWithBlock(claim) => {
+                        let why = "its capacity block ends within forty minutes";
+                        (claim, self.end(claim, "capacity_block_expired", why).await)
+                    }
+                    Todo::Demote(claim) => (claim, self.demote(claim).await),
                 };
                 if let Err(error) = done {
                     let claim = &claim.metadata.name;
@@ -189,14 +211,43 @@ impl Marker {
         }
     }
 
-    async fn expire(&self, claim: &NodeClaim) -> Result<()> {
+    /// Labels a machine as on demand whose capacity reservation is gone, and its node.
+    async fn demote(&self, claim: &NodeClaim) -> Result<()> {
+        let labels = json!({"metadata": {"labels": {
+            (CAPACITY_TYPE): ON_DEMAND, (CAPACITY_RESERVATION_ID): null, (CAPACITY_RESERVATION_TYPE): null,
+            (CAPACITY_RESERVATION_INTERRUPTIBLE): null,
+        }}});
+        let how = PatchParams::default();
+        let (name, node) = (claim.metadata.name.as_str(), claim.status.node_name.as_str());
+        // The node first: once the claim says so, nobody looks again.
+        if !node.is_empty() {
+            let nodes = Api::<Node>::all(self.client.clone());
+            match nodes.patch(node, &how, &Patch::Merge(&labels)).await {
+                Ok(_) => {}
+                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match Api::<crd::NodeClaim>::all(self.client.clone()).patch(name, &how, &Patch::Merge(&labels)).await
+        {
+            Ok(written) => {
+                self.cluster.assume(Kind::NodeClaim, &written);
+                info!(claim = name, "its capacity reservation is gone: it is on demand now");
+                Ok(())
+            }
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a claim, and says why.
+    async fn end(&self, claim: &NodeClaim, reason: &str, why: &str) -> Result<()> {
         let (claims, name) = (Api::<crd::NodeClaim>::all(self.client.clone()), claim.metadata.name.as_str());
         let Some(now) = claims.get_opt(name).await? else { return Ok(()) };
         if now.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let age = claim.spec.expire_after.as_deref().unwrap_or_default();
-        info!(claim = name, age, "a NodeClaim is as old as it may get");
+        info!(claim = name, why, "a NodeClaim has had its time");
         match claims.delete(name, &DeleteParams::default()).await {
             Ok(going) => {
                 if let Some(going) = going.left() {
@@ -206,8 +257,8 @@ impl Marker {
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        self.lives.disrupted(&claim.metadata.labels, "expired");
-        let note = format!("Disrupting NodeClaim: it is older than {age}");
+        self.lives.disrupted(&claim.metadata.labels, reason);
+        let note = format!("Disrupting NodeClaim: {why}");
         self.announcer.tell(now.object_ref(&()), normal("DisruptionTerminating", note));
         Ok(())
     }

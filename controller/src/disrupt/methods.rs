@@ -10,12 +10,16 @@
 //! compat: karpenter v1.14, `pkg/controllers/disruption/controller.go`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use stowage_api::StatusCondition;
 use stowage_api::crd::condition::DRIFTED;
+use stowage_api::well_known::NODE_POOL;
 use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Reason, Room, Standing};
+use stowage_cluster::object::Node;
 use stowage_pricing::Catalog;
+use stowage_solver::Aims;
 
 use super::command::{Candidate, Command, Replacement, may_go};
 use super::consolidate::{self, Consolidation};
@@ -34,7 +38,7 @@ pub struct View<'a> {
     pub room: Room,
     /// Where pods of nodes that go already are to run: by `namespace/name`.
     pub promised: &'a BTreeMap<String, String>,
-    /// Nodes that are kept free for pods to come, by name.
+    /// Nodes that are kept free for pods that wait or are to come, by name.
     pub needed: &'a BTreeSet<String>,
     /// `NodePools` that nodes can be made from.
     pub ready: &'a dyn Fn(&str) -> bool,
@@ -44,8 +48,8 @@ pub struct View<'a> {
     pub prices: &'a Prices<'a>,
     /// All that is sold, what cannot be had now included.
     pub whole: &'a Catalog,
-    /// Whether spot may be replaced by cheaper spot.
-    pub spot_to_spot: bool,
+    /// What consolidation aims for.
+    pub aims: &'a Aims,
 }
 
 /// What came of looking.
@@ -61,6 +65,8 @@ pub struct Found {
     pub eligible: usize,
     /// `NodePools` whose budgets held nodes back.
     pub blocked: BTreeSet<String>,
+    /// Whether there was more to look at than there was time for.
+    pub cut_short: bool,
 }
 
 /// Why a node stays.
@@ -103,7 +109,7 @@ pub trait Method: Send {
 
 /// The methods, in their order.
 pub fn all() -> Vec<Box<dyn Method>> {
-    vec![Box::new(Emptiness), Box::new(StaticDrift), Box::new(Drift), Box::<Consolidation>::default()]
+    vec![Box::new(Emptiness), Box::new(StaticDrift), Box::<Drift>::default(), Box::<Consolidation>::default()]
 }
 
 /// Nodes that no pod has to leave.
@@ -127,7 +133,10 @@ impl Method for Emptiness {
             let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
             found.eligible += 1;
             if view.needed.contains(node) {
-                found.kept.push((node.clone(), "it is kept free for pods of a CapacityBuffer".to_owned()));
+                found.kept.push((
+                    node.clone(),
+                    "it is kept free for pods that wait, or of a CapacityBuffer".to_owned(),
+                ));
             } else if view.room.take(&candidate.pool, Reason::Empty) {
                 candidates.push(candidate);
             } else {
@@ -147,6 +156,25 @@ impl Method for Emptiness {
     }
 }
 
+/// How many machines each `NodePool` has: claims, and nodes that stand for claims which are on their way.
+fn machines(snapshot: &Snapshot) -> BTreeMap<&str, u64> {
+    let claims = || snapshot.node_claims();
+    let of_claims: BTreeSet<&str> = claims()
+        .flat_map(|claim| [claim.status.node_name.as_str(), claim.status.provider_id.as_str()])
+        .filter(|name| !name.is_empty())
+        .collect();
+    let is_alone = |node: &&Node| {
+        let (name, machine) = (node.metadata.name.as_str(), node.spec.provider_id.as_str());
+        !of_claims.contains(name) && !of_claims.contains(machine)
+    };
+    let alone = snapshot.nodes().filter(is_alone).map(|node| &node.metadata.labels);
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for pool in claims().map(|claim| &claim.metadata.labels).chain(alone).filter_map(|l| l.get(NODE_POOL)) {
+        *counts.entry(pool).or_default() += 1;
+    }
+    counts
+}
+
 /// Nodes of static `NodePools` that are out of date: one comes for each that goes, and comes first.
 #[derive(Clone, Copy, Debug)]
 pub struct StaticDrift;
@@ -158,12 +186,7 @@ impl Method for StaticDrift {
 
     fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError> {
         let mut found = Found::default();
-        let mut counts = BTreeMap::<&str, u64>::new();
-        for claim in &view.snapshot.node_claims {
-            if let Some(pool) = claim.metadata.labels.get(stowage_api::well_known::NODE_POOL) {
-                *counts.entry(pool).or_default() += 1;
-            }
-        }
+        let mut counts = machines(view.snapshot);
         for standing in drifted(view.standings) {
             let Some(pool) = standing.pool.filter(|pool| pool.spec.replicas.is_some()) else { continue };
             let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
@@ -193,9 +216,24 @@ impl Method for StaticDrift {
     }
 }
 
+/// So long one look for places of nodes that are out of date takes at most: others wait for their turn meanwhile. The next look
+/// goes on where it ended.
+const LOOK: Duration = Duration::from_secs(20);
+
 /// Nodes that are out of date: one after the other, empty ones first, then those that have been so for longest.
-#[derive(Clone, Copy, Debug)]
-pub struct Drift;
+#[derive(Clone, Debug)]
+pub struct Drift {
+    /// How long a look takes at most, once it has looked at one node.
+    limit: Duration,
+    /// The node that the last look ended at, where it did not get to the end.
+    ended_at: Option<String>,
+}
+
+impl Default for Drift {
+    fn default() -> Self {
+        Self { limit: LOOK, ended_at: None }
+    }
+}
 
 impl Method for Drift {
     fn reason(&self) -> Reason {
@@ -204,19 +242,30 @@ impl Method for Drift {
 
     fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError> {
         let mut found = Found::default();
-        for standing in drifted(view.standings) {
-            if standing.pool.is_none_or(|pool| pool.spec.replicas.is_some()) {
-                continue;
-            }
+        let (started, mut tried) = (Instant::now(), 0);
+        let mut all = drifted(view.standings);
+        all.retain(|standing| standing.pool.is_some_and(|pool| pool.spec.replicas.is_none()));
+        let name = |standing: &Standing<'_>| standing.node.metadata.name.clone();
+        if let Some(ended) = self.ended_at.take()
+            && let Some(at) = all.iter().position(|standing| name(standing) == ended)
+        {
+            all.rotate_left(at);
+        }
+        for standing in all {
             let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
             found.eligible += 1;
-            if !found.commands.is_empty() {
+            if !found.commands.is_empty() || self.ended_at.is_some() {
+                continue;
+            }
+            if tried > 0 && started.elapsed() >= self.limit {
+                self.ended_at = Some(name(standing));
                 continue;
             }
             if view.room.left(&candidate.pool, Reason::Drifted).is_none_or(|left| left.more == 0) {
                 found.hold_back(standing, &candidate.pool, Reason::Drifted);
                 continue;
             }
+            tried += 1;
             let outcome = if standing.pods.is_empty() {
                 Outcome::Places(crate::decide::Decision::default())
             } else {

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use stowage_cluster::disrupt::{Moment, standings};
 use stowage_cluster::{Index, Kind, LowerOptions};
 use stowage_pricing::{Catalog, Settings, Timestamp};
-use stowage_solver::Options;
+use stowage_solver::{Aims, Options};
 
 use super::*;
+use crate::disrupt::simulate::needed;
 
 const NOW: &str = "2026-07-01T10:00:00Z";
 
@@ -123,7 +124,7 @@ impl Cluster {
             terms: &terms,
             prices: &Prices::of(&catalog),
             whole: &catalog,
-            spot_to_spot: false,
+            aims: &Aims { spot_types: None, ..Aims::default() },
         })
     }
 
@@ -159,6 +160,43 @@ fn empty_nodes_go_together_as_far_as_budgets_let_them() {
     assert_eq!(nodes(&cluster.found(Emptiness)), [["a"]]);
 }
 
+/// kube-scheduler may be behind: what a pod waits for is not empty for long.
+#[test]
+fn a_node_that_a_waiting_pod_fits_on_is_needed() {
+    let mut cluster = Cluster::new("100%");
+    cluster.node("a", None, &json!({}));
+    let needed_by = |cluster: &mut Cluster| {
+        cluster.view(|view| {
+            needed(view.snapshot, view.standings, view.promised, view.terms).expect("a cluster to plan on")
+        })
+    };
+    assert_eq!(needed_by(&mut cluster), BTreeSet::new());
+    cluster.pod("web", None, "1", &json!({}));
+    assert_eq!(needed_by(&mut cluster), BTreeSet::from(["a".to_owned()]));
+    cluster.pod("web", None, "3", &json!({}));
+    assert_eq!(needed_by(&mut cluster), BTreeSet::new(), "it needs a larger one");
+}
+
+/// Nowhere is found for their pods, and each look has time for one of them.
+#[test]
+fn a_look_for_drift_goes_on_where_the_last_one_ended() {
+    let mut cluster = Cluster::new("100%");
+    for (name, minute) in [("a", 1), ("b", 2), ("c", 3)] {
+        cluster.node(name, Some(minute), &json!({}));
+        cluster.pod(&format!("large-{name}"), Some(name), "9", &json!({}));
+    }
+    let mut method = Drift { limit: Duration::ZERO, ended_at: None };
+    let mut looked = Vec::new();
+    for _ in 0..4 {
+        let found = cluster.view(|view| method.find(view).expect("a cluster to plan on"));
+        assert_eq!((found.eligible, found.commands.len()), (3, 0));
+        looked.extend(kept(&found).into_iter().map(str::to_owned));
+    }
+    assert_eq!(looked, ["a", "b", "c", "a"]);
+    let whole = cluster.found(Drift::default());
+    assert_eq!(kept(&whole), ["a", "b", "c"]);
+}
+
 #[test]
 fn a_node_that_is_kept_free_is_not_empty() {
     let mut cluster = Cluster::new("100%");
@@ -187,11 +225,11 @@ fn the_oldest_drift_goes_first_and_empty_nodes_before_it() {
     cluster.pod("web-late", Some("late"), "1", &json!({}));
     cluster.pod("web-early", Some("early"), "1", &json!({}));
     cluster.pod("web-fine", Some("fine"), "1500m", &json!({}));
-    let found = cluster.found(Drift);
+    let found = cluster.found(Drift::default());
     assert_eq!((nodes(&found), found.eligible), (vec![vec!["empty"]], 3));
     cluster.index.remove(Kind::Node, "", "empty");
     cluster.index.remove(Kind::NodeClaim, "", "claim-empty");
-    let found = cluster.found(Drift);
+    let found = cluster.found(Drift::default());
     assert_eq!(nodes(&found), [["early"]]);
     // There is room for its pod beside the other one.
     let command = &found.commands[0];
@@ -206,7 +244,7 @@ fn what_has_no_other_place_is_launched_for() {
     cluster.pod("web", Some("old"), "1500m", &json!({}));
     // One that waits anyhow is nobody's concern here.
     cluster.pod("huge", None, "500", &json!({}));
-    let found = cluster.found(Drift);
+    let found = cluster.found(Drift::default());
     assert_eq!(nodes(&found), [["old"]]);
     let [Replacement::Planned(wanted)] = &found.commands[0].replacements[..] else { panic!("{found:?}") };
     assert_eq!(wanted.pods, ["default/web"]);
@@ -221,7 +259,7 @@ fn a_node_whose_pods_fit_nowhere_else_stays() {
     cluster.pool(&json!({"limits": {"nodes": "1"}}));
     cluster.node("old", Some(10), &json!({}));
     cluster.pod("web", Some("old"), "1500m", &json!({}));
-    let found = cluster.found(Drift);
+    let found = cluster.found(Drift::default());
     assert_eq!((nodes(&found), kept(&found)), (Vec::<Vec<&str>>::new(), vec!["old"]));
     assert!(found.kept[0].1.contains("default/web"), "{:?}", found.kept);
 }
@@ -239,9 +277,9 @@ fn room_that_was_promised_is_not_given_twice() {
     cluster.pod("web", Some("old"), "1500m", &json!({}));
     cluster.pod("other", Some("going"), "1500m", &json!({}));
     let taken = |found: &Found| found.commands[0].moves.clone();
-    assert_eq!(taken(&cluster.found(Drift)), [("default/web".to_owned(), "free".to_owned())]);
+    assert_eq!(taken(&cluster.found(Drift::default())), [("default/web".to_owned(), "free".to_owned())]);
     cluster.promised.insert("default/other".to_owned(), "free".to_owned());
-    let found = cluster.found(Drift);
+    let found = cluster.found(Drift::default());
     assert_eq!((taken(&found), found.commands[0].replacements.len()), (vec![], 1));
 }
 
@@ -251,9 +289,9 @@ fn pods_that_must_stay_keep_their_node_unless_it_has_a_term() {
     let mut cluster = Cluster::new("1");
     cluster.node("old", Some(10), &json!({}));
     cluster.pod("web", Some("old"), "1", &protected);
-    assert_eq!(cluster.found(Drift), Found::default());
+    assert_eq!(cluster.found(Drift::default()), Found::default());
     cluster.node("old", Some(10), &json!({"spec.terminationGracePeriod": "1h"}));
-    assert_eq!(nodes(&cluster.found(Drift)), [["old"]]);
+    assert_eq!(nodes(&cluster.found(Drift::default())), [["old"]]);
 }
 
 #[test]
@@ -267,7 +305,7 @@ fn static_pools_get_one_for_each_that_goes() {
         cluster.node(name, Some(10), &json!({}));
     }
     assert_eq!(cluster.found(Emptiness).eligible, 0, "it is meant to be empty");
-    assert_eq!(cluster.found(Drift).eligible, 0);
+    assert_eq!(cluster.found(Drift::default()).eligible, 0);
     let found = cluster.found(StaticDrift);
     assert_eq!((nodes(&found), kept(&found)), (vec![vec!["a"]], vec!["b", "c"]));
     assert_eq!(found.commands[0].replacements, [Replacement::Static("default".to_owned())]);
@@ -289,7 +327,7 @@ fn a_decision_is_looked_at_again() {
     let mut cluster = Cluster::new("1");
     cluster.node("old", Some(10), &json!({}));
     cluster.pod("web", Some("old"), "1", &json!({}));
-    let command = cluster.found(Drift).commands.remove(0);
+    let command = cluster.found(Drift::default()).commands.remove(0);
     assert!(cluster.view(|view| validate(command.clone(), view)).is_ok());
     cluster.pod("new", Some("old"), "100m", &json!({}));
     let why = cluster.view(|view| validate(command, view)).expect_err("nobody has planned for it");

@@ -28,11 +28,17 @@ use super::command::{Candidate, Command, Replacement};
 const PATIENCE: (Duration, Duration, Duration) =
     (Duration::from_millis(80), Duration::from_mins(10), Duration::from_hours(1));
 
+/// How long a node rests whose replacement has failed: so long after the first time, twice as long after each that follows, and
+/// so long at most. Else a fleet whose new nodes never start would grow by a node in each round.
+const REST: (Duration, Duration) = (Duration::from_mins(5), Duration::from_hours(4));
+
 /// Commands that are under way, and nodes that were sent on their way.
 #[derive(Debug, Default)]
 pub struct Queue {
     under_way: Vec<UnderWay>,
     gone: Vec<Gone>,
+    /// By uid of the NodeClaim: the node, how often what was to come in its place failed, and when that was last.
+    failed: HashMap<String, (String, u32, Instant)>,
 }
 
 /// A command whose replacements are waited for.
@@ -121,17 +127,44 @@ impl Queue {
     pub fn forget(&mut self, snapshot: &Snapshot) {
         let uids: BTreeSet<&str> = snapshot.node_claims().map(|c| c.metadata.uid.as_str()).collect();
         self.gone.retain(|gone| uids.contains(gone.candidate.uid.as_str()));
+        self.failed.retain(|uid, _| uids.contains(uid.as_str()));
+    }
+
+    /// What was to come in the place of a node failed, or it could not be marked: it rests.
+    pub fn failed(&mut self, candidate: &Candidate, now: Instant) {
+        let (_, times, at) =
+            self.failed.entry(candidate.uid.clone()).or_insert_with(|| (candidate.node.clone(), 0, now));
+        (*times, *at) = (times.saturating_add(1), now);
+    }
+
+    /// Nodes that rest, by name.
+    pub fn resting(&self, now: Instant) -> BTreeSet<String> {
+        let (first, most) = REST;
+        let rests = |times: u32, at: Instant| {
+            let rest = first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most);
+            now.saturating_duration_since(at) < rest
+        };
+        let all = self.failed.values().filter(|(_, times, at)| rests(*times, *at));
+        all.map(|(node, ..)| node.clone()).collect()
     }
 
     /// Commands that are to go on or to be taken back, and what is still waited for. What is named is under way no more; where
-    /// it goes on, its candidates count as gone.
-    pub fn turn(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<(UnderWay, Step)> {
+    /// it goes on, its candidates count as gone. `overtaken` says why a command must not go on, in the cluster as it is by now.
+    pub fn turn(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Instant,
+        overtaken: impl Fn(&Command) -> Option<String>,
+    ) -> Vec<(UnderWay, Step)> {
         let claims: HashMap<&str, &NodeClaim> =
             snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), claim)).collect();
         let mut out = Vec::new();
         let mut left = Vec::new();
         for of in std::mem::take(&mut self.under_way) {
-            let step = of.step(&claims, now);
+            let step = match of.step(&claims, now) {
+                Step::Go => overtaken(&of.command).map_or(Step::Go, Step::Fail),
+                other => other,
+            };
             match &step {
                 Step::Wait(_) => left.push(of.clone()),
                 Step::Go => {
@@ -169,8 +202,26 @@ impl Queue {
         self.candidates().any(|of| Some(of.claim.as_str()) == claim || of.node == node)
     }
 
-    /// Where pods of nodes that go are to run, as far as that is a node already: by `namespace/name`.
+    /// Where pods of nodes that go are to run, as far as that is a node already: by `namespace/name`. A pod that runs elsewhere by
+    /// now is another one of its name, as those of `StatefulSets` are: nobody has promised that one anything.
     pub fn promised(&self, snapshot: &Snapshot) -> BTreeMap<String, String> {
+        let all = self.promises(snapshot);
+        if all.is_empty() {
+            return BTreeMap::new();
+        }
+        let homes: HashMap<String, &str> = self
+            .candidates()
+            .flat_map(|of| of.pods.iter().map(|pod| (pod.clone(), of.node.as_str())))
+            .collect();
+        let still = snapshot.pods().filter_map(|pod| {
+            let key = pod.key();
+            let to = all.get(&key)?;
+            (pod.node.as_deref() == homes.get(&key).copied()).then(|| (key, to.clone()))
+        });
+        still.collect()
+    }
+
+    fn promises(&self, snapshot: &Snapshot) -> BTreeMap<String, String> {
         let nodes: HashMap<&str, &str> = snapshot
             .node_claims()
             .map(|claim| (claim.metadata.name.as_str(), claim.status.node_name.as_str()))
@@ -190,16 +241,14 @@ impl Queue {
     /// What is to be known of nodes when it is asked which of them may go: those that go, and those that their pods go to.
     pub fn moment(&self, snapshot: &Snapshot, now: stowage_pricing::Timestamp) -> Moment {
         let promised = self.promised(snapshot);
-        let there = snapshot.pods().filter(|pod| pod.is_bound());
-        let mut nominated: BTreeSet<String> =
-            there.filter_map(|pod| promised.get(&pod.key())).cloned().collect();
+        let mut nominated: BTreeSet<String> = promised.values().cloned().collect();
         // What was asked for goes nowhere before it was of use.
         let made: BTreeSet<&str> =
             self.under_way.iter().flat_map(|of| &of.made).map(String::as_str).collect();
         let coming = snapshot.node_claims().filter(|claim| made.contains(claim.metadata.name.as_str()));
         nominated.extend(coming.map(|claim| claim.status.node_name.clone()));
         let leaving = self.candidates().map(|candidate| candidate.node.clone()).collect();
-        Moment { now: Some(now), nominated, leaving }
+        Moment { now: Some(now), nominated, leaving, resting: self.resting(Instant::now()) }
     }
 
     /// Nodes with the marks of a command that nobody carries out: who led before has ended in the midst of it, or could not
@@ -283,7 +332,7 @@ mod tests {
     }
 
     fn steps(queue: &mut Queue, objects: &[(Kind, Value)], now: Instant) -> Vec<Step> {
-        queue.turn(&snapshot(objects), now).into_iter().map(|(_, step)| step).collect()
+        queue.turn(&snapshot(objects), now, |_| None).into_iter().map(|(_, step)| step).collect()
     }
 
     #[test]
@@ -295,9 +344,43 @@ mod tests {
         let ready = [claim("a", &[], false), claim("new", &["Launched", "Initialized"], false)];
         assert_eq!(steps(&mut queue, &ready, start), [Step::Go]);
         assert!(queue.is_empty() && queue.leaving().contains("a"), "it goes until it is gone");
-        assert_eq!(queue.promised(&snapshot(&ready))["default/web-a"], "node-new");
+        let on = |node: &str| (Kind::Pod, json!({"metadata": {"name": "web-a"}, "spec": {"nodeName": node}}));
+        let with = |pod: (Kind, Value)| snapshot(&[ready.to_vec(), vec![pod]].concat());
+        assert_eq!(queue.promised(&with(on("node-a")))["default/web-a"], "node-new");
+        assert!(
+            queue.promised(&with(on("node-x"))).is_empty(),
+            "another pod of that name has come up elsewhere"
+        );
         queue.forget(&snapshot(&ready[1..]));
         assert_eq!(queue.leaving().len(), 0);
+    }
+
+    #[test]
+    fn what_was_overtaken_does_not_go() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        queue.add(command("a"), vec!["new".to_owned()], start);
+        let ready = [claim("a", &[], false), claim("new", &["Launched", "Initialized"], false)];
+        let why = "pod default/late has come to node-a";
+        let found = queue.turn(&snapshot(&ready), start, |_| Some(why.to_owned()));
+        assert_eq!(found[0].1, Step::Fail(why.to_owned()));
+        assert!(queue.is_empty() && queue.leaving().is_empty());
+    }
+
+    #[test]
+    fn nodes_whose_replacements_fail_rest_longer_and_longer() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let after = |minutes| start + Duration::from_mins(minutes);
+        queue.failed(&candidate("a"), start);
+        let rests = |queue: &Queue, minutes| queue.resting(after(minutes)).contains("node-a");
+        assert!(rests(&queue, 4) && !rests(&queue, 5));
+        queue.failed(&candidate("a"), after(5));
+        assert!(rests(&queue, 14) && !rests(&queue, 15));
+        for _ in 0..40 {
+            queue.failed(&candidate("a"), start);
+        }
+        assert!(rests(&queue, 239) && !rests(&queue, 240));
+        queue.forget(&snapshot(&[]));
+        assert!(!rests(&queue, 0), "it is gone");
     }
 
     #[test]

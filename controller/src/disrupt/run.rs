@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
-use stowage_api::NodeClaim;
+use stowage_api::crd::condition::INITIALIZED;
+use stowage_api::{NodeClaim, StatusCondition};
+use stowage_cluster::Pod;
 use stowage_cluster::Snapshot;
-use stowage_cluster::disrupt::{Reason, Room, standings};
+use stowage_cluster::disrupt::{Mark, Reason, Room, standings};
 use stowage_cluster::words::count;
+use stowage_solver::Aims;
 use tracing::{info, warn};
 
 use super::command::{Command, Replacement};
@@ -21,7 +24,7 @@ use super::methods::{self, Found, Method, View};
 use super::queue::{Queue, Step, UnderWay};
 use super::simulate::needed;
 use super::words::refusal;
-use crate::announce::{Announcer, normal};
+use crate::announce::{Announcer, normal, warning};
 use crate::assumed::{Beside, Expected};
 use crate::claim::is_ours;
 use crate::decide::Terms;
@@ -65,6 +68,17 @@ pub struct Disruptor {
     pub pulse: Pulse,
 }
 
+/// Of what keeps nodes that could save money, what somebody may want to do something about: it is an event. All others end by
+/// themselves, or are what the NodePool says.
+const OBSTACLES: [&str; 6] = [
+    "NodeProtected",
+    "PodUnread",
+    "PodProtected",
+    "PodDisruptionBudget",
+    "SeveralPodDisruptionBudgets",
+    "ReplacementFailed",
+];
+
 /// What it remembers.
 struct State {
     queue: Queue,
@@ -83,7 +97,7 @@ struct State {
 struct Facts {
     snapshot: Snapshot,
     grounds: Grounds,
-    spot_to_spot: bool,
+    aims: Aims,
     moment: stowage_cluster::disrupt::Moment,
     leaving: BTreeSet<String>,
     promised: BTreeMap<String, String>,
@@ -98,6 +112,8 @@ struct Round {
     found: Vec<(Reason, &'static str, Found, f64)>,
     /// Nodes that are out of date and must stay: (NodeClaim, Node, why).
     refused: Vec<(String, String, String)>,
+    /// Pods that are marked not to be disrupted for a time, or with what says nothing.
+    marked: Vec<(ObjectReference, Said)>,
 }
 
 impl Facts {
@@ -109,8 +125,7 @@ impl Facts {
         let grounds = &self.grounds;
         let catalog = grounds.for_sale();
         let terms = Terms { catalog: &catalog, lowering: &grounds.lowering, solving: &grounds.solving };
-        let is_to_come = |pod: &str| grounds.to_come.contains(pod);
-        let needed = needed(&self.snapshot, &standings, &self.promised, is_to_come, &terms)?;
+        let needed = needed(&self.snapshot, &standings, &self.promised, &terms)?;
         let mut view = View {
             snapshot: &self.snapshot,
             standings: &standings,
@@ -122,7 +137,7 @@ impl Facts {
             // What a machine costs is known of those too that cannot be had now.
             prices: &Prices::of(&grounds.market.catalog),
             whole: &grounds.market.catalog,
-            spot_to_spot: self.spot_to_spot,
+            aims: &self.aims,
         };
         f(&mut view)
     }
@@ -146,6 +161,8 @@ fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Rou
                 round.refused.push((claim.metadata.name.clone(), standing.node.metadata.name.clone(), why));
             }
         }
+        let ours = view.standings.iter().filter(|standing| standing.claim.is_some());
+        round.marked = ours.flat_map(|standing| &standing.pods).filter_map(|pod| marked(pod)).collect();
         for method in all {
             let started = Instant::now();
             let found = method.find(view)?;
@@ -255,7 +272,7 @@ impl Disruptor {
         Some(Facts {
             snapshot: amended.snapshot,
             grounds,
-            spot_to_spot: self.outlook.settings.feature_gates.spot_to_spot_consolidation,
+            aims: self.outlook.settings.aims(),
             moment,
             leaving: queue.leaving(),
             promised: queue.promised(&snapshot),
@@ -295,10 +312,24 @@ impl Disruptor {
         );
         let pools = command.candidates.iter().map(|candidate| candidate.pool.as_str());
         self.metrics.disruptions().decided(of, pools);
-        if let Err(error) = self.hands.choose(&command.candidates, command.reason).await {
-            warn!(error = format!("{error:#}"), "nodes that are to go could not be marked");
-            self.metrics.disruptions().failed(of);
-            return Ok(());
+        let unmarked = self.hands.choose(&command).await?;
+        for (candidate, error) in &unmarked {
+            warn!(
+                node = candidate.node,
+                error = format!("{error:#}"),
+                "a node that is to go could not be marked"
+            );
+            state.queue.failed(candidate, Instant::now());
+        }
+        let mut command = command;
+        if !unmarked.is_empty() {
+            let is_marked =
+                |of: &super::command::Candidate| unmarked.iter().all(|(other, _)| other.uid != of.uid);
+            command.candidates.retain(is_marked);
+            if command.reason != Reason::Empty || command.candidates.is_empty() {
+                self.metrics.disruptions().failed(of);
+                return Ok(());
+            }
         }
         let (metrics, reason) = (&self.metrics, command.reason);
         let made = self
@@ -323,6 +354,7 @@ impl Disruptor {
             }
             Err(error) => {
                 self.metrics.disruptions().failed(of);
+                command.candidates.iter().for_each(|of| state.queue.failed(of, Instant::now()));
                 warn!(
                     error = format!("{error:#}"),
                     "nothing could be made in the place of nodes that are to go: they stay"
@@ -334,7 +366,17 @@ impl Disruptor {
 
     /// Sees to what is under way.
     async fn advance(&self, snapshot: &Snapshot, state: &mut State) {
-        for (of, step) in state.queue.turn(snapshot, Instant::now()) {
+        if state.queue.is_empty() {
+            return;
+        }
+        let moment = state.queue.moment(snapshot, now());
+        // Only where something is to go.
+        let all = std::cell::OnceCell::new();
+        let overtaken = |command: &Command| {
+            let all = all.get_or_init(|| standings(snapshot, &moment));
+            command.overtaken(snapshot, all)
+        };
+        for (of, step) in state.queue.turn(snapshot, Instant::now(), overtaken) {
             match step {
                 Step::Wait(claims) => {
                     let note = "Waiting on readiness to continue disruption";
@@ -345,6 +387,8 @@ impl Disruptor {
                 Step::Fail(why) => {
                     warn!(why, "nodes that were to go stay");
                     self.metrics.disruptions().failed(self::of(&of.command));
+                    of.command.candidates.iter().for_each(|of| state.queue.failed(of, Instant::now()));
+                    self.take_back(&of, snapshot).await;
                     if let Err(error) = self.release(&of.command).await {
                         warn!(
                             error = format!("{error:#}"),
@@ -352,6 +396,23 @@ impl Disruptor {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes back what was asked for in the place of nodes that stay, as far as it has not started up: else there would be one
+    /// more with each try.
+    async fn take_back(&self, of: &UnderWay, snapshot: &Snapshot) {
+        let starts = |claim: &&NodeClaim| {
+            of.made.contains(&claim.metadata.name)
+                && !StatusCondition::holds(&claim.status.conditions, INITIALIZED)
+                && !claim.metadata.is_terminating()
+        };
+        for claim in snapshot.node_claims().filter(starts) {
+            let name = claim.metadata.name.as_str();
+            match self.hands.drop_claim(name, &claim.metadata.uid).await {
+                Ok(()) => info!(claim = name, "a replacement that has not started up is taken back"),
+                Err(error) => warn!(claim = name, error = format!("{error:#}"), "a replacement stays"),
             }
         }
     }
@@ -403,8 +464,15 @@ impl Disruptor {
         let now = Instant::now();
         let seconds = now.duration_since(std::mem::replace(&mut state.looked, now)).as_secs_f64();
         let mut blocked = BTreeSet::new();
+        let mut eligible = BTreeMap::<Reason, usize>::new();
         for (reason, kind, found, took) in &round.found {
-            metrics.looked(*reason, kind, found.eligible, *took);
+            // Two methods look for nodes that are out of date.
+            let eligible = eligible.entry(*reason).or_default();
+            *eligible += found.eligible;
+            metrics.looked(*reason, kind, *eligible, *took);
+            if found.cut_short {
+                metrics.cut_short(kind);
+            }
             blocked.extend(found.blocked.iter().map(|pool| (pool.clone(), *reason)));
         }
         // What was held back then and is now was held back in between.
@@ -423,10 +491,11 @@ impl Disruptor {
         self.metrics.disruptions().stay(&found.stays);
         let Some(snapshot) = self.hands.cluster.snapshot() else { return };
         let due = state.explainer.due(&found.stays, &snapshot, Instant::now());
-        let priced = due.iter().filter(|stays| !stays.refused);
-        let told = priced.map(|stays| {
-            (stays.claim.as_str(), stays.node.as_str(), ("Unconsolidatable", stays.why.clone()))
-        });
+        let told =
+            due.iter().filter(|stays| !stays.refused || OBSTACLES.contains(&stays.word)).map(|stays| {
+                let reason = if stays.refused { "DisruptionBlocked" } else { "Unconsolidatable" };
+                (stays.claim.as_str(), stays.node.as_str(), (reason, stays.why.clone()))
+            });
         self.announce(told.collect());
         let written = due.into_iter().map(|stays| self.hands.explain(stays).boxed());
         let written = futures::stream::iter(written.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
@@ -443,6 +512,14 @@ impl Disruptor {
         let all =
             kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
         self.announce(all.collect());
+        self.announcer.tell_all(round.marked.iter().map(|(of, (reason, note))| {
+            let event = if *reason == ODD_MARK {
+                warning(reason, note.clone())
+            } else {
+                normal(reason, note.clone())
+            };
+            (of.clone(), event)
+        }));
     }
 
     /// Tells NodeClaims and Nodes, by name; an empty name is nobody.
@@ -458,6 +535,27 @@ impl Disruptor {
         });
         self.announcer.tell_all(told);
     }
+}
+
+const ODD_MARK: &str = "InvalidDoNotDisruptAnnotation";
+
+/// What is to be said of the mark of a pod, where that is not plain.
+fn marked(pod: &Pod) -> Option<(ObjectReference, Said)> {
+    let said = match Mark::of(pod, Some(now()))? {
+        Mark::Odd => {
+            let note = "karpenter.sh/do-not-disrupt is neither true nor a time as 30m: it counts for nothing";
+            (ODD_MARK, note.to_owned())
+        }
+        Mark::Until(Some(until)) => ("DoNotDisruptUntil", format!("It must not be disrupted until {until}")),
+        Mark::Over => {
+            let note = "The time for which it must not be disrupted is over: its node may go";
+            ("DoNotDisruptGracePeriodElapsed", note.to_owned())
+        }
+        Mark::Always | Mark::Until(None) => return None,
+    };
+    let mut of = about("v1", "Pod", &pod.name, &pod.uid);
+    of.namespace = Some(pod.namespace.to_string());
+    Some((of, said))
 }
 
 /// Reason and words of an event.

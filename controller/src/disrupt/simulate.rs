@@ -100,8 +100,8 @@ pub(super) fn closed(snapshot: &Snapshot) -> BTreeSet<String> {
     nodes.map(|node| node.metadata.name.clone()).collect()
 }
 
-/// Nodes that pods are to run on which are not there yet: pods to come, of which `is_to_come` knows the names, and those of
-/// nodes that go already and have been promised no place. Nothing runs there yet, and they are needed all the same.
+/// Nodes that pods are to run on which are not there yet: those that wait for kube-scheduler, or are to come, and those of nodes
+/// that go already and have been promised no place. Nothing runs there yet, and they are needed all the same.
 ///
 /// # Errors
 /// Where the snapshot cannot be lowered, or a defect shows.
@@ -109,7 +109,6 @@ pub fn needed(
     snapshot: &Snapshot,
     standings: &[Standing<'_>],
     promised: &BTreeMap<String, String>,
-    is_to_come: impl Fn(&str) -> bool,
     terms: &Terms<'_>,
 ) -> Result<BTreeSet<String>, DecideError> {
     let goes = |standing: &&Standing<'_>| {
@@ -124,8 +123,10 @@ pub fn needed(
         let key = pod.key();
         if homeless.contains(&key) {
             displace(Arc::make_mut(pod));
-        } else if pod.is_bound() || pod.nominated.is_some() || !is_to_come(&key) {
-            return pod.is_bound() || pod.nominated.is_some();
+        } else if pod.is_bound() || pod.nominated.is_some() {
+            return true;
+        } else if pod.pending() != Some(Ok(())) {
+            return false;
         }
         asked.insert(key)
     });

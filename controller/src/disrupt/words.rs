@@ -15,6 +15,8 @@ pub fn refusal(why: &Refusal) -> Option<(&'static str, String)> {
             | Refusal::NoPool(_)
             | Refusal::NotInitialized
             | Refusal::Nominated
+            | Refusal::Resting
+            | Refusal::PodUnread(_)
     );
     is_obstacle.then(|| (kept::refusal_word(why), kept::refusal(why)))
 }

@@ -40,7 +40,9 @@ pub fn drain(pods: &[Pod], deadline: Option<Timestamp>, now: Timestamp) -> Drain
     let mut out = Drain { left: left.len(), ..Drain::default() };
     if let Some(deadline) = deadline {
         let rest = until(now, deadline);
-        let short = left.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && grace(pod) > rest);
+        // Past the deadline even those that need no time have to go.
+        let is_short = |pod: &Pod| grace(pod) > rest || rest.is_zero();
+        let short = left.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none() && is_short(pod));
         // No pod is killed without warning.
         let seconds = u32::try_from(rest.as_secs()).unwrap_or(u32::MAX).max(1);
         out.delete = short.map(|pod| (*pod, seconds)).collect();

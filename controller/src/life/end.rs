@@ -7,7 +7,7 @@
 //! Each look takes the claim as far as it goes and comes back: nothing waits in here, and whoever takes over goes on.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures::{FutureExt as _, StreamExt as _};
@@ -24,7 +24,7 @@ use stowage_api::crd::condition::{
 };
 use stowage_api::well_known::ZONE;
 use stowage_aws::Machine;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::FINALIZER;
 use super::collect::id;
@@ -34,7 +34,7 @@ use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
 use super::surge::{ROLLED_FOR, Surge, may_surge, surge};
 use crate::announce::{normal, warning};
-use crate::answer::{is_gone, is_outdated, is_refused};
+use crate::answer::{is_forbidden, is_gone, is_outdated, is_refused};
 use crate::operate::lives::{Ended, error};
 use crate::time::{duration, later, moment, until};
 
@@ -191,9 +191,10 @@ impl Caretaker {
             let todo = drain(&pods, deadline, now);
             let since = Self::since(claim, DRAINED).unwrap_or(now);
             if todo.left > 0 {
-                self.drain(claim, node, &todo, deadline).await?;
+                // First: from here on it counts how long pods are waited for, whatever is in their way.
                 let message = format!("{} pods are still there", todo.left);
                 self.set(claim, DRAINED, UNKNOWN, "Draining", &message).await?;
+                self.drain(claim, node, &todo, deadline).await?;
                 return Ok(Progress::Waiting);
             }
             if until(since, now) < LEAST_DRAIN {
@@ -260,13 +261,24 @@ impl Caretaker {
             }
         }
         let mut evict = Vec::with_capacity(todo.evict.len());
-        for pod in &todo.evict {
-            if may_surge(pod, self.surge_first)
-                && let Some(note) = self.surge(claim, pod).await?
-            {
-                told.push((pod.object_ref(&()), normal("SurgeFirst", note)));
-            } else {
+        let due = |pod: &&&Pod| {
+            self.evictions.is_due(pod.metadata.uid.as_deref().unwrap_or_default(), Instant::now())
+        };
+        for pod in todo.evict.iter().filter(due) {
+            if !may_surge(pod, self.surge_first) {
                 evict.push(*pod);
+                continue;
+            }
+            match self.surge(claim, pod).await {
+                Ok(Some(note)) => told.push((pod.object_ref(&()), normal("SurgeFirst", note))),
+                Ok(None) => evict.push(*pod),
+                // Somebody forbids to roll its Deployment: it leaves as others do.
+                Err(error) if error.downcast_ref::<kube::Error>().is_some_and(is_forbidden) => {
+                    info!(pod = key(pod), error = format!("{error:#}"), "its Deployment may not be rolled");
+                    evict.push(*pod);
+                }
+                // The others are to leave all the same.
+                Err(error) => warn!(pod = key(pod), error = format!("{error:#}"), "a pod is not seen to"),
             }
         }
         let asked = evict.into_iter().map(|pod| {
@@ -296,6 +308,7 @@ impl Caretaker {
                     ));
                 }
                 Evicted::Not(why) => {
+                    self.evictions.refused(pod.metadata.uid.as_deref().unwrap_or_default(), Instant::now());
                     debug!(pod = key(&pod), why, "a pod cannot be evicted now");
                     let note = format!("Failed to drain node, pod {} cannot be evicted: {why}", key(&pod));
                     told.push((reference(node), warning("FailedDraining", note)));

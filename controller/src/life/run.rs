@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::FINALIZER;
 use super::collect::id;
+use super::evictions::Evictions;
 use super::healthy::Outcomes;
 use super::join;
 use super::machines::Machines;
@@ -89,6 +90,8 @@ pub struct Caretaker {
     pub announcer: Announcer,
     /// Whether nodes have joined of late.
     pub outcomes: Outcomes,
+    /// Pods that may not leave just now.
+    pub evictions: Evictions,
     /// What is measured.
     pub lives: Lives,
     /// Whose pods leave only when others are ready.

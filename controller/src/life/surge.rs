@@ -73,8 +73,20 @@ pub fn surge(deployment: &Deployment, claim: &str, since: Option<Timestamp>, now
     match (rolled.get(ROLLED_FOR).is_some_and(|of| of == claim), late) {
         (_, true) => Surge::Evict,
         (true, false) => Surge::Wait,
+        // It is being rolled, for whatever reason: to roll it anew would end the pod that is about to be ready.
+        (false, false) if is_rolling(deployment) => Surge::Wait,
         (false, false) => Surge::Roll,
     }
+}
+
+/// Whether the pods of an older template are still being replaced.
+fn is_rolling(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let unseen = status.observed_generation.is_some_and(|seen| Some(seen) < deployment.metadata.generation);
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    unseen
+        || status.updated_replicas.unwrap_or(0) < wanted
+        || status.replicas.unwrap_or(0) > status.updated_replicas.unwrap_or(0)
 }
 
 /// Whether a Deployment of one replica makes the new pod before it ends the old one. A share is rounded up for surge, and down
@@ -149,6 +161,22 @@ mod tests {
         assert_eq!(surge(&rolled, "c", Some(start), later), Surge::Wait);
         assert_eq!(surge(&rolled, "c", Some(start), at("2026-07-01T10:10:00Z")), Surge::Evict);
         assert_eq!(surge(&rolled, "another", Some(start), later), Surge::Roll);
+    }
+
+    #[test]
+    fn what_is_being_rolled_is_not_rolled_anew() {
+        let (start, later) = (at("2026-07-01T10:00:00Z"), at("2026-07-01T10:00:09Z"));
+        let of = |generation: i64, status: Value| {
+            let mut of = deployment(&json!({}), Some("c"));
+            of.metadata.generation = Some(generation);
+            of.status = serde_json::from_value(status).expect("a status");
+            surge(&of, "another", Some(start), later)
+        };
+        let status = |seen: i64, all: i32, updated: i32| json!({"observedGeneration": seen, "replicas": all, "updatedReplicas": updated});
+        assert_eq!(of(2, status(2, 1, 1)), Surge::Roll);
+        assert_eq!(of(3, status(2, 1, 1)), Surge::Wait, "it has not been seen yet");
+        assert_eq!(of(2, status(2, 2, 1)), Surge::Wait, "the old pod is still there");
+        assert_eq!(of(2, status(2, 1, 0)), Surge::Wait);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use stowage_controller::launch::addresses::Addresses;
 use stowage_controller::launch::run::{Launcher, Launching};
 use stowage_controller::launch::templates::Templates;
 use stowage_controller::launch::tokens::Tokens;
+use stowage_controller::life::evictions::Evictions;
 use stowage_controller::life::healthy::Outcomes;
 use stowage_controller::life::machines::Machines;
 use stowage_controller::life::run::Caretaker;
@@ -88,6 +89,7 @@ pub(crate) async fn launching(
             shortages: shortages.clone(),
             announcer: announcer.clone(),
             outcomes: Outcomes::default(),
+            evictions: Evictions::default(),
             lives: lives.clone(),
             surge_first: settings.surge_first,
             cluster_name: settings.cluster_name.clone(),

@@ -17,6 +17,7 @@ pub struct Disruptions {
     by_pool: IntCounterVec,
     failures: IntCounterVec,
     invalid: IntCounterVec,
+    cut_short: IntCounterVec,
     eligible: IntGaugeVec,
     seconds: HistogramVec,
     allowed: IntGaugeVec,
@@ -81,6 +82,11 @@ impl Disruptions {
             invalid: counter(
                 "voluntary_disruption_failed_validations_total",
                 "Decisions that did not hold any more just before they would have been carried out",
+                &["consolidation_type"],
+            )?,
+            cut_short: counter(
+                "voluntary_disruption_consolidation_timeouts_total",
+                "Looks for nodes to take away that ended before all was looked at",
                 &["consolidation_type"],
             )?,
             eligible: gauges(
@@ -158,6 +164,11 @@ impl Disruptions {
     /// A decision did not hold any more.
     pub fn invalid(&self, kind: &str) {
         self.invalid.with_label_values(&[kind]).inc();
+    }
+
+    /// A method has not come to the end.
+    pub fn cut_short(&self, kind: &str) {
+        self.cut_short.with_label_values(&[kind]).inc();
     }
 
     /// A method has looked for so many seconds; so many nodes could go.

@@ -17,6 +17,8 @@ pub(crate) struct Witness {
     /// How many events it has seen.
     seen: Arc<AtomicUsize>,
     ended: Arc<AtomicBool>,
+    /// Whether the watch has ended before the test: from then on it has seen nothing.
+    broken: Arc<AtomicBool>,
 }
 
 impl Witness {
@@ -24,8 +26,14 @@ impl Witness {
     pub(crate) fn of(world: &World, collection: &'static str, counts: fn(&Value) -> usize) -> Self {
         let (most, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (least, ended) = (Arc::new(AtomicUsize::new(usize::MAX)), Arc::new(AtomicBool::new(false)));
-        let witness =
-            Self { most: most.clone(), least: least.clone(), seen: seen.clone(), ended: ended.clone() };
+        let broken = Arc::new(AtomicBool::new(false));
+        let witness = Self {
+            most: most.clone(),
+            least: least.clone(),
+            seen: seen.clone(),
+            ended: ended.clone(),
+            broken: broken.clone(),
+        };
         let client = world.client().clone();
         let mut objects: BTreeMap<String, Value> = world
             .list(collection)
@@ -48,27 +56,30 @@ impl Witness {
                 seen.fetch_add(1, Ordering::Relaxed);
                 !ended.load(Ordering::Relaxed)
             };
+            let opened = || {
+                let _ = told.send(());
+            };
             // The API server ends with the test.
-            drop(client.watch(
-                collection,
-                || {
-                    let _ = told.send(());
-                },
-                each,
-            ));
+            drop(client.watch(collection, opened, each));
+            broken.store(!ended.load(Ordering::Relaxed), Ordering::Relaxed);
         });
         opened.recv().unwrap();
         witness
     }
 
     pub(crate) fn most(&self) -> usize {
-        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
+        self.check();
         self.most.load(Ordering::Relaxed)
     }
 
     pub(crate) fn least(&self) -> usize {
-        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
+        self.check();
         self.least.load(Ordering::Relaxed)
+    }
+
+    fn check(&self) {
+        assert!(self.seen.load(Ordering::Relaxed) > 0, "it has seen something");
+        assert!(!self.broken.load(Ordering::Relaxed), "it has seen all of it");
     }
 }
 

@@ -171,7 +171,8 @@ fn a_reservation_is_used_where_the_class_has_selected_it() {
     let catalog = with_reservation("default");
     let selecting = |id: &str| {
         let mut class = class();
-        class.status.capacity_reservations = vec![stowage_api::SelectedReservation { id: id.to_owned() }];
+        class.status.capacity_reservations =
+            vec![stowage_api::SelectedReservation { id: id.to_owned(), ..Default::default() }];
         class
     };
     let any = claim(&json!([
