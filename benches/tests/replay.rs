@@ -48,3 +48,21 @@ fn the_same_days_give_the_same_figures() {
     let twice = [(); 2].map(|()| replayed(Pattern::Days, Policy::Stowage, 6));
     assert_eq!(twice[0], twice[1]);
 }
+
+/// As many pods of everything as ever, of which one now and then is replaced.
+#[test]
+fn a_steady_week_sees_no_disruption_once_the_fleet_has_settled() {
+    let week = replayed(Pattern::Steady, Policy::Stowage, 7 * 24);
+    let (first, later) = week.evictions.split_at(24);
+    assert_eq!(later.iter().sum::<u32>(), 0, "{later:?} after {first:?}");
+    assert_eq!(week.unplaced, 0);
+}
+
+#[test]
+fn days_cost_less_than_with_karpenters_method_and_no_more_pods_are_moved() {
+    let [karpenter, stowage] =
+        [Policy::Karpenter, Policy::Stowage].map(|policy| replayed(Pattern::Days, policy, 48));
+    let costs = (stowage.dollars(60), karpenter.dollars(60));
+    assert!(costs.0 <= costs.1, "{costs:?}");
+    assert!(stowage.moved() <= karpenter.moved(), "{} and {}", stowage.moved(), karpenter.moved());
+}

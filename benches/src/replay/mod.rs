@@ -253,8 +253,9 @@ impl Cluster {
     /// Nodes where pods have come or gone of late are left alone.
     fn rest(&mut self, now: u32, after: u32) {
         for (node, held) in self.problem.nodes.iter_mut().zip(&mut self.fleet.nodes) {
-            let quiet = self.since.get(&node.name).is_none_or(|since| now - since >= after);
-            (held.removable, held.receives) = (quiet, quiet);
+            let quiet = self.since.get(&node.name).map_or(now, |since| now - since);
+            held.quiet = u64::from(quiet) * 60;
+            (held.removable, held.receives) = (quiet >= after, quiet >= after);
             node.open = true;
         }
     }
@@ -301,7 +302,9 @@ impl Cluster {
         (self.problem, self.fleet) = plan.carried_out(&self.problem, &self.fleet);
         let new = self.problem.nodes.iter().map(|node| &node.name).filter(|name| !known.contains(*name));
         touched.extend(new.cloned());
-        for (node, held) in self.problem.nodes.iter().zip(&mut self.fleet.nodes) {
+        for (node, held) in self.problem.nodes.iter_mut().zip(&mut self.fleet.nodes) {
+            // Later steps of the same plan may well bring it more.
+            node.open = true;
             if touched.contains(&node.name) {
                 self.since.insert(node.name.clone(), now);
                 // It has to come to rest first.

@@ -110,6 +110,8 @@ pub struct Standing<'s> {
     pub restlessness: Vec<i64>,
     /// How much of its life it has before it, in thousandths.
     pub lifetime_left: i64,
+    /// For how many seconds no pod has come to it or left it; for ever where nothing tells.
+    pub quiet: u64,
     /// Why it may not go, whatever the cause.
     pub refused: Vec<Refusal>,
     /// Why its pods may not, on top of that. Drift passes over these where the claim states how long pods have.
@@ -199,6 +201,10 @@ pub fn standings<'s>(snapshot: &'s Snapshot, moment: &Moment) -> Vec<Standing<'s
             evictions,
             restlessness: pods.iter().map(|pod| restlessness(pod, moment.now)).collect(),
             lifetime_left: claim.zip(moment.now).map_or(1000, |(claim, now)| lifetime_left(claim, now)),
+            quiet: claim
+                .and_then(last_moved)
+                .zip(moment.now)
+                .map_or(u64::MAX, |(last, now)| now.seconds_since(last)),
             refused: of_node(node, claim, moment),
             refused_by_pods: of_pods(all, &shields, moment.now),
             refused_saving: Vec::new(),
@@ -373,6 +379,16 @@ fn is_evicted(pod: &Pod) -> bool {
     pod.is_bound() && !pod.terminating && !pod.mirror && !pod.spec.tolerations.iter().any(tolerant)
 }
 
+/// When a pod has last come to a node or left it, or else when it started up.
+fn last_moved(claim: &NodeClaim) -> Option<Timestamp> {
+    let initialized = StatusCondition::find(&claim.status.conditions, "Initialized");
+    let moments = [
+        claim.status.last_pod_event_time.as_ref(),
+        initialized.and_then(|condition| condition.last_transition_time.as_ref()),
+    ];
+    moments.into_iter().flatten().filter_map(|moment| moment.parse::<Timestamp>().ok()).max()
+}
+
 /// Why a node may not go to save money.
 fn of_saving(standing: &Standing<'_>, now: Option<Timestamp>) -> Vec<Refusal> {
     let mut out = Vec::new();
@@ -391,13 +407,7 @@ fn of_saving(standing: &Standing<'_>, now: Option<Timestamp>) -> Vec<Refusal> {
         (Some(wait), Some(claim)) => {
             let conditions = &claim.status.conditions;
             let stated = StatusCondition::find(conditions, "Consolidatable");
-            let initialized = StatusCondition::find(conditions, "Initialized");
-            let moments = [
-                claim.status.last_pod_event_time.as_ref(),
-                initialized.and_then(|condition| condition.last_transition_time.as_ref()),
-            ];
-            let last =
-                moments.into_iter().flatten().filter_map(|moment| moment.parse::<Timestamp>().ok()).max();
+            let last = last_moved(claim);
             let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
             let until = last.map(|last| last.plus_seconds(seconds));
             match (now, until) {

@@ -60,6 +60,7 @@ pub fn fleet(
             moves: moves.collect(),
             fixed: thousandths(UNIT, standing.lifetime_left),
             capacity,
+            quiet: standing.quiet,
             balanced: standing.policy() == ConsolidationPolicy::Balanced,
         }
     };

@@ -34,7 +34,7 @@ pub(super) fn carve(
     }
     let mut drafts: Vec<(Account, Draft)> = drafts(fleet.nodes.len(), &search.state, &search.moves)
         .into_iter()
-        .map(|draft| (case(fleet, problem, &draft, search, &leaving).account(), draft))
+        .map(|draft| (case(fleet, problem, &draft, search, &leaving).account(search.court.aims), draft))
         .collect();
     // In a large cluster the search has gone from the best to the worst already, and steps that move many pods from zone to zone
     // hold in that order only.

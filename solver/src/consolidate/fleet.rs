@@ -30,6 +30,8 @@ pub struct Held {
     pub fixed: i64,
     /// Its raw capacity: what its `NodePool`'s limits count.
     pub capacity: Resources,
+    /// For how many seconds no pod has come to it or left it; see [`Aims::horizon`].
+    pub quiet: u64,
     /// Whether its `NodePool` wants savings in proportion to disruption: see [`super::Aims::balance`].
     pub balanced: bool,
 }
@@ -103,7 +105,8 @@ pub struct Aims {
     pub pod_price: Price,
     /// For so many seconds a new node is paid for beside those that it replaces: it boots, joins, and pulls the images of its pods.
     pub startup: u64,
-    /// What a step disrupts pays for itself within so many seconds; `None` for any time.
+    /// What a step disrupts pays for itself within so many seconds; `None` for any time. Where its nodes have been quiet for long,
+    /// what it saves will last: a quarter of that time then, up to eight times as long.
     pub payback: Option<u64>,
     /// A spot node is replaced by another one only where so many types are cheaper, of which the launch may choose. `None`:
     /// spot is not replaced by spot. (Several nodes at once are, as Karpenter documents.)
@@ -119,7 +122,7 @@ pub struct Aims {
 
 impl Default for Aims {
     /// A step saves half a cent an hour, and 5 %; a pod moved is worth a tenth of a cent, which is some minutes of a small
-    /// one's machine; it pays for itself within two hours.
+    /// one's machine; it pays for itself within a quarter of an hour, and within two hours where nodes have been quiet for eight.
     fn default() -> Self {
         Self {
             floor: Price::from_micros(5_000),
@@ -127,7 +130,7 @@ impl Default for Aims {
             pod_price: Price::from_micros(1_000),
             // A minute until the node is ready, as AWS's own images take, and as much until pods have their images and are ready.
             startup: 120,
-            payback: Some(7_200),
+            payback: Some(900),
             // Karpenter's MinInstanceTypesForSpotToSpotConsolidation.
             spot_types: Some(15),
             // Karpenter's policy Balanced accepts scores of a half and more.
@@ -155,6 +158,13 @@ impl Aims {
     pub fn worth(&self, disruption: i64) -> Price {
         let micros = i128::from(disruption.max(0)) * i128::from(self.pod_price.micros().max(0)) / 1000;
         Price::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    }
+
+    /// Within how many seconds a step pays for itself whose nodes have been quiet for so many; `None` for any time.
+    ///
+    /// In a cluster that changes all the time, what a step saves is soon overtaken, and the pods that it moved are moved again.
+    pub fn horizon(&self, quiet: u64) -> Option<u64> {
+        self.payback.map(|least| (quiet / 4).clamp(least, least.saturating_mul(8)))
     }
 
     /// What it costs that new nodes are there before the old ones are gone: `bought` is their price.

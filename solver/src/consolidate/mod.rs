@@ -242,6 +242,7 @@ fn sorted_out(
         out.steps = joined;
     }
     out.after = out.before - out.steps.iter().map(|step| step.saving).sum();
+    debug_assert!(bound <= out.after, "a bound of {bound:?} above a plan of {:?}", out.after);
     out.bound = bound.min(out.after);
     let gone: BTreeSet<NodeId> = out.steps.iter().flat_map(|step| step.removes.iter().copied()).collect();
     for (at, held) in fleet.nodes.iter().enumerate().take(problem.nodes.len()) {

@@ -290,6 +290,7 @@ impl State {
             capacity_type: offering.capacity_type.clone(),
         };
         let held = Held {
+            quiet: 0,
             price: Some(weighed(new)),
             sold_as,
             removable: true,

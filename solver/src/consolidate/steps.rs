@@ -88,6 +88,8 @@ pub(super) struct Account {
     pub(super) bought: Price,
     pub(super) saving: Price,
     pub(super) disruption: i64,
+    /// Within how many seconds it has to pay; `None` for any time.
+    pub(super) horizon: Option<u64>,
 }
 
 impl Account {
@@ -113,12 +115,13 @@ pub(super) struct Case<'s> {
 
 impl Case<'_> {
     /// What it saves and disrupts.
-    pub(super) fn account(&self) -> Account {
+    pub(super) fn account(&self, aims: &Aims) -> Account {
         let held = |all: &[(&str, &Held)]| all.iter().filter_map(|(_, held)| held.price).sum::<Price>();
         let disruption =
             self.removed.iter().fold(0_i64, |sum, (_, held)| sum.saturating_add(held.disruption()));
         let (removed, bought) = (held(&self.removed), held(&self.bought));
-        Account { removed, bought, saving: removed - bought, disruption }
+        let quiet = self.removed.iter().map(|(_, held)| held.quiet).min().unwrap_or(0);
+        Account { removed, bought, saving: removed - bought, disruption, horizon: aims.horizon(quiet) }
     }
 
     /// Whether none that comes is the like of one that goes.
@@ -152,7 +155,7 @@ impl<'a> Court<'a> {
 
     /// What it comes to, or why it does not pay.
     pub(super) fn judge(&self, case: &Case<'_>) -> Result<Account, Kept> {
-        let account = case.account();
+        let account = case.account(self.aims);
         let Account { saving, disruption, .. } = account;
         // Nothing moves, and nothing is bought: there is nothing to pay for.
         if case.pods == 0 && case.bought.is_empty() {
@@ -165,7 +168,7 @@ impl<'a> Court<'a> {
             return Err(Kept::TooLittle { saving, least });
         }
         let seconds = account.payback(self.aims);
-        if self.aims.payback.is_some_and(|most| seconds > most) {
+        if account.horizon.is_some_and(|most| seconds > most) {
             return Err(Kept::Payback { saving, disruption, seconds });
         }
         let spot = |held: &Held| held.sold_as.capacity_type == SPOT;
@@ -198,7 +201,7 @@ impl<'a> Court<'a> {
 
     /// Saving less what disruption is worth, in micro-dollars over the time that it may take to pay.
     pub(super) fn gain(&self, account: &Account) -> i128 {
-        let seconds = self.aims.payback.map_or(24 * 3600, |seconds| seconds.max(1));
+        let seconds = account.horizon.map_or(24 * 3600, |seconds| seconds.max(1));
         i128::from(account.saving.micros()) * i128::from(seconds) / 3600
             - i128::from((self.aims.worth(account.disruption) + self.aims.outlay(account.bought)).micros())
     }

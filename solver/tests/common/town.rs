@@ -56,6 +56,8 @@ impl Town {
             removable: true,
             receives: true,
             fixed: 1000,
+            // Nothing tells.
+            quiet: u64::MAX,
             capacity,
             ..Held::default()
         });
