@@ -14,31 +14,35 @@ pub struct Fragmented {
 }
 
 /// What the nodes may be, the first of these of which there must be enough.
-const TYPES: [&str; 6] = ["m6i.8xlarge", "m6i.4xlarge", "m6i.2xlarge", "c6i.2xlarge", "m6i.xlarge", "m6i.large"];
+const TYPES: [&str; 5] = ["m6i.8xlarge", "m6i.4xlarge", "m6i.2xlarge", "m6i.xlarge", "m6i.large"];
 
 impl Fragmented {
-    /// From pods that are pending, on about so many nodes or more.
+    /// From pods that are pending, on about so many nodes: of one type, or of one for some of the pods and the next smaller one for
+    /// the others.
     ///
     /// # Panics
     /// Where the pods cannot be planned.
     pub fn of(pending: &Problem, nodes: usize) -> Self {
-        let planned = |name: &str| {
-            let mut problem = pending.clone();
-            // Types keep their ids: what is not for sale has no offerings.
-            problem.types.iter_mut().filter(|of| of.name != name).for_each(|of| of.offerings.clear());
-            let options = Options { effort: Effort::Quick, ..Options::default() };
-            let never = AtomicBool::new(false);
-            let plan = solve(&problem, &options, &never, &mut |_, _, _| {}).expect("a plan");
-            (problem, plan)
-        };
-        let (mut problem, mut plan) = planned(TYPES[0]);
-        for name in &TYPES[1..] {
-            if plan.new_nodes.len() >= nodes {
+        let mut larger = None::<(&str, usize)>;
+        let mut chosen = (TYPES[TYPES.len() - 1], None);
+        for name in TYPES {
+            let count = bought(pending, &Fleet::default(), name).0.nodes.len();
+            if count >= nodes || name == TYPES[TYPES.len() - 1] {
+                chosen = (name, larger.map(|(larger, fewer)| (larger, share(fewer, nodes, count))));
                 break;
             }
-            (problem, plan) = planned(name);
+            larger = Some((name, count));
         }
-        let (mut problem, mut fleet) = settled(&problem, plan);
+        let (mut problem, mut fleet) = match chosen {
+            (name, Some((larger, few))) if few < 1000 => {
+                let pods = pending.pods.len() * few / 1000;
+                let later = pending.pods[pods..].to_vec();
+                let first = Problem { pods: pending.pods[..pods].to_vec(), ..pending.clone() };
+                let (cluster, fleet) = bought(&first, &Fleet::default(), name);
+                bought(&Problem { pods: later, ..cluster }, &fleet, larger)
+            }
+            (name, _) => bought(pending, &Fleet::default(), name),
+        };
         problem.types.clone_from(&pending.types);
         let mut number = 0_usize;
         fleet.ended(&mut problem, |_| {
@@ -49,10 +53,29 @@ impl Fragmented {
     }
 }
 
+/// Which share of the pods belongs on smaller nodes, in thousandths, where all on larger ones are `fewer` nodes and all on smaller
+/// ones `more`.
+fn share(fewer: usize, nodes: usize, more: usize) -> usize {
+    (nodes.saturating_sub(fewer) * 1000 / more.saturating_sub(fewer).max(1)).min(1000)
+}
+
+/// A cluster once what waits in it has places, on new nodes of one type as far as it takes some.
+fn bought(pending: &Problem, fleet: &Fleet, name: &str) -> (Problem, Fleet) {
+    let mut problem = pending.clone();
+    // Types keep their ids: what is not for sale has no offerings.
+    problem.types.iter_mut().filter(|of| of.name != name).for_each(|of| of.offerings.clear());
+    let options = Options { effort: Effort::Quick, ..Options::default() };
+    let never = AtomicBool::new(false);
+    let plan = solve(&problem, &options, &never, &mut |_, _, _| {}).expect("a plan");
+    let (mut cluster, fleet) = settled(&problem, fleet, plan);
+    cluster.types.clone_from(&pending.types);
+    (cluster, fleet)
+}
+
 /// What a plan leads to, where all may go and anything may come.
-fn settled(problem: &Problem, pending: Solution) -> (Problem, Fleet) {
+fn settled(problem: &Problem, fleet: &Fleet, pending: Solution) -> (Problem, Fleet) {
     let plan = Consolidation { pending, ..Consolidation::default() };
-    let (mut problem, mut fleet) = plan.carried_out(problem, &Fleet::default());
+    let (mut problem, mut fleet) = plan.carried_out(problem, fleet);
     for (node, held) in problem.nodes.iter_mut().zip(&mut fleet.nodes) {
         (held.removable, held.receives, node.open) = (true, true, true);
         held.fixed = 1000;

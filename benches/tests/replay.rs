@@ -58,11 +58,16 @@ fn a_steady_week_sees_no_disruption_once_the_fleet_has_settled() {
     assert_eq!(week.unplaced, 0);
 }
 
+/// What single days come to is a matter of luck: which pods end next nobody knows.
 #[test]
 fn days_cost_less_than_with_karpenters_method_and_no_more_pods_are_moved() {
-    let [karpenter, stowage] =
-        [Policy::Karpenter, Policy::Stowage].map(|policy| replayed(Pattern::Days, policy, 48));
-    let costs = (stowage.dollars(60), karpenter.dollars(60));
-    assert!(costs.0 <= costs.1, "{costs:?}");
-    assert!(stowage.moved() <= karpenter.moved(), "{} and {}", stowage.moved(), karpenter.moved());
+    let of = |policy: Policy| -> (f64, u32) {
+        let days = [1, 2, 3].map(|seed| {
+            let settings = Settings { minutes: 48 * 60, tick: 60, bound_every: 0, ..Settings::default() };
+            run(&WORKLOAD, Pattern::Days, seed, policy, &settings).expect("nothing breaks a rule")
+        });
+        (days.iter().map(|day| day.dollars(60)).sum(), days.iter().map(Outcome::moved).sum())
+    };
+    let (karpenter, stowage) = (of(Policy::Karpenter), of(Policy::Stowage));
+    assert!(stowage.0 < karpenter.0 && stowage.1 <= karpenter.1, "{stowage:?} against {karpenter:?}");
 }

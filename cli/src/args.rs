@@ -97,8 +97,8 @@ pub(crate) struct ConsolidateArgs {
     #[arg(long, value_name = "DOLLARS,SHARE", default_value = "0.005,5%", requires = "consolidate")]
     pub(crate) saving_floor: SavingFloor,
 
-    /// Within what time a step pays for the pods that it moves, each taken to cost a tenth of a cent: 15m, 2h, or Never for any. Up to eight times that where nodes have been quiet for long
-    #[arg(long, value_name = "TIME", default_value = "15m", requires = "consolidate")]
+    /// Within what time a step pays for the pods that it moves, each taken to cost a tenth of a cent: 10m, 2h, or Never for any. Up to twelve times that where nodes have been quiet for days
+    #[arg(long, value_name = "TIME", default_value = "10m", requires = "consolidate")]
     pub(crate) payback: Payback,
 }
 

@@ -123,7 +123,7 @@ pub struct Settings {
     pub saving_floor: SavingFloor,
 
     /// Within what time such a step pays for the pods that it moves, each taken to cost a tenth of a cent; Never for any time
-    #[arg(long, env = "STOWAGE_PAYBACK", value_name = "TIME", default_value = "15m")]
+    #[arg(long, env = "STOWAGE_PAYBACK", value_name = "TIME", default_value = "10m")]
     pub payback: Payback,
 
     /// Name of the queue of SQS that `EventBridge` tells of interruptions [default: none is listened to]

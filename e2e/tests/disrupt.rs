@@ -5,6 +5,8 @@
 
 #[path = "common/world.rs"]
 mod common;
+#[path = "disrupt/leader.rs"]
+mod leader;
 #[path = "common/witness.rs"]
 mod witness;
 

@@ -179,7 +179,8 @@ fn what_saves_too_little_stays() {
     let eager = Aims { floor_share: 20, ..Aims::default() };
     let out = town.plan_with(&eager);
     assert_eq!((out.steps.len(), out.steps[0].payback), (1, 6280));
-    // Half an hour, as the node has been quiet for ever.
+    town.fleet.nodes[0].quiet = 12 * 3600;
+    // Half an hour, as the node has been quiet for half a day.
     let hasty = Aims { payback: Some(225), ..eager };
     let why = Kept::Payback { saving: cent(0.006), disruption: 4000, seconds: 6280 };
     assert_eq!(town.plan_with(&hasty).kept[0].1, why);
@@ -193,8 +194,8 @@ fn what_saves_too_little_stays() {
 #[test]
 fn what_nodes_save_that_were_quiet_for_long_may_take_longer_to_pay() {
     let aims = Aims { payback: Some(900), ..Aims::default() };
-    let horizons = [0, 3600, 7200, 8 * 3600, u64::MAX].map(|quiet| aims.horizon(quiet));
-    assert_eq!(horizons, [900, 900, 1800, 7200, 7200].map(Some));
+    let horizons = [0, 6, 12, 48, 96].map(|hours| aims.horizon(hours * 3600));
+    assert_eq!(horizons, [900, 900, 1800, 7200, 10800].map(Some));
     assert_eq!(Aims { payback: None, ..aims }.horizon(0), None);
 
     // A tenth is saved: $0.018 an hour, for $0.004 of pods and $0.006 while the new node starts, in 34 minutes.
@@ -203,9 +204,9 @@ fn what_nodes_save_that_were_quiet_for_long_may_take_longer_to_pay() {
     let mut town = Town::new(world);
     town.node("a", "small", "a").pods("web", 3, &spec(600, 512));
     assert_eq!(town.plan().steps[0].payback, 2014);
-    town.fleet.nodes[0].quiet = 3600;
+    town.fleet.nodes[0].quiet = 8 * 3600;
     assert!(matches!(town.plan().kept[0].1, Kept::Payback { seconds: 2014, .. }));
-    town.fleet.nodes[0].quiet = 3 * 3600;
+    town.fleet.nodes[0].quiet = 24 * 3600;
     assert_eq!(town.plan().steps.len(), 1);
 }
 

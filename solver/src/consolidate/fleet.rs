@@ -106,7 +106,7 @@ pub struct Aims {
     /// For so many seconds a new node is paid for beside those that it replaces: it boots, joins, and pulls the images of its pods.
     pub startup: u64,
     /// What a step disrupts pays for itself within so many seconds; `None` for any time. Where its nodes have been quiet for long,
-    /// what it saves will last: a quarter of that time then, up to eight times as long.
+    /// what it saves will last: an hour for each day of that then, up to twelve times as long.
     pub payback: Option<u64>,
     /// A spot node is replaced by another one only where so many types are cheaper, of which the launch may choose. `None`:
     /// spot is not replaced by spot. (Several nodes at once are, as Karpenter documents.)
@@ -122,7 +122,7 @@ pub struct Aims {
 
 impl Default for Aims {
     /// A step saves half a cent an hour, and 5 %; a pod moved is worth a tenth of a cent, which is some minutes of a small
-    /// one's machine; it pays for itself within a quarter of an hour, and within two hours where nodes have been quiet for eight.
+    /// one's machine; it pays for itself within ten minutes, and within two hours where nodes have been quiet for two days.
     fn default() -> Self {
         Self {
             floor: Price::from_micros(5_000),
@@ -130,7 +130,7 @@ impl Default for Aims {
             pod_price: Price::from_micros(1_000),
             // A minute until the node is ready, as AWS's own images take, and as much until pods have their images and are ready.
             startup: 120,
-            payback: Some(900),
+            payback: Some(600),
             // Karpenter's MinInstanceTypesForSpotToSpotConsolidation.
             spot_types: Some(15),
             // Karpenter's policy Balanced accepts scores of a half and more.
@@ -162,9 +162,9 @@ impl Aims {
 
     /// Within how many seconds a step pays for itself whose nodes have been quiet for so many; `None` for any time.
     ///
-    /// In a cluster that changes all the time, what a step saves is soon overtaken, and the pods that it moved are moved again.
+    /// Clusters follow the hours of the day: where nodes were quiet for a night, that says little. In a cluster that changes all the time, what a step saves is soon overtaken, and the pods that it moved are moved again.
     pub fn horizon(&self, quiet: u64) -> Option<u64> {
-        self.payback.map(|least| (quiet / 4).clamp(least, least.saturating_mul(8)))
+        self.payback.map(|least| (quiet / 24).clamp(least, least.saturating_mul(12)))
     }
 
     /// What it costs that new nodes are there before the old ones are gone: `bought` is their price.
