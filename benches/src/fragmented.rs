@@ -14,7 +14,8 @@ pub struct Fragmented {
 }
 
 /// What the nodes may be, the first of these of which there must be enough.
-const TYPES: [&str; 5] = ["m6i.8xlarge", "m6i.4xlarge", "m6i.2xlarge", "m6i.xlarge", "m6i.large"];
+const TYPES: [&str; 7] =
+    ["m6i.16xlarge", "m6i.12xlarge", "m6i.8xlarge", "m6i.4xlarge", "m6i.2xlarge", "m6i.xlarge", "m6i.large"];
 
 impl Fragmented {
     /// From pods that are pending, on about so many nodes: of one type, or of one for some of the pods and the next smaller one for
