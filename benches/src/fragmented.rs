@@ -44,7 +44,6 @@ impl Fragmented {
             }
             (name, _) => bought(pending, &Fleet::default(), name),
         };
-        problem.types.clone_from(&pending.types);
         let mut number = 0_usize;
         fleet.ended(&mut problem, |_| {
             number += 1;

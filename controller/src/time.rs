@@ -21,6 +21,12 @@ pub(crate) fn until(from: Timestamp, to: Timestamp) -> Duration {
     Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }
 
+/// How long to leave something alone that has failed so often: `first` after the first time, twice as long after each that follows,
+/// and `most` at most.
+pub(crate) fn doubled(times: u32, (first, most): (Duration, Duration)) -> Duration {
+    first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

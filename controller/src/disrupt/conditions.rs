@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use stowage_api::crd::condition::{self, CONSOLIDATABLE, DRIFTED, INITIALIZED, LAUNCHED, TRUE};
 use stowage_api::crd::{self, Condition};
 use stowage_api::well_known::{CAPACITY_TYPE, INSTANCE_TYPE, NODE_POOL_HASH, RESERVED, ZONE, stable};
-
 use stowage_api::{
     Ec2NodeClass, NodeClaim, NodePool, ObjectMeta, PlacementGroupSelector, Requirement, StatusCondition,
 };

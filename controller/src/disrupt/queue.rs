@@ -23,6 +23,7 @@ use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Moment, Standing};
 
 use super::command::{Candidate, Command, Replacement};
+use crate::time::doubled;
 
 /// How long replacements may take: so long for each node of the command, within these bounds.
 const PATIENCE: (Duration, Duration, Duration) =
@@ -139,11 +140,7 @@ impl Queue {
 
     /// Nodes that rest, by name.
     pub fn resting(&self, now: Instant) -> BTreeSet<String> {
-        let (first, most) = REST;
-        let rests = |times: u32, at: Instant| {
-            let rest = first.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most);
-            now.saturating_duration_since(at) < rest
-        };
+        let rests = |times: u32, at: Instant| now.saturating_duration_since(at) < doubled(times, REST);
         let all = self.failed.values().filter(|(_, times, at)| rests(*times, *at));
         all.map(|(node, ..)| node.clone()).collect()
     }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::time::doubled;
+
 /// After the first refusal it is asked again so soon, then after twice as long each time, up to so long. Karpenter's queue waits
 /// from a tenth of a second up to ten seconds; the pods of a budget that opens wait for half of the last pause on average.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(900), Duration::from_secs(5));
@@ -17,7 +19,8 @@ impl Evictions {
     /// Whether a pod may be asked to leave by now.
     pub fn is_due(&self, pod: &str, now: Instant) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(pod).is_none_or(|(times, last)| now.saturating_duration_since(*last) >= pause(*times))
+        all.get(pod)
+            .is_none_or(|(times, last)| now.saturating_duration_since(*last) >= doubled(*times, PAUSE))
     }
 
     /// A pod may not leave now. Those that nobody has asked for long are forgotten: they are gone.
@@ -27,11 +30,6 @@ impl Evictions {
         let (times, last) = all.entry(pod.to_owned()).or_insert((0, now));
         (*times, *last) = (times.saturating_add(1), now);
     }
-}
-
-fn pause(times: u32) -> Duration {
-    let (first, most) = PAUSE;
-    first.saturating_mul(1 << times.saturating_sub(1).min(8)).min(most)
 }
 
 #[cfg(test)]
