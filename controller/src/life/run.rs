@@ -24,7 +24,7 @@ use super::evictions::Evictions;
 use super::healthy::Outcomes;
 use super::join;
 use super::machines::Machines;
-use super::quiet::Quiet;
+use super::quiet::{Moved, Quiet};
 use super::step::{Aspect, Late, Next, next};
 use super::surge::SurgeFirst;
 use crate::announce::{Announcer, warning};
@@ -117,8 +117,8 @@ impl Caretaker {
             let started = Instant::now();
             let due = match self.cluster.snapshot() {
                 Some(snapshot) => {
-                    for name in quiet.moved(&snapshot, Instant::now()) {
-                        tokio::spawn(self.clone().moved(name));
+                    for moved in quiet.moved(&snapshot, Instant::now()) {
+                        tokio::spawn(self.clone().moved(moved));
                     }
                     self.look(&snapshot, &mut rounds)
                 }
@@ -242,8 +242,9 @@ impl Caretaker {
     }
 
     /// Writes when a pod last came to a node or went from it.
-    async fn moved(self, name: String) {
-        let patch = json!({"status": {"lastPodEventTime": second(Timestamp::now())}});
+    async fn moved(self, of: Moved) {
+        let (name, at) = (of.claim, of.at.map_or_else(|| second(Timestamp::now()), |at| at.to_string()));
+        let patch = json!({"status": {"lastPodEventTime": at}});
         let written = self.claims().patch_status(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         if let Err(error) = written
             && !is_gone(&error)
