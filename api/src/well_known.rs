@@ -235,8 +235,10 @@ pub const LOAD_BALANCER_TARGETS: &str = "service.beta.kubernetes.io/aws-load-bal
 pub const LOAD_BALANCER_TYPE: &str = "service.beta.kubernetes.io/aws-load-balancer-type";
 /// Annotation of `CSINode`s: the drivers of old, whose work is done by newer ones on the node; commas between.
 pub const MIGRATED_PLUGINS: &str = "storage.alpha.kubernetes.io/migrated-plugins";
+/// Annotation of `NodeClaim`s: by when the machine has to be gone.
+pub const TERMINATION_TIMESTAMP: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 /// Annotations of others that are read.
-pub const READ_ANNOTATIONS: [&str; 9] = [
+pub const READ_ANNOTATIONS: [&str; 10] = [
     DO_NOT_DISRUPT,
     LOAD_BALANCER_TARGETS,
     LOAD_BALANCER_TYPE,
@@ -246,6 +248,7 @@ pub const READ_ANNOTATIONS: [&str; 9] = [
     NODE_POOL_HASH,
     NODE_POOL_HASH_VERSION,
     POD_DELETION_COST,
+    TERMINATION_TIMESTAMP,
 ];
 /// Label of Fargate's nodes: [`FARGATE`].
 pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";

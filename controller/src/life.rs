@@ -18,11 +18,13 @@ pub mod evictions;
 pub mod healthy;
 pub mod join;
 pub mod machines;
+pub(crate) mod notes;
 pub mod quiet;
 pub mod run;
 pub mod step;
 pub mod surge;
 mod sweep;
+pub mod volumes;
 
 /// Who has to agree before a NodeClaim or its Node is gone: us, once the machine is.
 pub const FINALIZER: &str = "karpenter.sh/termination";

@@ -28,6 +28,7 @@ use crate::answer::{is_gone, is_outdated};
 use crate::claim::is_ours;
 use crate::follow::Cluster;
 use crate::life::collect::id;
+use crate::life::notes;
 use crate::market::Market;
 use crate::operate::lives::Lives;
 use crate::time::until;
@@ -248,6 +249,12 @@ impl Marker {
             return Ok(());
         }
         info!(claim = name, why, "a NodeClaim has had its time");
+        let uid = claim.metadata.uid.as_str();
+        let because = [(notes::WHY, reason.to_owned())].into();
+        // It goes all the same.
+        if let Err(error) = notes::write(&claims, (name, uid), &because).await {
+            debug!(claim = name, %error, "why a NodeClaim goes could not be written");
+        }
         match claims.delete(name, &DeleteParams::default()).await {
             Ok(going) => {
                 if let Some(going) = going.left() {

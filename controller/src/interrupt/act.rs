@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use stowage_api::NodeClaim;
 use stowage_api::well_known::{CAPACITY_RESERVATION_ID, CAPACITY_TYPE, INSTANCE_TYPE, RESERVED, SPOT, ZONE};
 use stowage_cluster::Snapshot;
@@ -14,6 +15,7 @@ use stowage_pricing::OfferingKey;
 use super::message::{Kind, Message};
 use crate::claim::is_ours;
 use crate::life::collect::id;
+use crate::time::later;
 
 /// For so long a message is known by machine and kind. SQS brings the same twice within seconds, or where it was not deleted;
 /// EC2 says twice within minutes that it takes a machine.
@@ -94,6 +96,21 @@ pub fn deeds<'s>(message: &Message, known: &Known<'s>) -> Vec<Deed<'s>> {
         away: away(message.kind, owner.claim),
     };
     all.map(deed).collect()
+}
+
+/// EC2 says so long before that it takes a machine.
+const NOTICE: Duration = Duration::from_mins(2);
+
+/// When the machines are gone that a message is about; nothing where nobody can tell, or it is a long time yet.
+pub fn gone_by(message: &Message, now: Timestamp) -> Option<Timestamp> {
+    let said = message.start.unwrap_or(now);
+    match message.kind {
+        Kind::SpotInterrupted | Kind::CapacityReservationInterrupted => Some(later(said, NOTICE)),
+        Kind::InstanceStopped | Kind::InstanceTerminated => Some(said),
+        Kind::RebalanceRecommendation | Kind::ScheduledChange | Kind::CapacityBlockExpiring | Kind::NoOp => {
+            None
+        }
+    }
 }
 
 /// What a message of a kind says of what is for sale.
@@ -227,6 +244,22 @@ mod tests {
         // An on-demand machine is no spot offering, whatever somebody has sent.
         let all = deeds(&message(Kind::SpotInterrupted, &["i-00000002"]), &known);
         assert_eq!(all.iter().map(|d| (d.owner.node, d.away.clone())).collect::<Vec<_>>(), [(None, None)]);
+    }
+
+    #[test]
+    fn it_is_known_when_ec2_takes_a_machine() {
+        let now: Timestamp = "2026-07-01T10:00:05Z".parse().expect("a moment");
+        let of = |kind, start: Option<&str>| {
+            let mut message = message(kind, &["i-00000001"]);
+            message.start = start.map(|at| at.parse().expect("a moment"));
+            gone_by(&message, now).map(|at| at.to_string())
+        };
+        let start = Some("2026-07-01T10:00:00Z");
+        assert_eq!(of(Kind::SpotInterrupted, start).as_deref(), Some("2026-07-01T10:02:00Z"));
+        assert_eq!(of(Kind::SpotInterrupted, None).as_deref(), Some("2026-07-01T10:02:05Z"));
+        assert_eq!(of(Kind::CapacityReservationInterrupted, start).as_deref(), Some("2026-07-01T10:02:00Z"));
+        assert_eq!(of(Kind::InstanceTerminated, start).as_deref(), start, "it goes while we read");
+        assert_eq!(of(Kind::ScheduledChange, start), None, "that may be weeks");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use stowage_api::well_known::{CAPACITY_TYPE, NODE_POOL};
 use tracing::warn;
 
-use super::oust::{Ending, Ouster, Said};
+use super::oust::{Ending, Ousted, Ouster, Said};
 use super::repair::{Patient, look};
 use crate::operate::interruptions::{Interruptions, Repaired};
 use crate::time::until;
@@ -88,7 +88,7 @@ impl Mender {
             return self.ouster.tell(patient.owner, &[Said::warning("NodeRepairBlocked", note)]);
         }
         match self.ouster.oust(patient.owner, Ending::Overdue, "unhealthy").await {
-            Ok(true) => {
+            Ok(Ousted::Deleted) => {
                 self.measured.repaired(Repaired {
                     condition: &snake(condition),
                     pool: labelled(NODE_POOL),
@@ -98,7 +98,11 @@ impl Mender {
                 let note = format!("Disrupting NodeClaim: {condition} of its node was wrong for too long");
                 self.ouster.tell(patient.owner, &[Said::warning("DisruptionTerminating", note)]);
             }
-            Ok(false) => {}
+            Ok(Ousted::Hurried) => {
+                let note = format!("Its time is over: {condition} of its node was wrong for too long");
+                self.ouster.tell(patient.owner, &[Said::warning("DisruptionTerminating", note)]);
+            }
+            Ok(Ousted::AsBefore) => {}
             Err(error) => {
                 let error = format!("{error:#}");
                 warn!(claim = name, error, "the NodeClaim of an unhealthy node could not be deleted");

@@ -14,6 +14,7 @@ use stowage_cluster::object::Node;
 
 use super::act::{Known, Owner};
 use crate::life::collect::id;
+use crate::life::notes::DEADLINE;
 use crate::time::{later, moment};
 
 /// A condition that makes a node unhealthy.
@@ -111,6 +112,13 @@ impl Tally {
     }
 }
 
+/// Whether a claim goes already and has no more time: nothing is left to be done about it. One that is still given time may never
+/// be gone, as nobody may be there any more to end its pods.
+fn is_hurried(owner: &Owner<'_>, now: Timestamp) -> bool {
+    let claim = &owner.claim.metadata;
+    claim.is_terminating() && moment(claim.annotations.get(DEADLINE)).is_some_and(|by| by <= now)
+}
+
 /// What there is to do about the nodes of a cluster.
 pub fn look(snapshot: &Snapshot, now: Timestamp) -> Round<'_> {
     let known = Known::of(snapshot);
@@ -124,7 +132,7 @@ pub fn look(snapshot: &Snapshot, now: Timestamp) -> Round<'_> {
             pools.entry(pool).or_default().count(illness.is_some());
         }
         let owner = id(&node.spec.provider_id).and_then(|machine| known.owner(machine));
-        let owner = owner.filter(|owner| !owner.claim.metadata.is_terminating());
+        let owner = owner.filter(|owner| !is_hurried(owner, now));
         if let (Some(owner), Some(illness)) = (owner, illness) {
             ill.push((owner, illness, node.metadata.labels.get(NODE_POOL)));
         }
@@ -247,11 +255,18 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_goes_is_left_to_go() {
-        let mut snapshot = cluster("a", &[vec![condition("Ready", "Unknown", 60)]]);
-        let mut claim = stowage_api::NodeClaim::clone(&snapshot.node_claims[0]);
-        claim.metadata.deletion_timestamp = Some(NOON.to_owned());
-        snapshot.node_claims = vec![claim.into()];
-        assert_eq!(look(&snapshot, noon()), Round::default());
+    fn a_claim_that_goes_is_left_to_go_once_its_time_is_over() {
+        let of = |deadline: Option<&str>| {
+            let mut snapshot = cluster("a", &[vec![condition("Ready", "Unknown", 60)]]);
+            let mut claim = stowage_api::NodeClaim::clone(&snapshot.node_claims[0]);
+            claim.metadata.deletion_timestamp = Some(NOON.to_owned());
+            claim.metadata.annotations.extend(deadline.map(|by| (DEADLINE.to_owned(), by.to_owned())));
+            snapshot.node_claims = vec![claim.into()];
+            names(&look(&snapshot, noon()))
+        };
+        let ill = [("ca0".to_owned(), "Ready", false)];
+        assert_eq!(of(None), ill, "its pods may never end");
+        assert_eq!(of(Some("2026-07-01T12:00:01Z")), ill);
+        assert_eq!(of(Some(NOON)), []);
     }
 }

@@ -16,9 +16,9 @@ use stowage_aws::{LETTERS_AT_ONCE, Letter, Queue, Queues, Refused};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::act::{Complaints, Deed, Known, Owner, Seen, deeds};
+use super::act::{Complaints, Deed, Known, Owner, Seen, deeds, gone_by};
 use super::message::{Kind, Message, parse};
-use super::oust::{Ending, Ouster, Said};
+use super::oust::{Ending, Ousted, Ouster, Said};
 use super::trouble::Trouble;
 use crate::launch::run::Shortages;
 use crate::market::now;
@@ -203,17 +203,18 @@ impl Listener {
         let at = Instant::now();
         let mut todo = Vec::new();
         for (letter, message) in read {
+            let ending = gone_by(message, Timestamp::now()).map_or(Ending::Drained, Ending::Taken);
             let new = deeds(message, &known)
                 .into_iter()
                 .filter(|deed| with(&self.memory.seen, |seen| seen.begin(message.kind, deed.machine, at)));
-            todo.extend(new.map(|deed| (letter.id.as_str(), message.kind, deed)));
+            todo.extend(new.map(|deed| (letter.id.as_str(), message.kind, ending, deed)));
         }
         // First of all: whoever plans for the pods of these must know.
-        let short = todo.iter().filter_map(|(_, _, deed)| deed.away.as_ref());
+        let short = todo.iter().filter_map(|(.., deed)| deed.away.as_ref());
         self.shortages.with(|all| short.for_each(|key| all.mark(now(), key)));
-        let work = todo.into_iter().map(|(letter, kind, deed)| {
+        let work = todo.into_iter().map(|(letter, kind, ending, deed)| {
             async move {
-                match self.deed(kind, &deed).await {
+                match self.deed(kind, ending, &deed).await {
                     Ok(()) => None,
                     Err(error) => {
                         with(&self.memory.seen, |seen| seen.failed(kind, deed.machine));
@@ -235,12 +236,12 @@ impl Listener {
         failed.filter_map(async |failed| failed).collect().await
     }
 
-    async fn deed(&self, kind: Kind, deed: &Deed<'_>) -> Result<()> {
+    async fn deed(&self, kind: Kind, ending: Ending, deed: &Deed<'_>) -> Result<()> {
         let (reason, note) = deed.event;
         let mut said = vec![Said { warns: deed.ends, reason, note: note.to_owned() }];
         if !deed.ends {
             info!(claim = deed.owner.claim.metadata.name, kind = kind.name(), "EC2 says of a machine");
-        } else if self.ouster.oust(deed.owner, Ending::Drained, kind.name()).await? {
+        } else if self.ouster.oust(deed.owner, ending, kind.name()).await? == Ousted::Deleted {
             let note = format!("Its machine is interrupted ({}): the NodeClaim is deleted", kind.name());
             said.push(Said::warning("TerminatingOnInterruption", note));
         }

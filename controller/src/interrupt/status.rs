@@ -13,7 +13,7 @@ use stowage_aws::{Check, Ec2, Unwell};
 use tracing::warn;
 
 use super::act::Known;
-use super::oust::{Ending, Ouster, Said};
+use super::oust::{Ending, Ousted, Ouster, Said};
 use super::trouble::Trouble;
 use crate::operate::interruptions::Interruptions;
 
@@ -76,7 +76,9 @@ pub fn verdict(of: &Unwell, now: Timestamp) -> Option<Verdict> {
     }
     let why = match ending {
         Ending::Overdue => "A status check of the instance has failed for two minutes".to_owned(),
-        Ending::Drained => format!("EC2 has scheduled {} for the instance", ahead.join(", ")),
+        Ending::Drained | Ending::Taken(_) => {
+            format!("EC2 has scheduled {} for the instance", ahead.join(", "))
+        }
     };
     (!categories.is_empty()).then_some(Verdict { categories, ending, why })
 }
@@ -131,12 +133,12 @@ impl Examiner {
         let work = ours.into_iter().map(|(owner, of, verdict)| {
             async move {
                 match self.ouster.oust(owner, verdict.ending, "instance_status_failure").await {
-                    Ok(true) => {
+                    Ok(Ousted::Deleted | Ousted::Hurried) => {
                         warn!(machine = of.id, why = verdict.why, "something is wrong with a machine");
                         let said = Said::warning("InstanceUnhealthy", verdict.why);
                         self.ouster.tell(owner, &[said]);
                     }
-                    Ok(false) => {}
+                    Ok(Ousted::AsBefore) => {}
                     Err(error) => {
                         let (claim, error) = (&owner.claim.metadata.name, format!("{error:#}"));
                         warn!(claim, error, "the NodeClaim of a machine that fails could not be deleted");

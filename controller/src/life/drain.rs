@@ -62,10 +62,27 @@ pub fn drain(pods: &[Pod], deadline: Option<Timestamp>, now: Timestamp) -> Drain
 
 /// Whether a node is not gone before this pod is.
 pub fn is_waited_for(pod: &Pod, now: Timestamp) -> bool {
+    !is_over(pod) && is_drainable(pod, now)
+}
+
+/// Whether a pod stays on a node that goes. One whose containers have ended does not, nor one that was asked to go: kubelet says
+/// that they have ended before it unmounts their volumes.
+pub fn stays(pod: &Pod, now: Timestamp) -> bool {
+    let leaves = is_over(pod) || pod.metadata.deletion_timestamp.is_some();
+    !is_drainable(pod, now) || (!leaves && is_protected(pod, now))
+}
+
+/// Whether all containers of a pod have ended for good.
+fn is_over(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether a pod leaves when its node is drained, sooner or later.
+fn is_drainable(pod: &Pod, now: Timestamp) -> bool {
     let stuck = pod.metadata.deletion_timestamp.as_ref().is_some_and(|by| now > later(by.0, STUCK));
     let mirror = pod.annotations().contains_key("kubernetes.io/config.mirror");
-    !matches!(phase, Some("Succeeded" | "Failed")) && !stuck && !mirror && !tolerates_disruption(pod)
+    !stuck && !mirror && !tolerates_disruption(pod)
 }
 
 /// Pods that tolerate the taint would come back at once.
@@ -89,7 +106,8 @@ pub fn is_protected(pod: &Pod, now: Timestamp) -> bool {
     stated == "true" || duration(stated).is_some_and(|period| now < later(started, period))
 }
 
-fn grace(pod: &Pod) -> Duration {
+/// For how long a pod may go on once it was asked to end.
+pub(super) fn grace(pod: &Pod) -> Duration {
     let stated = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     Duration::from_secs(stated.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(GRACE))
 }
@@ -178,6 +196,28 @@ mod tests {
         )));
         assert!(waited(&tolerant(json!({"key": "other", "operator": "Exists"}))));
         assert!(waited(&tolerant(json!({"key": TAINT_DISRUPTED, "value": "x"}))));
+    }
+
+    #[test]
+    fn what_ends_does_not_stay() {
+        let mark = json!({"annotations": {DO_NOT_DISRUPT: "true"}});
+        let going =
+            json!({"annotations": {DO_NOT_DISRUPT: "true"}, "deletionTimestamp": "2026-07-01T09:59:30Z"});
+        let stuck = json!({"deletionTimestamp": "2026-07-01T09:58:59Z"});
+        let tolerant = json!({"tolerations": [{"operator": "Exists"}]});
+        for (more, expected) in [
+            (json!({}), false),
+            (json!({"status": {"phase": "Succeeded"}}), false),
+            (json!({"status": {"phase": "Failed"}, "metadata": going}), false),
+            (json!({"metadata": mark}), true),
+            (json!({"metadata": mark, "status": {"phase": "Succeeded"}}), false),
+            (json!({"metadata": going}), false),
+            (json!({"metadata": stuck}), true),
+            (json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}), true),
+            (json!({"spec": tolerant}), true),
+        ] {
+            assert_eq!(stays(&pod("a", &more), now()), expected, "{more}");
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //!
 //! Each look takes the claim as far as it goes and comes back: nothing waits in here, and whoever takes over goes on.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -19,27 +18,25 @@ use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, 
 use kube::{Resource as _, ResourceExt as _};
 use serde_json::json;
 use stowage_api::crd::NodeClaim;
-use stowage_api::crd::condition::{
-    DISRUPTION_REASON, DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED,
-};
+use stowage_api::crd::condition::{DRAINED, FALSE, INSTANCE_TERMINATING, TRUE, UNKNOWN, VOLUMES_DETACHED};
 use stowage_api::well_known::ZONE;
 use stowage_aws::Machine;
 use tracing::{debug, info, warn};
 
 use super::FINALIZER;
 use super::collect::id;
-use super::drain::{Drain, drain, is_protected, is_waited_for};
+use super::drain::{Drain, drain, grace};
+use super::evictions::apart;
 use super::join::keep_off;
+use super::notes::{DEADLINE, TAKEN, why_it_goes};
 use super::run::{Caretaker, SOON, reference};
 use super::step::Aspect;
-use super::surge::{ROLLED_FOR, Surge, may_surge, surge};
+use super::surge::{ROLLED_FOR, Surge, Time, may_surge, surge};
+use super::volumes::attached;
 use crate::announce::{normal, warning};
 use crate::answer::{is_forbidden, is_gone, is_outdated, is_refused};
 use crate::operate::lives::{Ended, error};
 use crate::time::{duration, later, moment, until};
-
-/// Annotation: by when the machine has to be gone.
-pub(crate) const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 
 /// Draining takes so long at least: a pod may have been bound just before the taint was there.
 const LEAST_DRAIN: Duration = Duration::from_secs(5);
@@ -205,7 +202,8 @@ impl Caretaker {
             self.lives.drained(claim.labels());
         }
         if !is_true(claim, VOLUMES_DETACHED) {
-            let attached = self.attached(&node.name_any(), &pods, now);
+            let known = self.cluster.snapshot();
+            let attached = known.map_or(usize::MAX, |known| attached(&known, &node.name_any(), &pods, now));
             if attached > 0 && !over {
                 let message = format!("{attached} volumes are still attached");
                 self.set(claim, VOLUMES_DETACHED, UNKNOWN, "AwaitingVolumeDetachment", &message).await?;
@@ -222,7 +220,7 @@ impl Caretaker {
         Ok(Progress::Done)
     }
 
-    /// Asks pods to leave, and says what is in the way.
+    /// Asks pods to leave, and says what is in the way. What fails holds up no other pod, and is returned at the end.
     async fn drain(
         &self,
         claim: &NodeClaim,
@@ -230,7 +228,7 @@ impl Caretaker {
         todo: &Drain<'_>,
         deadline: Option<Timestamp>,
     ) -> Result<()> {
-        let mut told = Vec::new();
+        let (mut told, mut failed) = (Vec::new(), None::<anyhow::Error>);
         for (pod, grace) in &todo.delete {
             let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
             let how = DeleteParams {
@@ -246,7 +244,7 @@ impl Caretaker {
                     let note = format!("Failed to drain node, pod {} cannot be deleted: {error}", key(pod));
                     told.push((reference(node), warning("FailedDraining", note)));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => failed = failed.or_else(|| Some(error.into())),
                 Ok(_) => {
                     self.lives.pod_drained(&why_it_goes(claim));
                     info!(
@@ -291,8 +289,9 @@ impl Caretaker {
         });
         let asked: Vec<_> = asked.collect();
         let evicted: Vec<_> = futures::stream::iter(asked).buffer_unordered(EVICTIONS).collect().await;
-        for (pod, answer) in evicted {
-            match answer? {
+        let (answered, not_answered) = apart(evicted);
+        for (pod, answer) in answered {
+            match answer {
                 Evicted::Gone => {}
                 Evicted::Yes => {
                     self.lives.pod_drained(&why_it_goes(claim));
@@ -324,7 +323,7 @@ impl Caretaker {
             told.push((reference(node), normal("TerminationGracePeriodExpiring", note)));
         }
         self.announcer.tell_all(told);
-        Ok(())
+        failed.or(not_answered).map_or(Ok(()), Err)
     }
 
     /// Has the Deployment of a pod make another one first, where it can; returns what is to be said of that. `None`: the pod is to
@@ -340,7 +339,9 @@ impl Caretaker {
         let Some(name) = owner(set.owner_references(), "Deployment") else { return Ok(None) };
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &namespace);
         let Some(deployment) = deployments.get_opt(&name).await? else { return Ok(None) };
-        match surge(&deployment, &claim.name_any(), Self::since(claim, DRAINED), Timestamp::now()) {
+        let taken = moment(claim.annotations().get(TAKEN));
+        let time = Time { since: Self::since(claim, DRAINED), taken, grace: grace(pod) };
+        match surge(&deployment, &claim.name_any(), time, Timestamp::now()) {
             Surge::Evict => Ok(None),
             Surge::Wait => {
                 Ok(Some(format!("Waiting for Deployment {name} to replace the pod before it goes")))
@@ -385,38 +386,6 @@ impl Caretaker {
     fn answered(&self, code: u16) -> u16 {
         self.lives.evicted(code);
         code
-    }
-
-    /// How many volumes of pods that have left are still attached to a node.
-    fn attached(&self, node: &str, pods: &[Pod], now: Timestamp) -> usize {
-        let Some(snapshot) = self.cluster.snapshot() else { return usize::MAX };
-        // Pods that stay keep theirs.
-        let staying = pods.iter().filter(|pod| !is_waited_for(pod, now) || is_protected(pod, now));
-        let kept: HashSet<(String, String)> = staying
-            .flat_map(|pod| {
-                let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
-                let namespace = pod.namespace().unwrap_or_default();
-                let name = pod.name_any();
-                volumes.into_iter().filter_map(move |volume| {
-                    let claim = match volume.persistent_volume_claim {
-                        Some(claim) => claim.claim_name,
-                        None => volume.ephemeral.map(|_| format!("{name}-{}", volume.name))?,
-                    };
-                    Some((namespace.clone(), claim))
-                })
-            })
-            .collect();
-        let volumes: HashSet<&str> = snapshot
-            .claims
-            .iter()
-            .filter(|claim| {
-                let namespace = claim.metadata.namespace.clone().unwrap_or_default();
-                kept.contains(&(namespace, claim.metadata.name.clone()))
-            })
-            .filter_map(|claim| claim.spec.volume_name.as_deref())
-            .collect();
-        let here = snapshot.attachments.iter().filter(|attachment| attachment.spec.node_name == node);
-        here.filter(|a| !volumes.contains(a.spec.source.persistent_volume_name.as_str())).count()
     }
 
     /// Ends the instance.
@@ -482,13 +451,6 @@ impl Caretaker {
 /// Whether a machine has not ended yet.
 fn is_there(machine: Option<&Machine>) -> bool {
     machine.is_some_and(|machine| machine.state != "terminated")
-}
-
-/// Why a claim goes, as metrics call it; `deleted` where somebody has just deleted it.
-fn why_it_goes(claim: &NodeClaim) -> String {
-    let conditions = claim.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
-    let chosen = stowage_api::crd::condition::find(conditions, DISRUPTION_REASON);
-    chosen.map_or_else(|| "deleted".to_owned(), |chosen| chosen.reason.to_ascii_lowercase())
 }
 
 fn is_true(claim: &NodeClaim, kind: &str) -> bool {

@@ -32,9 +32,29 @@ impl Evictions {
     }
 }
 
+/// What was answered, apart from the first that was not: the others were done all the same.
+pub(super) fn apart<T, A, E>(asked: Vec<(T, Result<A, E>)>) -> (Vec<(T, A)>, Option<E>) {
+    let (mut answered, mut failed) = (Vec::with_capacity(asked.len()), None);
+    for (of, answer) in asked {
+        match answer {
+            Ok(answer) => answered.push((of, answer)),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    (answered, failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_fails_hides_no_other() {
+        let (answered, failed) =
+            apart(vec![("a", Ok(1)), ("b", Err("first")), ("c", Ok(3)), ("d", Err("second"))]);
+        assert_eq!((answered, failed), (vec![("a", 1), ("c", 3)], Some("first")));
+        assert_eq!(apart::<_, _, &str>(vec![("a", Ok(1))]), (vec![("a", 1)], None));
+    }
 
     #[test]
     fn who_is_refused_is_asked_less_and_less_often() {

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::time::until;
+use crate::time::{later, until};
 
 /// Annotation of pods: whether their Deployment is rolled rather than they evicted.
 pub const SURGE_FIRST: &str = "stowage.dev/surge-first";
@@ -47,6 +47,26 @@ pub enum Surge {
     Evict,
 }
 
+/// What time there is for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Since when the node is drained.
+    pub since: Option<Timestamp>,
+    /// When EC2 takes the machine, whoever is still on it.
+    pub taken: Option<Timestamp>,
+    /// What the pod may need to end.
+    pub grace: Duration,
+}
+
+impl Time {
+    /// Whether the pod is to leave now, with or without another.
+    fn is_up(self, now: Timestamp) -> bool {
+        let waited = self.since.is_some_and(|since| until(since, now) >= PATIENCE);
+        // Any later, and the machine would be gone before the pod has ended.
+        waited || self.taken.is_some_and(|at| later(now, self.grace) >= at)
+    }
+}
+
 /// Whether it is worth while to look at what owns a pod.
 pub fn may_surge(pod: &Pod, whose: SurgeFirst) -> bool {
     let owned = pod
@@ -62,15 +82,14 @@ pub fn may_surge(pod: &Pod, whose: SurgeFirst) -> bool {
         }
 }
 
-/// What to do about the pod of a Deployment whose node goes with this claim, and has been drained since then.
-pub fn surge(deployment: &Deployment, claim: &str, since: Option<Timestamp>, now: Timestamp) -> Surge {
+/// What to do about the pod of a Deployment whose node goes with this claim.
+pub fn surge(deployment: &Deployment, claim: &str, time: Time, now: Timestamp) -> Surge {
     let spec = deployment.spec.clone().unwrap_or_default();
     if spec.replicas.unwrap_or(1) != 1 || spec.paused == Some(true) || !makes_new_first(deployment) {
         return Surge::Evict;
     }
-    let late = since.is_some_and(|since| until(since, now) >= PATIENCE);
     let rolled = spec.template.metadata.and_then(|meta| meta.annotations).unwrap_or_default();
-    match (rolled.get(ROLLED_FOR).is_some_and(|of| of == claim), late) {
+    match (rolled.get(ROLLED_FOR).is_some_and(|of| of == claim), time.is_up(now)) {
         (_, true) => Surge::Evict,
         (true, false) => Surge::Wait,
         // It is being rolled, for whatever reason: to roll it anew would end the pod that is about to be ready.
@@ -150,27 +169,45 @@ mod tests {
             (rolling(json!("0%"), json!(0)), Surge::Evict),
             (rolling(json!(1), json!("100%")), Surge::Evict),
         ] {
-            assert_eq!(surge(&deployment(&spec, None), "c", None, now), expected, "{spec}");
+            assert_eq!(surge(&deployment(&spec, None), "c", Time::default(), now), expected, "{spec}");
         }
     }
 
     #[test]
     fn it_is_rolled_once_for_a_node_and_waited_for_a_while() {
-        let (start, later) = (at("2026-07-01T10:00:00Z"), at("2026-07-01T10:09:59Z"));
+        let time = Time { since: Some(at("2026-07-01T10:00:00Z")), ..Time::default() };
+        let later = at("2026-07-01T10:09:59Z");
         let rolled = deployment(&json!({}), Some("c"));
-        assert_eq!(surge(&rolled, "c", Some(start), later), Surge::Wait);
-        assert_eq!(surge(&rolled, "c", Some(start), at("2026-07-01T10:10:00Z")), Surge::Evict);
-        assert_eq!(surge(&rolled, "another", Some(start), later), Surge::Roll);
+        assert_eq!(surge(&rolled, "c", time, later), Surge::Wait);
+        assert_eq!(surge(&rolled, "c", time, at("2026-07-01T10:10:00Z")), Surge::Evict);
+        assert_eq!(surge(&rolled, "another", time, later), Surge::Roll);
+    }
+
+    #[test]
+    fn a_pod_goes_while_it_still_has_time_to_end_before_the_machine_is_taken() {
+        let time = |grace| Time {
+            since: Some(at("2026-07-01T10:00:00Z")),
+            taken: Some(at("2026-07-01T10:02:00Z")),
+            grace: Duration::from_secs(grace),
+        };
+        let of = |grace, rolled_for, now: &str| {
+            surge(&deployment(&json!({}), rolled_for), "c", time(grace), at(now))
+        };
+        assert_eq!(of(30, None, "2026-07-01T10:00:01Z"), Surge::Roll, "a minute may be enough");
+        assert_eq!(of(30, Some("c"), "2026-07-01T10:01:29Z"), Surge::Wait);
+        assert_eq!(of(30, Some("c"), "2026-07-01T10:01:30Z"), Surge::Evict);
+        assert_eq!(of(300, None, "2026-07-01T10:00:01Z"), Surge::Evict, "it needs longer than there is");
+        assert_eq!(of(0, Some("c"), "2026-07-01T10:03:00Z"), Surge::Evict, "the machine is taken by now");
     }
 
     #[test]
     fn what_is_being_rolled_is_not_rolled_anew() {
-        let (start, later) = (at("2026-07-01T10:00:00Z"), at("2026-07-01T10:00:09Z"));
+        let time = Time { since: Some(at("2026-07-01T10:00:00Z")), ..Time::default() };
         let of = |generation: i64, status: Value| {
             let mut of = deployment(&json!({}), Some("c"));
             of.metadata.generation = Some(generation);
             of.status = serde_json::from_value(status).expect("a status");
-            surge(&of, "another", Some(start), later)
+            surge(&of, "another", time, at("2026-07-01T10:00:09Z"))
         };
         let status = |seen: i64, all: i32, updated: i32| json!({"observedGeneration": seen, "replicas": all, "updatedReplicas": updated});
         assert_eq!(of(2, status(2, 1, 1)), Surge::Roll);
