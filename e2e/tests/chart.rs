@@ -93,7 +93,7 @@ fn the_api_server_takes_what_charts_come_to() {
     client.create("/api/v1/namespaces", &namespace).unwrap();
 
     let definitions = helm.template(&chart("stowage-crd"), &[]).unwrap();
-    assert_eq!(definitions.len(), 5);
+    assert_eq!(definitions.len(), 7);
     assert_eq!(apply(client, &definitions), Vec::<String>::new());
     for definition in &definitions {
         assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");

@@ -65,6 +65,14 @@ fn kinds_are_found_by_their_short_names_and_categories() {
         found("karpenter.k8s.aws/v1", "EC2NodeClass"),
         json!([["ec2nodeclasses", "ec2nodeclasses/status"], ["ec2nc", "ec2ncs"], ["karpenter"], false])
     );
+    assert_eq!(
+        found("stowage.dev/v1alpha1", "FargatePolicy"),
+        json!([["fargatepolicies", "fargatepolicies/status"], ["fgp"], ["stowage"], true])
+    );
+    assert_eq!(
+        found("stowage.dev/v1alpha1", "ClusterFargatePolicy"),
+        json!([["clusterfargatepolicies", "clusterfargatepolicies/status"], ["cfgp"], ["stowage"], false])
+    );
     // `kubectl scale nodepool`.
     let scale = found("karpenter.sh/v1", "Scale");
     assert_eq!(scale[0], json!(["nodepools/scale"]));

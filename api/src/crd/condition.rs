@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// Root of all others of an object: it can be used.
 pub const READY: &str = "Ready";
-/// What the schema cannot check is right as well (`NodePool`, `NodeOverlay`, `EC2NodeClass`).
+/// What the schema cannot check is right as well (`NodePool`, `NodeOverlay`, `EC2NodeClass`, `FargatePolicy`).
 pub const VALIDATION_SUCCEEDED: &str = "ValidationSucceeded";
 /// The `EC2NodeClass` of a `NodePool` is there and ready.
 pub const NODE_CLASS_READY: &str = "NodeClassReady";
@@ -57,6 +57,11 @@ pub const CAPACITY_RESERVATIONS_READY: &str = "CapacityReservationsReady";
 pub const READY_FOR_PROVISIONING: &str = "ReadyForProvisioning";
 /// There is room for the pods of a `CapacityBuffer`.
 pub const PROVISIONING: &str = "Provisioning";
+
+/// There is a Fargate profile for the pods of a `FargatePolicy`.
+pub const PROFILE_FOUND: &str = "ProfileFound";
+/// Another `FargatePolicy` rules pods that this one selects.
+pub const CONFLICT: &str = "Conflict";
 
 /// A status of a condition.
 pub const TRUE: &str = "True";

@@ -7,10 +7,11 @@
 //!    ▼
 //! EC2NodeClass                    karpenter.k8s.aws/v1
 //! CapacityBuffer                  autoscaling.x-k8s.io/v1beta1
+//! FargatePolicy, ClusterFargatePolicy   stowage.dev/v1alpha1
 //! ```
 //!
-//! The types of the crate's root hold what planning reads, and little memory. These hold everything, and their fields,
-//! defaults, limits and rules are those of Karpenter 1.14, so that what it takes is taken here, and what it refuses is
+//! The types of the crate's root hold what planning reads, and little memory. These hold everything. Where kinds are shared
+//! with others, their fields, defaults, limits and rules are those of Karpenter 1.14, so that what it takes is taken here, and what it refuses is
 //! refused, except where its schema contradicts its documentation (see `docs/compatibility.md`).
 //!
 //! # Invariants
@@ -26,7 +27,9 @@ mod amount;
 mod capacity_buffer;
 pub mod condition;
 mod ec2_node_class;
+mod fargate_policy;
 mod hash;
+mod label_selector;
 mod node_claim;
 mod node_overlay;
 mod node_pool;
@@ -48,7 +51,13 @@ pub use ec2_node_class::{
     MetadataOptions, NetworkInterface, PlacementGroupSelector, SecurityGroup, SecurityGroupSelectorTerm,
     Subnet, SubnetSelectorTerm,
 };
+pub use fargate_policy::{
+    ClusterFargatePolicy, ClusterFargatePolicySpec, ExpectedLife, FargateCaps, FargateGuard, FargatePending,
+    FargatePolicy, FargatePolicySpec, FargatePolicyStatus, FargateProfileSelector, FargateProfileTerm,
+    FargateRefusal, FargateRouting,
+};
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
+pub use label_selector::{LabelExpression, LabelSelector};
 pub use node_claim::{NodeClaim, NodeClaimSpec, NodeClaimStatus, ResourceRequirements};
 pub use node_overlay::{NodeOverlay, NodeOverlaySpec, NodeOverlayStatus};
 pub use node_pool::{

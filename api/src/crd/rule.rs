@@ -111,6 +111,11 @@ pub(super) const NOT_IN_NEEDS_VALUES: (&str, &str) = (
     "self.all(x, x.operator != 'NotIn' || (has(x.values) && x.values.size() != 0))",
     "operator NotIn needs at least one value",
 );
+/// `Exists` and `DoesNotExist` compare with nothing.
+pub(super) const EXISTS_NEEDS_NONE: (&str, &str) = (
+    "self.all(x, !(x.operator in ['Exists', 'DoesNotExist']) || !has(x.values) || x.values.size() == 0)",
+    "operators Exists and DoesNotExist take no values",
+);
 /// Numbers are compared with one number.
 pub(super) const ONE_NUMBER: (&str, &str) = (
     "self.all(x, !(x.operator in ['Gt', 'Lt', 'Gte', 'Lte']) || (has(x.values) && x.values.size() == 1 && \

@@ -4,15 +4,24 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{CapacityBuffer, Ec2NodeClass, NodeClaim, NodeOverlay, NodePool};
+use super::{
+    CapacityBuffer, ClusterFargatePolicy, Ec2NodeClass, FargatePolicy, NodeClaim, NodeOverlay, NodePool,
+};
 
 /// The definition of each kind, by its full name: `nodepools.karpenter.sh`.
 ///
 /// # Errors
 /// Never, as long as the types can be written as JSON.
 pub fn definitions() -> Result<Vec<(String, Value)>, serde_json::Error> {
-    let all =
-        [CapacityBuffer::crd(), Ec2NodeClass::crd(), NodeClaim::crd(), NodeOverlay::crd(), NodePool::crd()];
+    let all = [
+        CapacityBuffer::crd(),
+        ClusterFargatePolicy::crd(),
+        Ec2NodeClass::crd(),
+        FargatePolicy::crd(),
+        NodeClaim::crd(),
+        NodeOverlay::crd(),
+        NodePool::crd(),
+    ];
     all.into_iter().map(definition).collect()
 }
 

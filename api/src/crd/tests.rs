@@ -46,6 +46,18 @@ fn fields_of_newer_versions_are_kept() {
         },
     });
     assert_eq!(again::<Ec2NodeClass>(&class), class);
+    let policy = json!({
+        "apiVersion": "stowage.dev/v1alpha1", "kind": "ClusterFargatePolicy", "metadata": {"name": "default"},
+        "spec": {
+            "namespaceSelector": {"matchLabels": {"team": "a"}, "newer": 1},
+            "podSelector": {"matchExpressions": [{"key": "a", "operator": "Roughly", "values": ["b"]}]},
+            "mode": "WhenTheMoonIsFull", "caps": {"maxPods": 3, "newer": 2}, "neverRoute": ["Job"],
+            "profiles": [{"name": "p", "selectors": [{"namespace": "*", "newer": 3}]}],
+            "guard": {"pendingTimeout": "1m", "newer": 4}, "newer": 5,
+        },
+        "status": {"routedPods": 1, "refused": [{"reason": "Caps", "workloads": 1}], "newer": 6},
+    });
+    assert_eq!(again::<ClusterFargatePolicy>(&policy), policy);
 }
 
 #[test]
@@ -100,7 +112,9 @@ fn definitions_say_nothing_of_null() {
         names,
         [
             "capacitybuffers.autoscaling.x-k8s.io",
+            "clusterfargatepolicies.stowage.dev",
             "ec2nodeclasses.karpenter.k8s.aws",
+            "fargatepolicies.stowage.dev",
             "nodeclaims.karpenter.sh",
             "nodeoverlays.karpenter.sh",
             "nodepools.karpenter.sh",
