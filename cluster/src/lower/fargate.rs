@@ -32,6 +32,8 @@ pub struct FargateOptions {
     pub wanted: bool,
     /// Profiles beside those of the snapshot.
     pub profiles: Vec<Profile>,
+    /// Subnets of profiles, beside those that the `EC2NodeClasses` of the snapshot have found.
+    pub subnets: Vec<Subnet>,
     /// Whether profiles were given beside those of the snapshot, usable or not: then none is assumed.
     pub stated: bool,
     /// What it costs; `None` where that is not known, and then nothing runs there.
@@ -89,7 +91,7 @@ pub(super) fn route<'a>(
         let everything = ProfileSelector { namespace: "*".to_owned(), labels: BTreeMap::new() };
         profiles.push(Profile { name: "(any)".to_owned(), selectors: vec![everything], subnets: Vec::new() });
     }
-    let ground = Ground::new(snapshot, profiles, world);
+    let ground = Ground::new(snapshot, profiles, &options.subnets, world);
     let mut verdicts = HashMap::<Vec<u8>, u32>::new();
     let mut known = HashMap::new();
     for (pod, lowered) in pending.iter().zip(pods.iter()) {
@@ -188,7 +190,7 @@ fn profile(object: &crate::object::FargateProfile) -> Profile {
 }
 
 impl<'s> Ground<'s> {
-    fn new(snapshot: &'s Snapshot, profiles: Vec<Profile>, world: &'s World<'s>) -> Self {
+    fn new(snapshot: &'s Snapshot, profiles: Vec<Profile>, more: &[Subnet], world: &'s World<'s>) -> Self {
         let subnets = snapshot.node_classes.iter().flat_map(|class| &class.status.subnets);
         let subnet = |s: &stowage_api::Subnet| Subnet {
             id: s.id.clone(),
@@ -199,7 +201,7 @@ impl<'s> Ground<'s> {
         let lasting = snapshot.jobs.iter().filter(|job| job.spec.ttl_seconds_after_finished.is_none());
         Self {
             profiles,
-            subnets: subnets.map(subnet).collect(),
+            subnets: subnets.map(subnet).chain(more.iter().cloned()).collect(),
             lasting: lasting.map(|job| (namespace_of(&job.metadata), job.metadata.name.as_str())).collect(),
             by_node: snapshot.services.iter().filter(|service| finds_by_node(service)).collect(),
             world,
