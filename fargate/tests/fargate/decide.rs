@@ -1,0 +1,334 @@
+//! Looks at clusters: which side is better, by the rule that `decide` states.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+use stowage_cluster::{LowerOptions, ReadOptions, Snapshot, Source, read};
+use stowage_fargate::{Candidate, Finding, Ground, Life, OnNodes, Policy, Root, Side, Why, Workload, look};
+use stowage_pricing::fargate::Profile;
+use stowage_pricing::{Catalog, FargateRates};
+use stowage_solver::Price;
+
+use crate::{policy, profile};
+
+/// An m7i.large for $0.1008 in zones a and b: 1,930m and 6,903 MiB are for pods. A g5.xlarge of 4 vCPUs in a for $1.006.
+const CATALOG: &str = include_str!("../../../cluster/tests/catalog.json");
+/// us-east-1, 2026.
+const RATES: FargateRates = FargateRates { vcpu: 0.040_48, gb: 0.004_445, storage_gb: 0.000_111 };
+
+struct Case {
+    objects: Vec<Value>,
+    pod: Value,
+    /// Pods like it that wait, itself one of them; none, and it is only an example.
+    waiting: usize,
+    spec: Value,
+    life: Life,
+    profiles: Vec<Profile>,
+    kind: &'static str,
+}
+
+impl Case {
+    fn new(cpu: &str, memory: &str) -> Self {
+        let requests = json!({"cpu": cpu, "memory": memory});
+        Self {
+            objects: Vec::new(),
+            pod: json!({
+                "kind": "Pod", "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "a", "resources": {"requests": requests}}]},
+            }),
+            waiting: 0,
+            spec: json!({"mode": "WhenCheaper"}),
+            life: Life { endless: true, ..Life::default() },
+            profiles: vec![profile("jobs", "shop", &[("stowage.dev/fargate", "true")])],
+            kind: "Deployment",
+        }
+    }
+
+    fn with(mut self, pointer: &str, value: Value) -> Self {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        self.pod.pointer_mut(parent).unwrap()[key] = value;
+        self
+    }
+
+    fn mode(self, spec: Value) -> Self {
+        Self { spec, ..self }
+    }
+
+    fn beside(mut self, object: Value) -> Self {
+        self.objects.push(object);
+        self
+    }
+
+    fn look(&self) -> Finding {
+        let mut items = self.objects.clone();
+        let mut names = BTreeSet::new();
+        for n in 0..self.waiting {
+            let mut one = self.pod.clone();
+            one["metadata"]["name"] = json!(format!("web-{n}"));
+            names.insert(format!("shop/web-{n}"));
+            items.push(one);
+        }
+        let snapshot = read_all(items);
+        let sample = read_all(vec![self.pod.clone()]);
+        let catalog = Catalog::parse(CATALOG.as_bytes(), "catalog.json").unwrap();
+        let ground = Ground {
+            snapshot: &snapshot,
+            catalog: &catalog,
+            options: &LowerOptions::default(),
+            profiles: &self.profiles,
+            subnets: &[],
+            rates: Some(RATES),
+            node_start: 60,
+        };
+        let policy: Policy = policy(Some("shop"), "p", self.spec.clone());
+        let root = match self.kind {
+            "Pod" => Root::Bare,
+            kind => Root::Controller(kind.to_owned(), "web".to_owned()),
+        };
+        let workload = Workload { namespace: "shop".to_owned(), root, template: "1".to_owned() };
+        let pod = &sample.pods[0];
+        let candidate =
+            Candidate { workload: &workload, policy: &policy, pod, life: self.life, waiting: &names };
+        look(&ground, &[candidate], &AtomicBool::new(false)).unwrap().remove(0)
+    }
+
+    fn side(&self) -> (Side, &'static str) {
+        let found = self.look();
+        (found.side, found.why.word())
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        match self.look().why {
+            Why::Forbidden(reasons) => reasons,
+            other => vec![other.word().to_owned()],
+        }
+    }
+}
+
+fn read_all(items: Vec<Value>) -> Snapshot {
+    let bytes = json!({"kind": "List", "items": items}).to_string();
+    read(&[Source { name: "in.json", bytes: bytes.as_bytes() }], &ReadOptions::default()).unwrap()
+}
+
+fn node(cpu: &str) -> Value {
+    json!({
+        "kind": "Node",
+        "metadata": {"name": "n", "labels": {
+            "kubernetes.io/hostname": "n", "kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux",
+            "topology.kubernetes.io/zone": "us-east-1a"}},
+        "status": {"allocatable": {"cpu": cpu, "memory": "8Gi", "pods": "20"}},
+    })
+}
+
+fn bought(dollars: f64) -> Option<OnNodes> {
+    Some(OnNodes::Bought(Price::from_dollars(dollars).unwrap()))
+}
+
+#[test]
+fn a_pod_that_would_open_a_node_goes_and_one_that_finds_room_stays() {
+    let alone = Case::new("200m", "200Mi").look();
+    assert_eq!((alone.side, &alone.why, alone.nodes), (Side::Fargate, &Why::Cost, bought(0.1008)));
+    let target = alone.target.unwrap();
+    assert_eq!((target.profile.as_str(), target.price), ("jobs", Price::from_micros(12_343)));
+    assert_eq!(target.labels.len(), 1);
+    let room = Case::new("200m", "200Mi").beside(node("1")).look();
+    assert_eq!((room.side, room.why, room.nodes), (Side::Ec2, Why::Room, Some(OnNodes::Room)));
+    // Fargate would still have it.
+    assert!(room.target.is_some());
+    // A node that takes no more pods has no room.
+    let mut closed = node("1");
+    closed["spec"] = json!({"unschedulable": true});
+    assert_eq!(Case::new("200m", "200Mi").beside(closed).side(), (Side::Fargate, "Cost"));
+}
+
+/// 900m and 3 GiB are a vCPU and 4 GB on Fargate, $0.05826; two of them fill an m7i.large, for $0.0504 each.
+#[test]
+fn pods_share_what_is_bought_for_them() {
+    let one = Case::new("900m", "3Gi");
+    assert_eq!(one.look().nodes, bought(0.1008));
+    assert_eq!(one.side().0, Side::Fargate);
+    let four = || Case { waiting: 4, ..Case::new("900m", "3Gi") };
+    let found = four().look();
+    assert_eq!((found.side, found.nodes, found.together), (Side::Ec2, bought(0.0504), 4));
+    // 15.6 % more than nodes.
+    assert_eq!(four().mode(json!({"mode": "WhenCheaper", "tolerancePercent": 15})).side().0, Side::Ec2);
+    assert_eq!(four().mode(json!({"mode": "WhenCheaper", "tolerancePercent": 16})).side().0, Side::Fargate);
+    // Half a node is bought for somebody else who waits: the other half is there anyway.
+    let mut other = four().pod;
+    other["metadata"] = json!({"name": "other", "namespace": "bank"});
+    assert_eq!(Case::new("900m", "3Gi").beside(other).look().nodes, Some(OnNodes::Room));
+}
+
+#[test]
+fn each_mode_has_its_way() {
+    let small = || Case::new("200m", "200Mi");
+    for (mode, room, side, why) in [
+        ("Never", false, Side::Ec2, "Never"),
+        ("Always", true, Side::Fargate, "Always"),
+        ("WhenNoRoom", true, Side::Ec2, "FreeRoom"),
+        ("WhenNoRoom", false, Side::Fargate, "NoRoomOnNodes"),
+        ("WhenCheaper", true, Side::Ec2, "FreeRoom"),
+    ] {
+        let case = small().mode(json!({"mode": mode}));
+        let case = if room { case.beside(node("1")) } else { case };
+        assert_eq!(case.side(), (side, why), "{mode} {room}");
+    }
+    // Eight vCPUs are more than any node here has.
+    assert_eq!(Case::new("8", "16Gi").side(), (Side::Fargate, "NoPlaceOnNodes"));
+    // WhenNoRoom buys Fargate even where that is dearer: four for the price of less.
+    let four = Case { waiting: 4, ..Case::new("900m", "3Gi") }.mode(json!({"mode": "WhenNoRoom"}));
+    assert_eq!(four.side(), (Side::Fargate, "NoRoomOnNodes"));
+}
+
+/// A run of a minute pays a node for two, as it takes one to start.
+#[test]
+fn a_node_is_paid_for_while_it_starts() {
+    let life = |seconds| Life { observed: Some(seconds), ..Life::default() };
+    let four = |life| Case { waiting: 4, life, kind: "Job", ..Case::new("900m", "3Gi") };
+    assert_eq!(four(life(60)).side().0, Side::Fargate);
+    // $0.0504 × 360/300 is above $0.05826; × 3660/3600 is not.
+    assert_eq!(four(life(300)).side().0, Side::Fargate);
+    assert_eq!(four(life(3_600)).side().0, Side::Ec2);
+    // Fargate bills a minute at least: ten seconds cost six times as much, and nodes 70 for 10.
+    assert_eq!(four(life(10)).side().0, Side::Fargate);
+    assert_eq!(Case { life: life(10), ..Case::new("200m", "200Mi").beside(node("1")) }.side().0, Side::Ec2);
+}
+
+#[test]
+fn expected_life_is_kept_within_bounds() {
+    let with = |life: Life, kind: &'static str, bounds: Value| {
+        let spec = json!({"mode": "Always", "expectedLife": bounds});
+        Case { life, kind, ..Case::new("200m", "200Mi") }.mode(spec).reasons().remove(0)
+    };
+    let runs = |observed, deadline| Life { observed, deadline, endless: false };
+    let endless = Life { endless: true, ..Life::default() };
+    let (min, max) = (json!({"min": "5m"}), json!({"max": "1h"}));
+    assert_eq!(with(runs(Some(600), None), "Job", min.clone()), "Always");
+    assert!(with(runs(Some(100), None), "Job", min.clone()).starts_with("its pods run for 100 s, less than"));
+    assert!(with(runs(None, Some(100)), "Job", min.clone()).starts_with("its pods run for 100 s, less than"));
+    assert!(with(runs(None, Some(9_000)), "Job", min.clone()).contains("not known yet"));
+    assert!(with(runs(None, None), "Job", min.clone()).contains("not known yet"));
+    assert_eq!(with(endless, "Deployment", min), "Always");
+    assert_eq!(with(runs(Some(600), None), "Job", max.clone()), "Always");
+    assert_eq!(with(runs(None, Some(3_600)), "Job", max.clone()), "Always");
+    assert!(with(runs(Some(4_000), None), "Job", max.clone()).contains("more than spec.expectedLife.max"));
+    assert!(with(endless, "Deployment", max.clone()).contains("without end"));
+    assert!(with(runs(None, None), "Pod", max).contains("not known yet"));
+}
+
+/// A pod for each rule, and the same without what the rule is about.
+#[test]
+fn rules_of_fargate_forbid_and_their_absence_does_not() {
+    let always = || Case::new("200m", "200Mi").mode(json!({"mode": "Always"}));
+    assert_eq!(always().reasons(), ["Always"]);
+    for (pointer, value, why) in [
+        ("/spec/hostNetwork", json!(true), "Fargate has no host network"),
+        ("/spec/hostPID", json!(true), "Fargate shares no processes of the host"),
+        ("/spec/nodeSelector", json!({"kubernetes.io/arch": "arm64"}), "Fargate on EKS has no arm64"),
+        ("/spec/nodeSelector", json!({"kubernetes.io/os": "windows"}), "Fargate on EKS has no Windows"),
+        ("/spec/nodeSelector", json!({"karpenter.sh/capacity-type": "spot"}), "Fargate on EKS has no spot"),
+        ("/spec/nodeSelector", json!({"disk": "ssd"}), "Fargate's nodes have no label disk"),
+        (
+            "/spec/volumes",
+            json!([{"name": "v", "hostPath": {"path": "/"}}]),
+            "Fargate has no folders of the host",
+        ),
+        (
+            "/spec/topologySpreadConstraints",
+            json!([{"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1, "labelSelector": {"matchLabels": {"app": "web"}}}]),
+            "Fargate does not honour topologySpreadConstraints",
+        ),
+        (
+            "/metadata/annotations",
+            json!({"karpenter.sh/do-not-disrupt": "true"}),
+            "it must not be disrupted, and Fargate replaces pods to patch",
+        ),
+        (
+            "/metadata/ownerReferences",
+            json!([{"kind": "DaemonSet", "name": "d"}]),
+            "Fargate runs no DaemonSets",
+        ),
+    ] {
+        assert_eq!(always().with(pointer, value).reasons(), [why]);
+    }
+    let privileged = json!([{"name": "a", "securityContext": {"privileged": true}}]);
+    assert_eq!(
+        always().with("/spec/containers", privileged).reasons(),
+        ["Fargate runs no privileged containers"]
+    );
+    let port = json!([{"name": "a", "ports": [{"containerPort": 80, "hostPort": 80}]}]);
+    assert_eq!(always().with("/spec/containers", port).reasons(), ["Fargate has no host ports"]);
+    let gpu = json!([{"name": "a", "resources": {"limits": {"nvidia.com/gpu": 1}}}]);
+    assert_eq!(always().with("/spec/containers", gpu).reasons(), ["Fargate has no nvidia.com/gpu"]);
+    let small = json!([{"name": "a", "resources": {"requests": {"cpu": "16", "memory": "130Gi"}}}]);
+    assert!(always().with("/spec/containers", small).reasons()[0].contains("120 GiB"));
+    let mut none = always();
+    none.profiles = vec![profile("other", "bank", &[])];
+    assert_eq!(none.reasons(), ["NoProfile"]);
+}
+
+#[test]
+fn a_policy_says_which_kinds_never_go() {
+    let job = |spec: Value| {
+        let owner = json!([{"kind": "Job", "name": "web"}]);
+        let object = json!({"kind": "Job", "metadata": {"name": "web", "namespace": "shop"}, "spec": {}});
+        let case = Case::new("200m", "200Mi").with("/metadata/ownerReferences", owner).beside(object);
+        Case { kind: "Job", ..case }.mode(spec).reasons().remove(0)
+    };
+    assert!(job(json!({"mode": "Always"})).contains("ttlSecondsAfterFinished"));
+    assert_eq!(job(json!({"mode": "Always", "neverRoute": []})), "Always");
+    assert_eq!(
+        job(json!({"mode": "Always", "neverRoute": ["Job"]})),
+        "spec.neverRoute of the policy names Job"
+    );
+    let marked = |spec: Value, observed| {
+        let mark = json!({"karpenter.sh/do-not-disrupt": "true"});
+        let case = Case::new("200m", "200Mi").with("/metadata/annotations", mark);
+        Case { life: Life { observed, ..Life::default() }, ..case }.mode(spec).reasons().remove(0)
+    };
+    assert!(marked(json!({"mode": "Always"}), None).contains("must not be disrupted"));
+    assert_eq!(marked(json!({"mode": "Always"}), Some(3_600)), "Always");
+    assert!(marked(json!({"mode": "Always"}), Some(90_000)).contains("must not be disrupted"));
+    assert_eq!(marked(json!({"mode": "Always", "neverRoute": []}), None), "Always");
+    for (kind, word) in [("StatefulSet", "StatefulSet"), ("Pod", "BarePod")] {
+        let spec = json!({"mode": "Always", "neverRoute": [word]});
+        let case = Case { kind, ..Case::new("200m", "200Mi") };
+        assert_eq!(case.mode(spec).reasons(), [format!("spec.neverRoute of the policy names {word}")]);
+    }
+}
+
+/// The first profile by name has subnets in the wrong zone: the other one is named by its label.
+#[test]
+fn a_pod_that_needs_a_zone_goes_to_the_profile_of_that_zone() {
+    let zonal = |zone: &str| {
+        let selectors = json!([{"namespace": "shop", "labels": {"stowage.dev/fargate": "true"}}]);
+        let spec = json!({"mode": "Always", "profiles": [
+            {"name": "a", "selectors": selectors, "zones": ["us-east-1a"]},
+            {"name": "b", "selectors": selectors, "zones": ["us-east-1b"]},
+        ]});
+        Case::new("200m", "200Mi")
+            .with("/spec/nodeSelector", json!({"topology.kubernetes.io/zone": zone}))
+            .mode(spec)
+    };
+    let target = |zone: &str| zonal(zone).look().target.map(|t| (t.profile, t.labels.len()));
+    assert_eq!(target("us-east-1a"), Some(("a".to_owned(), 1)));
+    assert_eq!(target("us-east-1b"), Some(("b".to_owned(), 2)));
+    assert_eq!(target("us-east-1c"), None);
+    assert!(zonal("us-east-1c").reasons()[0].contains("outside of the zones"));
+}
+
+/// A pod that runs on Fargate already is as good an example as one that waits.
+#[test]
+fn a_pod_of_fargate_is_looked_at_as_if_it_were_new() {
+    let routed = Case::new("200m", "200Mi")
+        .with(
+            "/metadata/labels",
+            json!({"stowage.dev/fargate": "true", "eks.amazonaws.com/fargate-profile": "jobs"}),
+        )
+        .with("/spec/schedulerName", json!("fargate-scheduler"))
+        .with("/spec/nodeName", json!("fargate-ip-10-0-0-1"));
+    assert_eq!(routed.side(), (Side::Fargate, "Cost"));
+    assert_eq!(routed.look().nodes, bought(0.1008));
+    assert_eq!(routed.beside(node("1")).side(), (Side::Ec2, "FreeRoom"));
+}
