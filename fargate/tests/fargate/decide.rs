@@ -90,7 +90,11 @@ impl Case {
         let pod = &sample.pods[0];
         let candidate =
             Candidate { workload: &workload, policy: &policy, pod, life: self.life, waiting: &names };
-        look(&ground, &[candidate], &AtomicBool::new(false)).unwrap().remove(0)
+        let found = look(&ground, &[candidate], &AtomicBool::new(false)).unwrap().remove(0);
+        // Looked at together with others, it is found as alone.
+        let among = look(&ground, &[candidate; 3], &AtomicBool::new(false)).unwrap();
+        assert!(among.iter().all(|other| *other == found), "{among:?} and alone {found:?}");
+        found
     }
 
     fn side(&self) -> (Side, &'static str) {
@@ -154,6 +158,8 @@ fn pods_share_what_is_bought_for_them() {
     // 15.6 % more than nodes.
     assert_eq!(four().mode(json!({"mode": "WhenCheaper", "tolerancePercent": 15})).side().0, Side::Ec2);
     assert_eq!(four().mode(json!({"mode": "WhenCheaper", "tolerancePercent": 16})).side().0, Side::Fargate);
+    // One that waits and is looked at is the same pod: it does not find room on the node that is bought for it.
+    assert_eq!(Case { waiting: 1, ..Case::new("900m", "3Gi") }.look().nodes, bought(0.1008));
     // Half a node is bought for somebody else who waits: the other half is there anyway.
     let mut other = four().pod;
     other["metadata"] = json!({"name": "other", "namespace": "bank"});
