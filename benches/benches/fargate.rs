@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `routed` | an admission of a pod that goes to Fargate: reading the review, the policy, the verdict, the profile, the cap, the patch |
 //! | `left` | one of a pod that no policy selects |
-//! | `hashed` | one of a pod of a `CronJob`, whose template is a hash of the pod |
+//! | `hashed` | one of a bare pod, whose template is a hash of the pod |
+//! | `rollout` | one of a pod of a template that nobody has looked at, which goes where the latest of its owner went |
 //! | `shared` | what the verdicts take to be written for others |
 //!
 //! Before that 100,000 admissions of all workloads in turn are answered one after the other. The slowest hundredth must stay
@@ -21,29 +22,36 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use serde_json::{Value, json};
 use stowage_fargate::{
-    Added, Admission, Before, Cache, Caps, Finding, Labels, Ledger, OnNodes, Policies, Policy, Side,
-    Steadiness, Target, Verdict, Why, Workload, admit,
+    Admission, Before, Cache, Concerns, DOCUMENT_BYTES, Finding, Jobs, Labels, Ledger, Needs, OnNodes,
+    Policies, Policy, Profiles, Side, Steadiness, Target, Verdict, Why, Workload, admit,
 };
+use stowage_pricing::FargateRates;
 use stowage_pricing::fargate::{Profile, ProfileSelector, Shape};
 use stowage_solver::Price;
 
 const WORKLOADS: usize = 10_000;
 const POLICIES: usize = 100;
 const ADMISSIONS: usize = 100_000;
+/// The uid of the admissions: a number takes the place of its end.
+const UID: &str = "705ab4f5-6393-11e8-b7cc-000000000000";
+const RATES: FargateRates = FargateRates { vcpu: 0.040_48, gb: 0.004_445, storage_gb: 0.000_111 };
 const MOST_TIME: Duration = Duration::from_millis(5);
 
 struct Desk {
     policies: Policies,
-    profiles: Vec<Profile>,
-    added: Added,
+    profiles: Profiles,
+    jobs: Jobs,
+    concerns: Concerns,
     cache: Cache,
     ledger: Ledger,
+    /// How many were admitted: each admission has an uid of its own.
+    admitted: usize,
 }
 
 fn main() {
     let quick = std::env::args().any(|arg| arg == "--test");
     let mut desk = Desk::new();
-    let reviews: Vec<Vec<u8>> = (0..WORKLOADS).map(|n| review(n, &pod(n)).to_string().into_bytes()).collect();
+    let reviews: Vec<Vec<u8>> = (0..WORKLOADS).map(|n| review(&pod(n)).to_string().into_bytes()).collect();
     let mut times = Vec::new();
     let mut routed = 0;
     for n in 0..if quick { WORKLOADS } else { ADMISSIONS } {
@@ -73,8 +81,10 @@ fn main() {
     group.bench_function("left", |b| b.iter(|| desk.answer(black_box(&nobody))));
     let run = hashed().to_string().into_bytes();
     group.bench_function("hashed", |b| b.iter(|| desk.answer(black_box(&run))));
+    let next = rollout().to_string().into_bytes();
+    group.bench_function("rollout", |b| b.iter(|| assert!(desk.answer(black_box(&next)))));
     group.bench_function("shared", |b| {
-        b.iter(|| desk.cache.to_json(60, black_box(1 << 20)).map(|(text, _)| text.len()));
+        b.iter(|| desk.cache.write(60, black_box(DOCUMENT_BYTES)).map(|parts| parts.all.len()));
     });
     group.finish();
     criterion.final_summary();
@@ -123,11 +133,11 @@ fn pod(n: usize) -> Value {
     })
 }
 
-fn review(n: usize, pod: &Value) -> Value {
+fn review(pod: &Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
         "request": {
-            "uid": format!("705ab4f5-6393-11e8-b7cc-{n:012}"), "operation": "CREATE", "namespace": pod["metadata"]["namespace"],
+            "uid": UID, "operation": "CREATE", "namespace": pod["metadata"]["namespace"],
             "kind": {"group": "", "version": "v1", "kind": "Pod"}, "resource": {"group": "", "version": "v1", "resource": "pods"},
             "userInfo": {"username": "system:serviceaccount:kube-system:replicaset-controller", "groups": ["system:authenticated"]},
             "object": pod, "oldObject": null, "dryRun": false, "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
@@ -139,16 +149,22 @@ fn review(n: usize, pod: &Value) -> Value {
 fn left() -> Value {
     let mut pod = pod(0);
     pod["metadata"]["namespace"] = json!("elsewhere");
-    review(0, &pod)
+    review(&pod)
 }
 
-/// A pod of a run of a `CronJob`.
+/// A pod of nobody.
 fn hashed() -> Value {
     let mut pod = pod(7);
-    pod["metadata"]["labels"] = json!({"app": "report", "job-name": "report-28912345"});
-    pod["metadata"]["ownerReferences"] =
-        json!([{"kind": "Job", "name": "report-28912345", "controller": true}]);
-    review(7, &pod)
+    pod["metadata"]["ownerReferences"] = json!([]);
+    review(&pod)
+}
+
+/// A pod of the next template of a workload.
+fn rollout() -> Value {
+    let mut pod = pod(8);
+    pod["metadata"]["labels"]["pod-template-hash"] = json!("77aa");
+    pod["metadata"]["ownerReferences"][0]["name"] = json!("service-8-77aa");
+    review(&pod)
 }
 
 impl Desk {
@@ -165,19 +181,19 @@ impl Desk {
         };
         let mut profiles: Vec<Profile> = names.iter().map(profile).collect();
         profiles[9].selectors = vec![selector];
-        let added = Added::by(&profiles);
+        let jobs = Jobs::default();
         let policy = |n: usize| {
             let object = json!({
                 "apiVersion": "stowage.dev/v1alpha1", "kind": "FargatePolicy",
                 "metadata": {"name": "default", "namespace": namespace(n)},
-                "spec": {"mode": "WhenCheaper", "podSelector": {"matchLabels": {"tier": "web"}}, "caps": {"maxPods": 1_000_000}},
+                "spec": {"mode": "WhenCheaper", "podSelector": {"matchLabels": {"tier": "web"}}, "caps": {"maxPods": 100_000_000}},
             });
             Policy::of_namespace(&object.to_string()).expect("one that is understood")
         };
         let all: Vec<Policy> = (0..POLICIES).map(policy).collect();
         let mut cache = Cache::default();
         for n in 0..WORKLOADS {
-            let workload = Workload::of_pod(&pod(n), &namespace(n), &added);
+            let workload = Workload::of_pod(&pod(n), &namespace(n), &jobs).expect("of no Job");
             let found = Finding {
                 policy: (all[n % POLICIES].id.clone(), all[n % POLICIES].version),
                 target: Some(Target {
@@ -185,28 +201,45 @@ impl Desk {
                     labels: profiles[9].selectors[0].labels.clone(),
                     shape: Shape { cpu_millis: 500, memory_mib: 1024, disk_gib: 20 },
                     price: Price::from_micros(24_685),
+                    needs: Needs::default(),
                 }),
                 side: Side::Fargate,
                 why: Why::Cost,
                 nodes: Some(OnNodes::Bought(Price::from_micros(100_800))),
+                jointly: None,
                 lead_percent: Some(75),
                 together: 1,
             };
             cache.put(&workload, Verdict::after(Before::Nothing, found, 0, Steadiness::default()));
         }
-        let caps: BTreeMap<_, _> =
-            all.iter().map(|p| (p.id.clone(), Caps { pods: Some(1_000_000), hourly: None })).collect();
-        let mut ledger = Ledger::default();
-        ledger.set(&caps);
         let (policies, _) = Policies::new(all, BTreeMap::new(), "stowage");
-        Self { policies, profiles, added, cache, ledger }
+        let mut ledger = Ledger::take_over(None, &policies, 0);
+        ledger.lead(u64::MAX);
+        ledger.expire(1_000);
+        let (profiles, concerns) = (Profiles::of_eks(profiles), Concerns::default());
+        Self { policies, profiles, jobs, concerns, cache, ledger, admitted: 0 }
     }
 
     /// Whether the pod goes to Fargate.
     fn answer(&mut self, review: &[u8]) -> bool {
-        let Self { policies, profiles, added, cache, ledger } = self;
-        let admission = Admission { policies, profiles, added, cache, oldest: 3_600 };
-        let answer = admit(review, &admission, 60, &mut |asked| ledger.reserve(asked, 60));
+        self.admitted += 1;
+        let (uid, now) = (format!("u-{}", self.admitted), 60 + self.admitted as u64 / 1_000);
+        // What goes on beside admissions: pods are seen, and the next block is written.
+        if let Some(long_ago) = self.admitted.checked_sub(5_000) {
+            self.ledger.release(&format!("u-{long_ago}"));
+        }
+        if self.admitted % 1_000 == 1 {
+            while let Some(levels) = self.ledger.to_write() {
+                self.ledger.wrote(&levels);
+            }
+        }
+        let Self { policies, profiles, jobs, concerns, cache, ledger, .. } = self;
+        let rates = Some(RATES);
+        let admission = Admission { policies, profiles, jobs, concerns, cache, rates, oldest: u64::MAX };
+        let answer = admit(review, &admission, now, &mut |asked| {
+            let asked = stowage_fargate::Request { ticket: uid.clone(), ..asked.clone() };
+            ledger.reserve(&asked, now)
+        });
         black_box(answer.review.to_string());
         answer.outcome.word() == "Routed"
     }

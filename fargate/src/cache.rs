@@ -4,38 +4,24 @@
 //! verdicts, those go that were not asked for the longest.
 //!
 //! # Invariants
-//! - Never more verdicts than the limit. A verdict takes at most some 4 KB, mostly a few hundred bytes: 20,000 of them some
-//!   10 MB, 80 MB at most.
-//! - A workload that is not there has no verdict, and stays on nodes. So only what goes to Fargate, or is held on nodes by the
-//!   guard, is written for others.
-//! - Whatever is read, nothing panics: entries that cannot be understood are passed over and counted.
+//! - Never more verdicts than the limit. A verdict takes at most some 6 KB, mostly a few hundred bytes: 20,000 of them some
+//!   10 MB, 120 MB at most.
+//! - A workload that is not there has no verdict, and stays on nodes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use stowage_pricing::fargate::Shape;
-use stowage_solver::Price;
-
-use crate::policy::{Labels, PolicyId};
-use crate::verdict::{Before, Finding, OnNodes, Side, Target, Verdict, Why};
+use crate::hold::{Hold, Holds};
+use crate::shared::{Document, MAX_LABELS, MAX_WORD};
+use crate::verdict::{Before, Verdict, Why};
 use crate::workload::Workload;
 
 /// Verdicts that are kept where nothing else is said.
 pub const DEFAULT_LIMIT: usize = 20_000;
-/// The most that is read: a `ConfigMap` holds no more than 1 MiB.
-const MAX_BYTES: usize = 1 << 20;
-/// The longest name of a workload: namespace, kind, name and template, as Kubernetes limits them.
-const MAX_WORD: usize = 63 + 63 + 253 + 63 + 3;
-/// Reasons of rules that are kept, and how long each may be.
+/// Reasons of rules that are kept, and how long each may be, in bytes.
 const MAX_REASONS: usize = 8;
 const MAX_REASON: usize = 200;
-/// Labels that a target may have: those of a selector, and the one that names the profile.
-const MAX_LABELS: usize = 6;
-/// The version of what is written.
-const VERSION: u32 = 1;
 
 #[derive(Debug)]
 struct Entry {
@@ -43,10 +29,11 @@ struct Entry {
     asked: AtomicU64,
 }
 
-/// Verdicts by workload.
+/// Verdicts by workload, and what the guard holds on nodes.
 #[derive(Debug)]
 pub struct Cache {
     entries: BTreeMap<Box<str>, Entry>,
+    holds: Holds,
     limit: usize,
     clock: AtomicU64,
     evicted: u64,
@@ -58,19 +45,16 @@ impl Default for Cache {
     }
 }
 
-/// What reading verdicts has found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// Verdicts that were read.
-    pub read: usize,
-    /// Entries that could not be understood.
-    pub dropped: usize,
-}
-
 impl Cache {
     /// For so many verdicts; one at least.
     pub fn new(limit: usize) -> Self {
-        Self { entries: BTreeMap::new(), limit: limit.max(1), clock: AtomicU64::new(0), evicted: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            holds: Holds::default(),
+            limit: limit.max(1),
+            clock: AtomicU64::new(0),
+            evicted: 0,
+        }
     }
 
     fn tick(&self) -> u64 {
@@ -79,26 +63,32 @@ impl Cache {
 
     /// The verdict on a workload.
     pub fn get(&self, workload: &Workload) -> Option<&Arc<Verdict>> {
-        self.get_word(&workload.word())
-    }
-
-    /// The verdict on the workload of this word.
-    pub fn get_word(&self, word: &str) -> Option<&Arc<Verdict>> {
-        let entry = self.entries.get(word)?;
+        let entry = self.entries.get(workload.word().as_str())?;
         entry.asked.store(self.tick(), Ordering::Relaxed);
         Some(&entry.verdict)
     }
 
-    /// What was known before a look: the verdict on the workload, or else the latest on another template of it.
+    /// The latest verdict on another template of the same owner.
+    pub fn latest_of_owner(&self, workload: &Workload) -> Option<&Arc<Verdict>> {
+        if !workload.has_owner() {
+            return None;
+        }
+        let (owner, own) = (workload.owner_word(), workload.word());
+        let from: Box<str> = owner.as_str().into();
+        let all = self.entries.range(from..).take_while(|(word, _)| word.starts_with(&owner));
+        let others = all.filter(|(word, _)| ***word != *own);
+        let latest = others.max_by_key(|(_, entry)| entry.verdict.looked)?;
+        latest.1.asked.store(self.tick(), Ordering::Relaxed);
+        Some(&latest.1.verdict)
+    }
+
+    /// What was known before a look: the verdict on the workload, or else the latest on another template of its owner. Bare
+    /// pods have no owner: what was found for one says nothing of another.
     pub fn before(&self, workload: &Workload) -> Before<'_> {
         if let Some(entry) = self.entries.get(workload.word().as_str()) {
             return Before::Same(&entry.verdict);
         }
-        let owner = workload.owner_word();
-        let from: Box<str> = owner.as_str().into();
-        let others = self.entries.range(from..).take_while(|(word, _)| word.starts_with(&owner));
-        let latest = others.max_by_key(|(_, entry)| entry.verdict.looked);
-        latest.map_or(Before::Nothing, |(_, entry)| Before::OtherTemplate(&entry.verdict))
+        self.latest_of_owner(workload).map_or(Before::Nothing, |verdict| Before::OtherTemplate(verdict))
     }
 
     /// Keeps a verdict. One that names more than a verdict can is not kept.
@@ -118,15 +108,25 @@ impl Cache {
         self.shrink();
     }
 
-    /// Changes the verdict on a workload; nothing where there is none. Says what `change` says.
-    pub fn change<T>(&mut self, workload: &Workload, change: impl FnOnce(&mut Verdict) -> T) -> Option<T> {
-        let entry = self.entries.get_mut(workload.word().as_str())?;
-        Some(change(Arc::make_mut(&mut entry.verdict)))
+    /// What keeps a workload on nodes, whatever its verdict is.
+    pub fn held(&self, workload: &Workload, now: u64) -> Option<Hold> {
+        self.holds.of(workload, now)
     }
 
-    /// Forgets verdicts that were not looked at for so many seconds: their workloads are gone.
+    /// Keeps a workload on nodes, be there a verdict on it or not; `None` where that is so already.
+    pub fn hold(&mut self, workload: &Workload, now: u64) -> Option<Hold> {
+        self.holds.begin(workload, now)
+    }
+
+    /// How many workloads are kept on nodes.
+    pub fn holds(&self, now: u64) -> usize {
+        self.holds.iter().filter(|(_, hold)| hold.lasts(now)).count()
+    }
+
+    /// Forgets verdicts that were not looked at for so many seconds, whose workloads are gone, and holds that are long over.
     pub fn forget_older(&mut self, seconds: u64, now: u64) {
-        self.entries.retain(|_, entry| entry.verdict.age(now) <= seconds || now < entry.verdict.held_until);
+        self.entries.retain(|_, entry| entry.verdict.age(now) <= seconds);
+        self.holds.forget(now);
     }
 
     /// Where there are too many, lets a sixteenth go at once, so that a look over all is rare.
@@ -163,167 +163,59 @@ impl Cache {
         self.entries.iter().map(|(word, entry)| (&**word, &*entry.verdict))
     }
 
-    /// What others must know as of `now`, in at most so many bytes, and how many verdicts were left out for want of room: those
-    /// that were not asked for the longest.
-    ///
-    /// # Errors
-    /// Never: what is written are texts and numbers.
-    pub fn to_json(&self, now: u64, most: usize) -> Result<(String, usize), serde_json::Error> {
-        let mut wanted: Vec<(&str, &Entry)> =
-            self.entries.iter().filter(|(_, e)| is_told(&e.verdict)).map(|(word, e)| (&**word, e)).collect();
-        wanted.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.asked.load(Ordering::Relaxed)));
-        let head = format!("{{\"version\":{VERSION},\"at\":{now},\"verdicts\":{{");
-        let (mut left, mut lines) = (most.saturating_sub(head.len() + 2), BTreeMap::new());
-        let mut out = 0;
-        for (word, entry) in wanted {
-            let key = serde_json::to_string(word)?;
-            let value = serde_json::to_string(&Wire::of(&entry.verdict))?;
-            let size = key.len() + value.len() + 2;
-            if size > left {
-                out += 1;
-                continue;
-            }
-            left -= size;
-            lines.insert(key, value);
-        }
-        let lines: Vec<String> = lines.into_iter().map(|(key, value)| format!("{key}:{value}")).collect();
-        Ok((format!("{head}{}}}}}", lines.join(",")), out))
+    /// Whether the workload of this word, as [`Self::iter`] says it, is kept on nodes.
+    pub fn is_held(&self, word: &str, now: u64) -> bool {
+        let owner = word.split_inclusive('@').next().unwrap_or_default();
+        self.holds.iter_of([owner, word]).any(|hold| hold.lasts(now))
     }
 
-    /// Takes over what another one wrote, where it is newer than what is known here. A workload that was to go to Fargate when
-    /// that was written, and of which it says nothing, goes to nodes from now on.
-    pub fn take(&mut self, json: &str) -> Taken {
-        #[derive(Deserialize)]
-        struct Document<'a> {
-            version: u32,
-            at: u64,
-            #[serde(borrow)]
-            verdicts: BTreeMap<String, &'a RawValue>,
-        }
-        let unread = Taken { read: 0, dropped: 1 };
-        if json.len() > MAX_BYTES {
-            return unread;
-        }
-        let document = match serde_json::from_str::<Document<'_>>(json) {
-            Ok(document) if document.version == VERSION => document,
-            _ => return unread,
-        };
-        self.entries.retain(|word, entry| {
-            let verdict = &entry.verdict;
-            verdict.looked > document.at || !is_told(verdict) || document.verdicts.contains_key(&**word)
-        });
-        let mut taken = Taken::default();
-        for (word, raw) in document.verdicts {
-            let verdict = serde_json::from_str::<Wire>(raw.get()).ok().and_then(Wire::into_verdict);
-            let Some(verdict) = verdict.filter(|_| is_word(&word)) else {
-                taken.dropped += 1;
-                continue;
-            };
-            taken.read += 1;
-            let known = self.entries.get(word.as_str()).map(|e| &e.verdict);
-            if known.is_none_or(|known| (known.looked, known.since) < (verdict.looked, verdict.since)) {
-                self.put_word(word, verdict);
+    /// What is asked for most comes first: for what is written for others.
+    pub(crate) fn by_use(&self) -> Vec<(&str, &Verdict)> {
+        let mut all: Vec<(u64, &str, &Verdict)> = self
+            .entries
+            .iter()
+            .map(|(word, entry)| (entry.asked.load(Ordering::Relaxed), &**word, &*entry.verdict))
+            .collect();
+        all.sort_unstable_by_key(|(asked, word, _)| (std::cmp::Reverse(*asked), *word));
+        all.into_iter().map(|(_, word, verdict)| (word, verdict)).collect()
+    }
+
+    pub(crate) fn all_holds(&self) -> impl Iterator<Item = (&str, Hold)> {
+        self.holds.iter()
+    }
+
+    /// Takes over what another one wrote, all documents of it, where that is newer than what is known here. A workload that was
+    /// to go to Fargate when a document was written that would speak of it and does not, goes to nodes from now on. The later
+    /// document counts before the earlier.
+    pub fn apply(&mut self, documents: &[Document]) {
+        let mut documents: Vec<&Document> = documents.iter().collect();
+        documents.sort_by_key(|document| document.at);
+        for document in documents {
+            self.entries.retain(|word, entry| {
+                let untold = document.is_about(word) && !document.verdicts.contains_key(&**word);
+                let told = entry.verdict.is_told() && entry.verdict.looked <= document.at;
+                !(untold && told)
+            });
+            for (word, verdict) in &document.verdicts {
+                let known = self.entries.get(&**word).map(|entry| &entry.verdict);
+                let newer =
+                    |known: &Arc<Verdict>| (known.looked, known.since) < (verdict.looked, verdict.since);
+                if known.is_none_or(newer) {
+                    self.put_word(word.to_string(), verdict.clone());
+                }
+            }
+            for (word, hold) in &document.holds {
+                self.holds.put(word.to_string(), *hold);
             }
         }
-        taken
     }
-}
-
-/// Whether others must know it: of whom they know nothing, they leave to nodes.
-fn is_told(verdict: &Verdict) -> bool {
-    verdict.side == Side::Fargate || verdict.held_until > 0
 }
 
 fn shorten(why: &mut Why) {
     if let Why::Forbidden(reasons) = why {
         reasons.truncate(MAX_REASONS);
-        for reason in reasons {
-            if reason.len() > MAX_REASON {
-                *reason = reason.chars().take(MAX_REASON / 4).collect();
-            }
+        for reason in reasons.iter_mut().filter(|reason| reason.len() > MAX_REASON) {
+            *reason = reason.chars().take(MAX_REASON / 4).collect();
         }
-    }
-}
-
-/// Whether this is what [`Workload::word`] writes.
-fn is_word(word: &str) -> bool {
-    word.len() <= MAX_WORD && word.matches('/').count() >= 2 && word.contains('@')
-}
-
-/// A verdict as it is written: short names, as there are thousands.
-#[derive(Serialize, Deserialize)]
-struct Wire {
-    /// Policy and its version.
-    p: String,
-    v: u64,
-    /// Profile, labels, shape and price on Fargate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    t: Option<(String, Labels, [u32; 3], i64)>,
-    /// Whether it goes to Fargate, and why.
-    f: bool,
-    w: String,
-    /// What nodes cost; below zero where there is no place. Nothing is room.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    n: Option<i64>,
-    /// Since, looked, against, held until, strikes, together.
-    s: (u64, u64, u32, u64, u32, u32),
-}
-
-impl Wire {
-    fn of(verdict: &Verdict) -> Self {
-        let found = &verdict.found;
-        let shape = |s: Shape| [s.cpu_millis, s.memory_mib, s.disk_gib];
-        Self {
-            p: found.policy.0.word(),
-            v: found.policy.1,
-            t: found
-                .target
-                .as_ref()
-                .map(|t| (t.profile.clone(), t.labels.clone(), shape(t.shape), t.price.micros())),
-            f: verdict.side == Side::Fargate,
-            w: verdict.why.word().to_owned(),
-            n: found.nodes.map(|nodes| nodes.price().map_or(-1, Price::micros)),
-            s: (
-                verdict.since,
-                verdict.looked,
-                verdict.against,
-                verdict.held_until,
-                verdict.strikes,
-                found.together,
-            ),
-        }
-    }
-
-    fn into_verdict(self) -> Option<Verdict> {
-        let target = self.t.map(|(profile, labels, [cpu_millis, memory_mib, disk_gib], micros)| {
-            let shape = Shape { cpu_millis, memory_mib, disk_gib };
-            let sound = labels.len() <= MAX_LABELS && micros >= 0 && !profile.is_empty();
-            sound.then_some(Target { profile, labels, shape, price: Price::from_micros(micros) })
-        });
-        let target = match target {
-            Some(read) => Some(read?),
-            None => None,
-        };
-        let side = if self.f { Side::Fargate } else { Side::Ec2 };
-        if side == Side::Fargate && target.is_none() {
-            return None;
-        }
-        let why = Why::from_word(&self.w)?;
-        let (since, looked, against, held_until, strikes, together) = self.s;
-        let nodes = self.n.map(|micros| match micros {
-            0 => OnNodes::Room,
-            n if n < 0 => OnNodes::NoPlace,
-            n => OnNodes::Bought(Price::from_micros(n)),
-        });
-        let found = Finding {
-            policy: (PolicyId::from_word(&self.p)?, self.v),
-            target,
-            side,
-            why: why.clone(),
-            nodes,
-            lead_percent: None,
-            together,
-        };
-        Some(Verdict { found, side, why, since, looked, against, held_until, strikes })
     }
 }

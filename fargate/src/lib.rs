@@ -1,11 +1,14 @@
 //! Which pods run on Fargate instead of nodes: policies, verdicts, caps, and the answer to an admission.
 //!
 //! ```text
-//! FargatePolicy ──▶ Policies ─────────────┐
-//! profiles of EKS ─▶ ways to them ─────┐  │
-//! Snapshot, Catalog ─▶ look ─▶ Verdict ┼──┼─▶ Cache ─▶ admit ─▶ JSON patch
-//!                                      └──┘              ▲ │
-//!                                              Ledger ◀──┘ └─▶ pods ─▶ guard, billed
+//! FargatePolicy ───▶ Policies ──▶ scopes ─▶ registration of the webhook
+//!                       │
+//! profiles of EKS ─▶ Profiles ──────────┐
+//! Jobs ─▶ Jobs ─────────┼───────────────┤
+//! Snapshot, Catalog ─▶ look ─▶ Verdict ─┴─▶ Cache ─▶ admit ─▶ JSON patch
+//!                                            ▲   │      ▲ │
+//!           documents of the leader ─────────┘   │      │ ▼
+//!           guard ─▶ holds ──────────────────────┘    Ledger ◀── pods as they are stored
 //! ```
 //!
 //! EKS decides where a pod runs when it is created, by its labels, and never again. So pods are labelled as they are admitted,
@@ -19,32 +22,62 @@
 mod admit;
 mod billed;
 mod cache;
-mod caps;
-mod decide;
+mod compare;
+mod granted;
 mod guard;
 mod hash;
+mod hold;
+mod home;
+mod jobs;
+mod json;
 mod label;
+mod ledger;
 mod life;
+mod look;
+mod needs;
 mod object;
-mod pending;
+mod pace;
+mod plans;
+mod policies;
 mod policy;
+mod profiles;
 mod read;
+mod recreate;
+mod refusals;
+mod request;
+mod scope;
 mod selector;
+mod shared;
+mod sighting;
 mod status;
+mod trial;
 mod verdict;
 mod workload;
 
-pub use admit::{Admission, Answer, Left, Outcome, admit};
+pub use admit::{Admission, Answer, Left, Outcome, Reserve, admit};
 pub use billed::{Billed, CAPACITY_PROVISIONED, Difference, Told};
-pub use cache::{Cache, DEFAULT_LIMIT, Taken};
-pub use caps::{Full, Ledger, Request, UNSEEN_FOR, share};
-pub use decide::{Candidate, FARGATE_SCHEDULER, Ground, is_fargate_node, known_profiles, look};
-pub use guard::{Action, Guard, Routed};
+pub use cache::{Cache, DEFAULT_LIMIT};
+pub use granted::{GrantedUpTo, Level};
+pub use guard::{Guard, Intent, Routed};
+pub use hold::Hold;
+pub use home::Home;
+pub use jobs::{JobFacts, Jobs};
 pub use label::{Choice, SUGGESTED_LABEL, no_profile, suggested, ways};
+pub use ledger::{Ledger, MOST_TICKETS, UNSEEN_FOR};
 pub use life::Life;
-pub use pending::{Bucket, Owner, Stays, may_recreate};
-pub use policy::{Caps, Labels, Mode, Never, Overruled, Policies, Policy, PolicyError, PolicyId, Seen};
+pub use look::{Candidate, Ground, is_fargate_node, look};
+pub use needs::{Concerns, Needs};
+pub use pace::{Backoff, Bucket};
+pub use policies::{Overruled, Policies, Seen};
+pub use policy::{Caps, Invalid, Labels, Mode, Never, Policy, PolicyError, PolicyId};
+pub use profiles::Profiles;
+pub use recreate::{Owner, Purpose, Stays, may_recreate};
+pub use refusals::Refusals;
+pub use request::{Full, Request};
+pub use scope::{REGISTRATION, Scope, registration};
 pub use selector::Selector;
-pub use status::{Aspect, Facts, Refusal, Status, status};
+pub use shared::{DOCUMENT_BYTES, Document, MOST_DOCUMENTS, Part, Parts};
+pub use sighting::{FARGATE_SCHEDULER, PodKey, Sighting};
+pub use status::{Aspect, Facts, Refusal, Standing, Status, status};
 pub use verdict::{Before, Finding, OnNodes, Side, Steadiness, Target, Verdict, Why};
-pub use workload::{Added, Root, Workload};
+pub use workload::{Root, Workload};

@@ -7,7 +7,7 @@ use crate::policy::Policy;
 
 /// A pod that is known to end within this many seconds is no long runner. How often Fargate patches is not documented; of pods
 /// that run for hours few will meet with it.
-const DAY: u64 = 86_400;
+pub(crate) const DAY: u64 = 86_400;
 
 /// How long pods of a workload run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

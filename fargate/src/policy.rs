@@ -1,23 +1,24 @@
-//! Policies in a form that can be asked: which one rules a pod, and which ones are overruled.
+//! A policy that is understood: what it is called, which pods it is about, and what it wants of them.
 //!
-//! Of several policies that select a pod the most specific rules it alone: one of its namespace before one of the cluster, then
-//! the one with more requirements in its selectors, then the first by name. Policies are not merged, so that who reads one
-//! knows what it does; the others are told that they are overruled.
+//! One that cannot be understood in full is not followed in part. It does not let go of its pods either: whoever wrote it wanted
+//! something else for them than what a wider policy says, and if that was `Never`, to follow the wider one would be the very
+//! opposite. So its pods stay on nodes until it is mended.
 //!
 //! # Invariants
-//! - A policy that cannot be understood in full rules nothing. It does not rule in part.
-//! - Without a policy that selects it, no pod is routed. Pods of system namespaces are routed by policies only that say so.
-//! - The order in which policies are given does not matter.
+//! - A policy that is wrong in any field sends nothing to Fargate, and neither does any other of the pods that it selects before
+//!   others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use stowage_pricing::fargate::Profile;
 use stowage_solver::Price;
 
 use crate::hash::Fnv;
-use crate::object::PolicyObject;
+use crate::object::{LabelSelector, PolicyObject, Spec};
 use crate::read::{self, Faults};
 use crate::selector::Selector;
 
@@ -44,6 +45,19 @@ impl PolicyId {
         let (namespace, name) = word.split_once('/')?;
         let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
         (!name.is_empty() && !name.contains('/')).then(|| Self { namespace, name: name.to_owned() })
+    }
+}
+
+impl Serialize for PolicyId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.word())
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicyId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(from)?;
+        Self::from_word(&word).ok_or_else(|| D::Error::custom("no policy: write namespace/name, or /name"))
     }
 }
 
@@ -125,6 +139,8 @@ pub struct Policy {
     pub pending_timeout: u64,
     /// A hash of all that verdicts depend on: with another one, verdicts are to be found anew.
     pub version: u64,
+    /// Whether it stands for one that could not be understood, and keeps its pods on nodes.
+    pub invalid: bool,
 }
 
 /// Why a policy rules nothing.
@@ -146,228 +162,135 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
+/// A policy that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// What is wrong with it, one field at least.
+    pub errors: Vec<PolicyError>,
+    /// What keeps its pods on nodes: the pods that it selects, as far as that can be read, and else all where it is. `None`
+    /// where not even its name can be.
+    pub refusing: Option<Box<Policy>>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said: Vec<String> = self.errors.iter().map(ToString::to_string).collect();
+        f.write_str(&said.join("; "))
+    }
+}
+
+impl std::error::Error for Invalid {}
+
 impl Policy {
     /// A `FargatePolicy`, from its JSON.
     ///
     /// # Errors
-    /// All that is wrong with it.
-    pub fn of_namespace(json: &str) -> Result<Self, Vec<PolicyError>> {
-        let object = parse(json)?;
-        let namespace = object.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        Self::read(PolicyId { namespace: Some(namespace), name: object.metadata.name.clone() }, &object)
+    /// All that is wrong with it, and what keeps its pods on nodes meanwhile.
+    pub fn of_namespace(json: &str) -> Result<Self, Invalid> {
+        Self::parse(json, true)
     }
 
-    /// A `ClusterFargatePolicy`, from its JSON. Whether it selects namespaces of the system is asked by [`Policies::new`].
+    /// A `ClusterFargatePolicy`, from its JSON. Whether it selects namespaces of the system is asked by [`crate::Policies::new`].
     ///
     /// # Errors
-    /// All that is wrong with it.
-    pub fn of_cluster(json: &str) -> Result<Self, Vec<PolicyError>> {
-        let object = parse(json)?;
-        Self::read(PolicyId { namespace: None, name: object.metadata.name.clone() }, &object)
+    /// All that is wrong with it, and what keeps its pods on nodes meanwhile.
+    pub fn of_cluster(json: &str) -> Result<Self, Invalid> {
+        Self::parse(json, false)
     }
 
-    fn read(id: PolicyId, object: &PolicyObject) -> Result<Self, Vec<PolicyError>> {
-        let spec = &object.spec;
+    fn parse(json: &str, of_namespace: bool) -> Result<Self, Invalid> {
+        let read: Result<PolicyObject, _> =
+            serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json));
+        let id = |namespace: Option<&str>, name: &str| PolicyId {
+            namespace: of_namespace.then(|| namespace.unwrap_or("default").to_owned()),
+            name: name.to_owned(),
+        };
+        match read {
+            Ok(object) => {
+                let meta = &object.metadata;
+                let id = id(meta.namespace.as_deref(), &meta.name);
+                let mut faults = Faults::default();
+                let policy = Self::read(id, &object.spec, &mut faults);
+                faults.or(policy)
+            }
+            Err(error) => {
+                let value: Value = serde_json::from_str(json).unwrap_or_default();
+                let word = |key: &str| value.pointer(key).and_then(Value::as_str);
+                let id = id(word("/metadata/namespace"), word("/metadata/name").unwrap_or_default());
+                let (field, problem) = (error.path().to_string(), error.inner().to_string());
+                let refusing = (!id.name.is_empty()).then(|| Box::new(Self::refusing(id.clone(), &value)));
+                Err(Invalid { errors: vec![PolicyError { policy: id, field, problem }], refusing })
+            }
+        }
+    }
+
+    /// In place of one that has another shape than a policy: the selectors that can be read still say which pods it meant.
+    fn refusing(id: PolicyId, value: &Value) -> Self {
+        let part = |key: &str| value.pointer(key).and_then(|v| LabelSelector::deserialize(v).ok());
+        let spec = Spec {
+            mode: "Never".to_owned(),
+            pod_selector: part("/spec/podSelector").unwrap_or_default(),
+            namespace_selector: part("/spec/namespaceSelector"),
+            ..Spec::default()
+        };
+        Self { invalid: true, ..Self::read(id, &spec, &mut Faults::default()) }
+    }
+
+    fn read(id: PolicyId, spec: &Spec, faults: &mut Faults) -> Self {
         let of_namespace = id.namespace.is_some();
-        let mut faults = Faults::default();
-        let pods = read::selector(&spec.pod_selector, "spec.podSelector", &mut faults);
+        let pods = read::selector(&spec.pod_selector, "spec.podSelector", faults);
         let namespaces = spec.namespace_selector.as_ref().filter(|_| !of_namespace);
-        let namespaces = namespaces.map(|s| read::selector(s, "spec.namespaceSelector", &mut faults));
-        let mode = read::mode(spec, &mut faults);
-        let caps = read::caps(&spec.caps, &mut faults);
-        let (min_life, max_life) = read::life(&spec.expected_life, &mut faults);
-        let never = read::never(spec.never_route.as_deref(), &mut faults);
-        let profiles = read::profiles(&spec.profiles, id.namespace.as_deref(), &mut faults);
-        let recreate_per_minute = read::rate(&spec.pending, &mut faults);
-        let pending_timeout = read::timeout(&spec.guard, &mut faults);
+        let namespaces = namespaces.map(|s| read::selector(s, "spec.namespaceSelector", faults));
+        let (min_life, max_life) = read::life(&spec.expected_life, faults);
         let mut policy = Self {
-            id,
             pods,
             namespaces,
             system: of_namespace || spec.system_namespaces,
-            mode,
-            caps,
+            mode: read::mode(spec, faults),
+            caps: read::caps(&spec.caps, faults),
             min_life,
             max_life,
-            never,
-            profiles,
-            recreate_per_minute,
-            pending_timeout,
+            never: read::never(spec.never_route.as_deref(), faults),
+            profiles: read::profiles(&spec.profiles, id.namespace.as_deref(), faults),
+            recreate_per_minute: read::rate(&spec.pending, faults),
+            pending_timeout: read::timeout(&spec.guard, faults),
             version: 0,
+            invalid: false,
+            id,
         };
         let mut hash = Fnv::default();
         let decides = (&policy.mode, policy.min_life, policy.max_life, &policy.never, &policy.profiles);
         hash.text(&format!("{decides:?}"));
         policy.version = hash.finish();
-        faults.or(policy)
+        policy
     }
 
-    /// Whether it is about a pod.
-    pub fn selects(&self, namespace: &str, namespace_labels: &Labels, labels: &Labels, system: bool) -> bool {
+    /// Whether it is about a pod of a namespace with these labels; `None` where they are not known.
+    pub fn selects(
+        &self,
+        namespace: &str,
+        of_namespace: Option<&Labels>,
+        labels: &Labels,
+        system: bool,
+    ) -> bool {
         let place = match (&self.id.namespace, &self.namespaces) {
             (Some(own), _) => own == namespace,
             (None, _) if system && !self.system => false,
             (None, None) => true,
-            (None, Some(selector)) => selector.matches(namespace_labels),
+            // Of labels that nobody knows, NotIn would be as true as any: whoever asks for labels waits for them.
+            (None, Some(selector)) => of_namespace.is_some_and(|labels| selector.matches(labels)),
         };
         place && self.pods.matches(labels)
     }
 
+    /// Whether its pods may use the profile of this name.
+    pub fn may_use(&self, profile: &str) -> bool {
+        self.profiles.is_empty() || self.profiles.iter().any(|p| p.name == profile)
+    }
+
     /// The place of this one among those that select a pod: the first rules it.
-    fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &PolicyId) {
+    pub(crate) fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &PolicyId) {
         let requirements = self.pods.len() + self.namespaces.as_ref().map_or(0, Selector::len);
         (self.id.namespace.is_none(), std::cmp::Reverse(requirements), &self.id)
-    }
-}
-
-/// Reads an object; where that cannot be done, says in which field, and of what policy as far as that can be told.
-fn parse(json: &str) -> Result<PolicyObject, Vec<PolicyError>> {
-    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json)).map_err(|error| {
-        let object: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-        let word = |key: &str| object.pointer(key).and_then(serde_json::Value::as_str).map(str::to_owned);
-        let name = word("/metadata/name").unwrap_or_default();
-        let policy = PolicyId { namespace: word("/metadata/namespace"), name };
-        let (field, problem) = (error.path().to_string(), error.inner().to_string());
-        vec![PolicyError { policy, field, problem }]
-    })
-}
-
-/// A policy that another one overrules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overruled {
-    /// This one,
-    pub policy: PolicyId,
-    /// by this one,
-    pub by: PolicyId,
-    /// for so many of the pods that are there. None, where both select the same whatever pods there are.
-    pub pods: usize,
-    /// Whether the two want something else.
-    pub contradicts: bool,
-}
-
-impl fmt::Display for Overruled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pods {
-            0 => write!(f, "{} selects the same pods and comes before this one", self.by)?,
-            1 => write!(f, "{} is more specific for 1 pod that this one selects too", self.by)?,
-            pods => write!(f, "{} is more specific for {pods} pods that this one selects too", self.by)?,
-        }
-        f.write_str(if self.contradicts { ", and wants something else" } else { "" })
-    }
-}
-
-/// The policies of a cluster.
-#[derive(Clone, Debug, Default)]
-pub struct Policies {
-    /// By rank.
-    all: Vec<Arc<Policy>>,
-    namespaces: BTreeMap<String, Labels>,
-    /// The namespace of Stowage itself.
-    own: String,
-}
-
-/// A pod, as far as policies look at it: namespace, labels.
-pub type Seen<'a> = (&'a str, &'a Labels);
-
-/// Kubernetes keeps names with this beginning for itself.
-const SYSTEM: &str = "kube-";
-/// The label that the API server gives each namespace.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
-
-impl Policies {
-    /// Policies that are understood, in a cluster with these namespaces, Stowage itself in `own`. Those of the cluster that
-    /// select namespaces of the system and do not say that they may are left out, and stand among the errors.
-    pub fn new(
-        policies: Vec<Policy>,
-        mut namespaces: BTreeMap<String, Labels>,
-        own: &str,
-    ) -> (Self, Vec<PolicyError>) {
-        for (name, labels) in &mut namespaces {
-            labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.clone());
-        }
-        let mut this = Self { all: Vec::new(), namespaces, own: own.to_owned() };
-        let mut errors = Vec::new();
-        for policy in policies {
-            match this.system_namespace_of(&policy) {
-                Some(name) => errors.push(PolicyError {
-                    policy: policy.id,
-                    field: "spec.namespaceSelector".to_owned(),
-                    problem: format!(
-                        "selects the system namespace {name}: leave it out with {{key: {NAME_LABEL}, operator: \
-                         NotIn, values: [{name}]}}, or set spec.systemNamespaces: true"
-                    ),
-                }),
-                None => this.all.push(Arc::new(policy)),
-            }
-        }
-        this.all.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        (this, errors)
-    }
-
-    fn system_namespace_of(&self, policy: &Policy) -> Option<&str> {
-        let selector = policy.namespaces.as_ref().filter(|_| !policy.system)?;
-        let named =
-            self.namespaces.iter().find(|(name, labels)| self.is_system(name) && selector.matches(labels));
-        named.map(|(name, _)| name.as_str())
-    }
-
-    /// Whether a namespace is one of the system.
-    pub fn is_system(&self, namespace: &str) -> bool {
-        namespace.starts_with(SYSTEM) || namespace == self.own
-    }
-
-    /// All of them, those that rule before others first.
-    pub fn all(&self) -> &[Arc<Policy>] {
-        &self.all
-    }
-
-    /// The policy of this name.
-    pub fn get(&self, id: &PolicyId) -> Option<&Arc<Policy>> {
-        self.all.iter().find(|policy| policy.id == *id)
-    }
-
-    /// The policy that rules a pod; `None` where none is about it.
-    pub fn ruling(&self, namespace: &str, labels: &Labels) -> Option<&Arc<Policy>> {
-        self.selecting(namespace, labels).next()
-    }
-
-    /// The policies that select a pod, the one that rules it first.
-    pub fn selecting<'s, 'a>(
-        &'s self,
-        namespace: &'a str,
-        labels: &'a Labels,
-    ) -> impl Iterator<Item = &'s Arc<Policy>> + use<'s, 'a> {
-        let none = const { &Labels::new() };
-        let (of_namespace, system) =
-            (self.namespaces.get(namespace).unwrap_or(none), self.is_system(namespace));
-        self.all.iter().filter(move |policy| policy.selects(namespace, of_namespace, labels, system))
-    }
-
-    /// Who is overruled by whom, for these pods and whatever pods there are; by name.
-    pub fn overruled<'a>(&self, pods: impl Iterator<Item = Seen<'a>>) -> Vec<Overruled> {
-        let mut counts = BTreeMap::<(&PolicyId, &PolicyId), (usize, bool)>::new();
-        for (namespace, labels) in pods {
-            let mut found = self.selecting(namespace, labels);
-            let Some(winner) = found.next() else { continue };
-            for loser in found {
-                counts.entry((&loser.id, &winner.id)).or_insert((0, winner.mode != loser.mode)).0 += 1;
-            }
-        }
-        for (at, loser) in self.all.iter().enumerate() {
-            let same = |winner: &&Arc<Policy>| {
-                (&winner.id.namespace, &winner.pods, &winner.namespaces, winner.system)
-                    == (&loser.id.namespace, &loser.pods, &loser.namespaces, loser.system)
-            };
-            if let Some(winner) = self.all[..at].iter().find(same) {
-                counts.entry((&loser.id, &winner.id)).or_insert((0, winner.mode != loser.mode));
-            }
-        }
-        let told = |((policy, by), (pods, contradicts)): ((&PolicyId, &PolicyId), (usize, bool))| Overruled {
-            policy: policy.clone(),
-            by: by.clone(),
-            pods,
-            contradicts,
-        };
-        counts.into_iter().map(told).collect()
     }
 }

@@ -8,7 +8,7 @@ use stowage_pricing::fits_glob;
 use stowage_solver::Price;
 
 use crate::object;
-use crate::policy::{Caps, Mode, Never, Policy, PolicyError};
+use crate::policy::{Caps, Invalid, Mode, Never, Policy, PolicyError};
 use crate::selector::Selector;
 
 /// Pods that are recreated a minute where a policy does not say.
@@ -17,6 +17,9 @@ const PER_MINUTE: i64 = 10;
 const NEVER: [Never; 2] = [Never::DoNotDisrupt, Never::JobWithoutTtl];
 /// Seconds that pods may wait on Fargate where a policy does not say.
 const PENDING_TIMEOUT: u64 = 300;
+/// The shortest. Fargate brings up a machine for each pod and pulls its images anew, which takes one to two minutes: sooner,
+/// pods would be made anew for ever that are about to start.
+const LEAST_TIMEOUT: u64 = 120;
 /// A subnet that stands for a zone that a policy states: no id of a subnet begins so.
 pub(crate) const ZONE: &str = "zone:";
 
@@ -29,13 +32,16 @@ impl Faults {
         self.0.push((field.into(), problem.into()));
     }
 
-    /// The policy, if nothing is wrong with it.
-    pub(crate) fn or(self, policy: Policy) -> Result<Policy, Vec<PolicyError>> {
+    /// The policy, if nothing is wrong with it; else what is, and the policy as one that keeps its pods on nodes.
+    pub(crate) fn or(self, policy: Policy) -> Result<Policy, Invalid> {
         if self.0.is_empty() {
             return Ok(policy);
         }
         let error = |(field, problem)| PolicyError { policy: policy.id.clone(), field, problem };
-        Err(self.0.into_iter().map(error).collect())
+        let errors = self.0.into_iter().map(error).collect();
+        let named = !policy.id.name.is_empty();
+        let refusing = named.then(|| Box::new(Policy { mode: Mode::Never, invalid: true, ..policy }));
+        Err(Invalid { errors, refusing })
     }
 }
 
@@ -229,6 +235,10 @@ pub(crate) fn rate(pending: &object::Pending, faults: &mut Faults) -> Option<u32
 }
 
 pub(crate) fn timeout(guard: &object::Guard, faults: &mut Faults) -> u64 {
-    let read = guard.pending_timeout.as_deref().and_then(|t| seconds(t, "spec.guard.pendingTimeout", faults));
+    let field = "spec.guard.pendingTimeout";
+    let read = guard.pending_timeout.as_deref().and_then(|t| seconds(t, field, faults));
+    if read.is_some_and(|seconds| seconds < LEAST_TIMEOUT) {
+        faults.add(field, "is shorter than 2m: Fargate takes a minute or more to start a pod that is well");
+    }
     read.unwrap_or(PENDING_TIMEOUT)
 }

@@ -6,12 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use stowage_pricing::fargate::Profile;
 use stowage_solver::Price;
 
-use crate::label::{no_profile, ways};
-use crate::policy::{Labels, Overruled, Policy, PolicyError, PolicyId};
+use crate::admit::Left;
+use crate::label::no_profile;
+use crate::policies::Overruled;
+use crate::policy::{Labels, Policy, PolicyError, PolicyId};
+use crate::profiles::Profiles;
+use crate::refusals::Refusals;
 use crate::verdict::{Side, Verdict};
+
+/// The longest example of a workload, in characters: the definition takes no more than 1,024 bytes.
+const MAX_EXAMPLE: usize = 250;
 
 /// What the status of a policy says, its conditions aside: as the definition has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -44,8 +50,8 @@ pub struct Refusal {
 pub struct Aspect {
     /// Its name.
     pub kind: &'static str,
-    /// Whether it holds.
-    pub holds: bool,
+    /// Whether it holds; `None` where that is not known.
+    pub holds: Option<bool>,
     /// Why, as one word.
     pub reason: &'static str,
     /// Why, for people.
@@ -62,30 +68,46 @@ const CONFLICT: &str = "Conflict";
 /// What a status is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// The policy; an error where it rules nothing.
+    /// The policy; where it is not understood, what is wrong with it.
     pub policy: Result<&'a Policy, &'a [PolicyError]>,
-    /// All profiles.
-    pub profiles: &'a [Profile],
+    /// What is known of profiles.
+    pub profiles: &'a Profiles,
     /// The namespaces that it is about and labels of a pod in each; none where there are no pods yet.
     pub pods: &'a [(&'a str, &'a Labels)],
-    /// Pods that run by it and what they cost an hour.
+    /// Pods that run by it and what they cost an hour: [`crate::Ledger::used`].
     pub used: (usize, Price),
     /// Which policies are overruled.
     pub overruled: &'a [Overruled],
+    /// What became of admissions lately.
+    pub refusals: &'a Refusals,
 }
 
+/// A verdict, for the status: word of the workload, verdict, and whether the guard holds it on nodes.
+pub type Standing<'v> = (&'v str, &'v Verdict, bool);
+
+/// The word for what the guard holds on nodes.
+const GUARD: &str = "Guard";
+
 /// The status of a policy, with the verdicts that there are.
-pub fn status<'v>(
-    facts: &Facts<'_>,
-    id: &PolicyId,
-    verdicts: impl Iterator<Item = (&'v str, &'v Verdict)>,
-) -> Status {
+pub fn status<'v>(facts: &Facts<'_>, id: &PolicyId, verdicts: impl Iterator<Item = Standing<'v>>) -> Status {
     let (pods, cost) = facts.used;
     let mut refused = BTreeMap::<&'static str, (usize, String)>::new();
-    for (word, verdict) in verdicts {
-        if verdict.side == Side::Ec2 && verdict.found.policy.0 == *id {
-            let example = || format!("{word}: {verdict}").chars().take(300).collect();
-            refused.entry(verdict.why.word()).or_insert_with(|| (0, example())).0 += 1;
+    for (word, verdict, held) in verdicts.filter(|(_, verdict, _)| verdict.found.policy.0 == *id) {
+        let reason = match (held, verdict.side) {
+            (true, _) => GUARD,
+            (false, Side::Ec2) => verdict.why.word(),
+            (false, Side::Fargate) => continue,
+        };
+        let example = || {
+            let held = if held { "held on nodes, as Fargate did not start its pods in time; " } else { "" };
+            format!("{word}: {held}{verdict}").chars().take(MAX_EXAMPLE).collect()
+        };
+        refused.entry(reason).or_insert_with(|| (0, example())).0 += 1;
+    }
+    for (why, workloads, example) in facts.refusals.of(id) {
+        // What the verdicts say is told from them.
+        if !matches!(why, Left::Nodes | Left::Guard | Left::Never) {
+            refused.entry(why.word()).or_insert_with(|| (0, example.to_owned())).0 += workloads;
         }
     }
     let refusal = |(reason, (workloads, example))| Refusal { reason, workloads, example };
@@ -102,36 +124,50 @@ pub fn status<'v>(
     }
 }
 
-fn valid(facts: &Facts<'_>) -> (bool, &'static str, String) {
+fn valid(facts: &Facts<'_>) -> (Option<bool>, &'static str, String) {
     match facts.policy {
-        Ok(_) => (true, VALIDATION_SUCCEEDED, String::new()),
+        Ok(_) => (Some(true), VALIDATION_SUCCEEDED, String::new()),
         Err(errors) => {
             let said: Vec<String> = errors.iter().map(|e| format!("{}: {}", e.field, e.problem)).collect();
-            (false, "Invalid", said.join("; "))
+            (
+                Some(false),
+                "Invalid",
+                format!("{}; its pods stay on nodes until it is mended", said.join("; ")),
+            )
         }
     }
 }
 
-fn found(facts: &Facts<'_>) -> (bool, &'static str, String) {
-    let stated: BTreeSet<&str> =
-        facts.policy.iter().flat_map(|p| &p.profiles).map(|p| p.name.as_str()).collect();
-    let has = |(namespace, labels): &&(&str, &Labels)| {
-        let mut all = ways(facts.profiles, namespace, labels).into_iter();
-        !all.any(|way| stated.is_empty() || stated.contains(way.profile.name.as_str()))
+fn found(facts: &Facts<'_>) -> (Option<bool>, &'static str, String) {
+    let Ok(policy) = facts.policy else {
+        return (None, "Invalid", "the policy cannot be understood".to_owned());
     };
-    let without: BTreeSet<&str> = facts.pods.iter().filter(has).map(|(namespace, _)| *namespace).collect();
-    match (without.is_empty(), facts.profiles.is_empty()) {
-        (true, false) => (true, PROFILE_FOUND, String::new()),
-        _ => (false, "NoProfile", no_profile(&without)),
+    let missing: Vec<&str> = facts.profiles.missing(policy).collect();
+    if !missing.is_empty() {
+        return (Some(false), "NoSuchProfile", format!("EKS has no active profile {}", missing.join(", ")));
+    }
+    if !facts.profiles.were_asked() && policy.profiles.is_empty() {
+        let message =
+            "EKS was not asked for its profiles yet; where Stowage may not ask, state them in spec.profiles";
+        return (None, "NotAsked", message.to_owned());
+    }
+    let without = |(namespace, labels): &&(&str, &Labels)| {
+        facts.profiles.ways(policy, namespace, labels).next().is_none()
+    };
+    let without: BTreeSet<&str> =
+        facts.pods.iter().filter(without).map(|(namespace, _)| *namespace).collect();
+    match (without.is_empty(), facts.profiles.of(policy).is_empty()) {
+        (true, false) => (Some(true), PROFILE_FOUND, String::new()),
+        _ => (Some(false), "NoProfile", no_profile(&without)),
     }
 }
 
-fn conflict(facts: &Facts<'_>, id: &PolicyId) -> (bool, &'static str, String) {
+fn conflict(facts: &Facts<'_>, id: &PolicyId) -> (Option<bool>, &'static str, String) {
     let own: Vec<&Overruled> = facts.overruled.iter().filter(|o| o.policy == *id).collect();
     let said: Vec<String> = own.iter().map(ToString::to_string).collect();
     match own.iter().any(|o| o.contradicts) {
-        _ if own.is_empty() => (false, "NoConflict", String::new()),
-        true => (true, "Contradicted", said.join("; ")),
-        false => (true, "Overruled", said.join("; ")),
+        _ if own.is_empty() => (Some(false), "NoConflict", String::new()),
+        true => (Some(true), "Contradicted", said.join("; ")),
+        false => (Some(true), "Overruled", said.join("; ")),
     }
 }

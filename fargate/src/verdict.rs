@@ -13,13 +13,14 @@
 //!
 //! # Invariants
 //! - No clock: whoever looks says when, in seconds since 1970.
-//! - While the guard holds a workload on nodes, nothing takes it back.
+//! - What the guard holds on nodes ([`crate::Hold`]) stands above all verdicts, and changes none.
 
 use std::fmt;
 
 use stowage_pricing::fargate::Shape;
 use stowage_solver::Price;
 
+use crate::needs::Needs;
 use crate::policy::{Labels, PolicyId};
 
 /// Where pods go.
@@ -48,6 +49,8 @@ pub struct Target {
     pub shape: Shape,
     /// What that costs, an hour.
     pub price: Price,
+    /// What the pod that was looked at needed: others that need more may not go.
+    pub needs: Needs,
 }
 
 /// What a pod would cost on nodes.
@@ -93,8 +96,6 @@ pub enum Why {
     Cost,
     /// What either side costs has changed, not by enough or not for long enough to move.
     Steady,
-    /// Fargate did not start them in time.
-    Guard,
 }
 
 impl Why {
@@ -110,7 +111,6 @@ impl Why {
             Self::NoRoom => "NoRoomOnNodes",
             Self::Cost => "Cost",
             Self::Steady => "Steady",
-            Self::Guard => "Guard",
         }
     }
 
@@ -126,7 +126,6 @@ impl Why {
             Self::NoRoom,
             Self::Cost,
             Self::Steady,
-            Self::Guard,
         ];
         all.into_iter().find(|why| why.word() == word)
     }
@@ -145,10 +144,20 @@ pub struct Finding {
     pub why: Why,
     /// What a pod costs on nodes; `None` where that was not looked at.
     pub nodes: Option<OnNodes>,
+    /// What a pod costs on nodes where others that would go to Fargate for themselves come along, if that is less.
+    pub jointly: Option<Price>,
     /// By how much the better side is better, in percent of what the other one costs; `None` where it is no matter of price.
     pub lead_percent: Option<u32>,
     /// How many pods were looked at together.
     pub together: u32,
+}
+
+impl Finding {
+    /// What a pod costs on nodes, alone or with others, whichever is less; `None` where that is not known, or there is no place.
+    pub fn price_on_nodes(&self) -> Option<Price> {
+        let alone = self.nodes?.price()?;
+        Some(self.jointly.map_or(alone, |jointly| jointly.min(alone)))
+    }
 }
 
 /// When verdicts change.
@@ -182,16 +191,7 @@ pub struct Verdict {
     pub looked: u64,
     /// In how many looks in a row the other side was better by the margin.
     pub against: u32,
-    /// The guard keeps it on nodes until then; zero where it does not.
-    pub held_until: u64,
-    /// How often the guard has done that.
-    pub strikes: u32,
 }
-
-/// For how long the guard keeps a workload on nodes the first time, in seconds; twice as long each time after, and a day at
-/// most. An hour is longer than shortages of Fargate capacity mostly last, and short enough to be noticed to be over.
-const HOLD: u64 = 3_600;
-const LONGEST_HOLD: u64 = 86_400;
 
 /// What was known before a look.
 #[derive(Clone, Copy, Debug)]
@@ -213,8 +213,6 @@ impl Verdict {
             since: now,
             looked: now,
             against: 0,
-            held_until: 0,
-            strikes: 0,
             found,
         };
         let (old, same) = match before {
@@ -222,17 +220,12 @@ impl Verdict {
             Before::Same(old) => (old, true),
             Before::OtherTemplate(old) => (old, false),
         };
-        if same && now < old.held_until {
-            let (side, why) = (Side::Ec2, Why::Guard);
-            return Self { side, why, looked: now.max(old.looked), found, ..old.clone() };
-        }
-        let strikes = if same { old.strikes } else { 0 };
         let since = if found.side == old.side { old.since } else { now };
-        let settled = Self { since, strikes, ..fresh(found) };
+        let settled = Self { since, ..fresh(found) };
         let found = &settled.found;
         let changed = found.side != old.side;
-        // A hold that is over leaves the side to what is found; so does a policy that says something else.
-        let free = old.why == Why::Guard || found.policy != old.found.policy;
+        // A policy that says something else is followed at once.
+        let free = found.policy != old.found.policy;
         let Some(lead) = found.lead_percent.filter(|_| changed && !free) else {
             // The mode WhenNoRoom has no price to compare, and flickers most of all.
             let flickers = changed && !free && matches!(found.why, Why::Room | Why::NoRoom);
@@ -260,19 +253,10 @@ impl Verdict {
         self
     }
 
-    /// Keeps a workload on nodes as Fargate has not started its pods; `false` where that is so already.
-    pub fn hold(&mut self, now: u64) -> bool {
-        if self.side == Side::Ec2 {
-            return false;
-        }
-        let hold = HOLD.saturating_mul(1 << self.strikes.min(10)).min(LONGEST_HOLD);
-        self.strikes = self.strikes.saturating_add(1);
-        self.held_until = now.saturating_add(hold);
-        self.side = Side::Ec2;
-        self.why = Why::Guard;
-        self.since = now;
-        self.against = 0;
-        true
+    /// Whether others must know it. Of whom they know nothing they leave to nodes; but who leads next must know as well of how
+    /// far a change has come that takes several looks.
+    pub(crate) fn is_told(&self) -> bool {
+        self.side == Side::Fargate || self.found.side != self.side
     }
 
     /// How old what it stands on is, in seconds.
@@ -285,10 +269,11 @@ impl Verdict {
         self.found.target.as_ref().filter(|_| self.side == Side::Fargate)
     }
 
-    /// What is saved by each of its pods that runs on Fargate, an hour; negative where that costs more.
+    /// What is saved by each of its pods that goes to Fargate, an hour; negative where that costs more. `None` where they go to
+    /// nodes, or nodes have no place for them.
     pub fn saved(&self) -> Option<Price> {
         let target = self.target()?;
-        Some(self.found.nodes?.price()? - target.price)
+        Some(self.found.price_on_nodes()? - target.price)
     }
 }
 
@@ -310,12 +295,14 @@ impl fmt::Display for Verdict {
             Some(OnNodes::NoPlace) => f.write_str("; no nodes hold it")?,
             None => {}
         }
+        if let Some(price) = self.found.jointly {
+            write!(f, ", and {price} together with others on Fargate")?;
+        }
         match &self.why {
             Why::Forbidden(why) => write!(f, "; {}", why.join("; ")),
             Why::NoProfile => f.write_str("; no Fargate profile takes it"),
             Why::Never => f.write_str("; the policy says so"),
             Why::Steady => f.write_str("; the other side is not better by enough, or not for long enough"),
-            Why::Guard => f.write_str("; Fargate did not start its pods in time"),
             Why::Always | Why::Room | Why::NoPlace | Why::NoRoom | Why::Cost => Ok(()),
         }
     }

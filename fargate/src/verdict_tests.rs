@@ -8,6 +8,7 @@ fn target() -> Target {
         labels: Labels::new(),
         shape: Shape { cpu_millis: 250, memory_mib: 512, disk_gib: 20 },
         price: Price::from_micros(12_343),
+        needs: Needs::default(),
     }
 }
 
@@ -18,6 +19,7 @@ fn finding(side: Side, lead: Option<u32>) -> Finding {
         side,
         why: Why::Cost,
         nodes: Some(OnNodes::Bought(Price::from_micros(20_000))),
+        jointly: None,
         lead_percent: lead,
         together: 1,
     }
@@ -69,21 +71,6 @@ fn what_is_no_matter_of_price_changes_at_once() {
 }
 
 #[test]
-fn the_guard_holds_and_each_time_for_longer() {
-    let steady = Steadiness::default();
-    let mut verdict = Verdict::after(Before::Nothing, finding(Side::Fargate, Some(50)), 0, steady);
-    assert!(verdict.hold(100) && !verdict.hold(101));
-    assert_eq!(verdict.held_until, 100 + HOLD);
-    let held = Verdict::after(Before::Same(&verdict), finding(Side::Fargate, Some(90)), 3_000, steady);
-    assert_eq!((held.side, &held.why, held.looked), (Side::Ec2, &Why::Guard, 3_000));
-    let mut free = Verdict::after(Before::Same(&held), finding(Side::Fargate, Some(90)), 3_700, steady);
-    assert_eq!((free.side, free.strikes), (Side::Fargate, 1));
-    assert!(free.hold(4_000));
-    assert_eq!(free.held_until, 4_000 + 2 * HOLD);
-    assert_eq!(free.target(), None);
-}
-
-#[test]
 fn a_verdict_says_what_nodes_would_have_cost() {
     let verdict = Verdict::after(Before::Nothing, finding(Side::Fargate, Some(50)), 0, Steadiness::default());
     assert_eq!(
@@ -92,6 +79,15 @@ fn a_verdict_says_what_nodes_would_have_cost() {
          for each pod"
     );
     assert_eq!(verdict.saved(), Some(Price::from_micros(7_657)));
+    // Together with others it would cost less there, so less is saved.
+    let jointly = Finding { jointly: Some(Price::from_micros(15_000)), ..verdict.found.clone() };
+    let both = Verdict { found: jointly, ..verdict.clone() };
+    assert!(both.to_string().ends_with("for each pod, and $0.015 together with others on Fargate"), "{both}");
+    assert_eq!(both.saved(), Some(Price::from_micros(2_657)));
+    // Nothing is saved on nodes, nor where there is no place on them.
+    assert_eq!(Verdict { side: Side::Ec2, ..verdict.clone() }.saved(), None);
+    let nowhere = Finding { nodes: Some(OnNodes::NoPlace), ..verdict.found.clone() };
+    assert_eq!(Verdict { found: nowhere, ..verdict }.saved(), None);
 }
 
 proptest! {

@@ -1,25 +1,30 @@
 //! A pod's workload: whose it is in the end, and from which template.
 //!
-//! One verdict holds for all pods of a workload and template. At admission a pod has no name yet and its other webhooks have
-//! not run, so what tells templates apart must be there then and stay.
+//! One verdict holds for all pods of a workload and template. It is found for pods as they are stored and asked for by pods as
+//! they are admitted, which have no name yet and which other webhooks may still change. So what tells templates apart must be
+//! the same at both times:
 //!
-//! - Controllers that name the template in a label (`pod-template-hash`, `controller-revision-hash`) are believed: sidecars
-//!   that are injected later change nothing about it.
-//! - For all others the template is a hash of the pod's spec and labels without what differs from pod to pod and what the API
-//!   server itself adds when it admits a pod.
+//! | owner | template |
+//! |---|---|
+//! | `ReplicaSet` | its label `pod-template-hash`, or that of Argo's Rollouts, where the `ReplicaSet` is named after it |
+//! | `StatefulSet`, `DaemonSet` | its label `controller-revision-hash` |
+//! | `Job`, and through it `CronJob` | a hash of the template of the `Job`, which is found by its uid |
+//! | any other, and none | a hash of what decides what the pod costs and where it may run, and nothing else of it |
 //!
 //! # Invariants
 //! - Replicas of one template, and runs of one `CronJob`, have one workload; pods of another template have another one.
 //! - What the pod says is not trusted: a workload is one of the pod's namespace, whatever its labels say.
+//! - A pod of a `Job` that is not known has no workload.
 
 use std::fmt;
 
-use serde_json::{Map, Value};
-use stowage_api::well_known::DO_NOT_DISRUPT;
-use stowage_pricing::fargate::{PROFILE_LABEL, Profile};
-use stowage_pricing::fits_glob;
+use serde_json::Value;
 
-use crate::hash::Fnv;
+use crate::hash::{Canonical, Fnv, claim};
+use crate::jobs::Jobs;
+use crate::json::{list, text};
+use crate::needs::FILLED;
+use crate::sighting::controller;
 
 /// Whose pods they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,103 +50,50 @@ pub struct Workload {
     pub template: String,
 }
 
-/// Labels in which controllers name the template of a pod.
-const TEMPLATE_LABELS: [&str; 2] = ["pod-template-hash", "rollouts-pod-template-hash"];
-/// That of `StatefulSets`, and of others that keep `ControllerRevisions`.
+/// Labels in which controllers name the template of a pod, and the kind of the root then.
+const TEMPLATE_LABELS: [(&str, &str); 2] =
+    [("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")];
+/// That of `StatefulSets` and `DaemonSets`.
 const REVISION_LABEL: &str = "controller-revision-hash";
-/// Labels that differ from pod to pod, or from run to run.
-const OWN_LABELS: [&str; 11] = [
-    "pod-template-hash",
-    "rollouts-pod-template-hash",
-    REVISION_LABEL,
-    "statefulset.kubernetes.io/pod-name",
-    "apps.kubernetes.io/pod-index",
-    "batch.kubernetes.io/job-name",
-    "batch.kubernetes.io/controller-uid",
-    "batch.kubernetes.io/job-completion-index",
-    "job-name",
-    "controller-uid",
-    PROFILE_LABEL,
-];
-/// Fields of a pod's spec that differ from pod to pod, or that the API server or EKS sets when it admits one.
-const OWN_FIELDS: [&str; 11] = [
-    "nodeName",
-    "schedulerName",
-    "hostname",
-    "subdomain",
-    "serviceAccount",
-    "priority",
-    "preemptionPolicy",
-    "enableServiceLinks",
-    "imagePullSecrets",
-    "overhead",
-    "ephemeralContainers",
-];
-/// The volume that admission adds for the token of a service account begins so.
-const TOKEN_VOLUME: &str = "kube-api-access-";
-/// Taints that admission lets every pod tolerate for five minutes.
-const ADDED_TOLERATIONS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
-/// Digits of the time that `CronJobs` put at the end of names of their `Jobs`.
-const TIME_DIGITS: usize = 8;
-
-/// Labels that say nothing of a template, as they are added for Fargate: those that profiles select.
-#[derive(Clone, Debug, Default)]
-pub struct Added(Vec<String>);
-
-impl Added {
-    /// Those of these profiles.
-    pub fn by<'p>(profiles: impl IntoIterator<Item = &'p Profile>) -> Self {
-        let selectors = profiles.into_iter().flat_map(|p| &p.selectors);
-        let mut keys: Vec<String> = selectors.flat_map(|s| s.labels.keys().cloned()).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        Self(keys)
-    }
-
-    fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|glob| fits_glob(glob, key))
-    }
-}
-
-fn text<'v>(of: &'v Value, key: &str) -> &'v str {
-    of.get(key).and_then(Value::as_str).unwrap_or_default()
-}
+/// The longest word for a template: a label's value.
+const MAX_TEMPLATE: usize = 63;
+/// What of a pod's spec, containers and claims aside, decides where it may run.
+const PLACE: [&str; 5] = ["nodeSelector", "affinity", "hostNetwork", "hostPID", "hostIPC"];
 
 impl Workload {
-    /// That of a pod as the API server writes it, in this namespace.
-    pub fn of_pod(pod: &Value, namespace: &str, added: &Added) -> Self {
+    /// That of a pod as the API server writes it, in this namespace; `None` where its `Job` is not known.
+    pub fn of_pod(pod: &Value, namespace: &str, jobs: &Jobs) -> Option<Self> {
         let none = Value::Null;
         let meta = pod.get("metadata").unwrap_or(&none);
         let labels = meta.get("labels").unwrap_or(&none);
-        let owners = meta.get("ownerReferences").and_then(Value::as_array);
-        let owners = owners.map(Vec::as_slice).unwrap_or_default();
-        let controls = |o: &&Value| o.get("controller").and_then(Value::as_bool) == Some(true);
-        let owner = owners.iter().find(controls).or_else(|| owners.first());
+        // A pod of a node or a DaemonSet is bound to its node, whoever controls it.
+        let tied = |o: &&Value| matches!(text(o, "kind"), "DaemonSet" | "Node");
+        let owner = list(meta, "ownerReferences").iter().find(tied).or_else(|| controller(pod));
         let (kind, name) = owner.map_or(("", ""), |o| (text(o, "kind"), text(o, "name")));
-        let named = TEMPLATE_LABELS.into_iter().find_map(|key| {
+        let named = TEMPLATE_LABELS.into_iter().find_map(|(key, kind)| {
             let hash = text(labels, key);
+            // Labels are anybody's to write; the name is its controller's.
             let root = name.strip_suffix(hash)?.strip_suffix('-')?;
-            (!hash.is_empty() && !root.is_empty()).then_some((key, root, hash))
+            (!hash.is_empty() && !root.is_empty()).then_some((kind, root, hash))
         });
+        let controller = |kind: &str, name: &str| Root::Controller(kind.to_owned(), name.to_owned());
         let (root, template) = match (kind, named) {
-            ("ReplicaSet", Some((key, root, hash))) => {
-                let kind = if key == TEMPLATE_LABELS[0] { "Deployment" } else { "Rollout" };
-                (Root::Controller(kind.to_owned(), root.to_owned()), Some(hash))
-            }
+            ("ReplicaSet", Some((kind, root, hash))) => (controller(kind, root), Some(hash)),
             ("DaemonSet", _) => (Root::DaemonSet(name.to_owned()), Some(text(labels, REVISION_LABEL))),
             ("Node", _) => (Root::Node, None),
             ("" | "Pod", _) => (Root::Bare, None),
-            ("StatefulSet", _) => {
-                (Root::Controller(kind.to_owned(), name.to_owned()), Some(text(labels, REVISION_LABEL)))
+            ("StatefulSet", _) => (controller(kind, name), Some(text(labels, REVISION_LABEL))),
+            ("Job", _) => {
+                let job = jobs.of_pod(pod)?;
+                (controller(job.root.0, &job.root.1), Some(&*job.template))
             }
-            ("Job", _) => (of_job(name), None),
-            _ => (Root::Controller(kind.to_owned(), name.to_owned()), None),
+            _ => (controller(kind, name), None),
         };
         let template = match template.filter(|t| !t.is_empty()) {
-            Some(stated) => stated.chars().take(63).collect(),
-            None => hash(pod, text(meta, "name"), added),
+            Some(stated) => stated.chars().take(MAX_TEMPLATE).collect(),
+            None => hash(pod, text(meta, "name")),
         };
-        Self { namespace: namespace.to_owned(), root, template }
+        Some(Self { namespace: namespace.to_owned(), root, template })
     }
 
     /// In one word, under which its verdict is kept: `shop/Deployment/web@5d4f`.
@@ -154,6 +106,22 @@ impl Workload {
     /// The same for all templates: what the words of all templates of its owner begin with.
     pub fn owner_word(&self) -> String {
         format!("{self}@")
+    }
+
+    /// What is kept on nodes together where Fargate does not start its pods: all templates of an owner, as a rollout changes
+    /// nothing about Fargate. Bare pods have no owner, and only those that are alike go together.
+    pub fn hold_word(&self) -> String {
+        if self.has_owner() { self.owner_word() } else { self.word() }
+    }
+
+    /// Whether its templates follow each other; those of bare pods have nothing to do with each other.
+    pub fn has_owner(&self) -> bool {
+        !matches!(self.root, Root::Bare | Root::Node)
+    }
+
+    /// Whether its pods are those of `Jobs`.
+    pub fn is_of_jobs(&self) -> bool {
+        matches!(&self.root, Root::Controller(kind, _) if matches!(kind.as_str(), "Job" | "CronJob"))
     }
 }
 
@@ -169,106 +137,34 @@ impl fmt::Display for Workload {
     }
 }
 
-/// The `CronJob` of a `Job` that is named after its time, or else the `Job`.
-fn of_job(name: &str) -> Root {
-    let run = name.rsplit_once('-').filter(|(cron, time)| {
-        !cron.is_empty() && time.len() >= TIME_DIGITS && time.bytes().all(|b| b.is_ascii_digit())
-    });
-    match run {
-        Some((cron, _)) => Root::Controller("CronJob".to_owned(), cron.to_owned()),
-        None => Root::Controller("Job".to_owned(), name.to_owned()),
-    }
-}
-
-/// A hash of what a pod shares with others of its template.
-fn hash(pod: &Value, name: &str, added: &Added) -> String {
+/// A hash of what decides what a pod costs and where it may run. No labels, no volumes but claims, no environment, no
+/// priority: permissions for AWS, EKS itself and many others add some of these after Stowage was asked.
+fn hash(pod: &Value, name: &str) -> String {
     let mut hash = Fnv::default();
-    let empty = Map::new();
-    let map = |pointer: &str| pod.pointer(pointer).and_then(Value::as_object).unwrap_or(&empty);
-    let labels = map("/metadata/labels");
-    let mut keys: Vec<&String> =
-        labels.keys().filter(|k| !OWN_LABELS.contains(&k.as_str()) && !added.has(k)).collect();
-    keys.sort_unstable();
-    for key in keys {
-        hash.text(key);
-        hash.text(labels[key].as_str().unwrap_or_default());
-    }
-    hash.text(map("/metadata/annotations").get(DO_NOT_DISRUPT).and_then(Value::as_str).unwrap_or_default());
-    let spec = map("/spec");
-    let mut fields: Vec<(&String, &Value)> =
-        spec.iter().filter(|(key, _)| !OWN_FIELDS.contains(&key.as_str())).collect();
-    fields.sort_unstable_by_key(|(key, _)| *key);
-    let mut out = Canonical { hash, name };
-    for (key, value) in fields {
-        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        let own = |item: &Value| match key.as_str() {
-            "volumes" => !text(item, "name").starts_with(TOKEN_VOLUME),
-            "tolerations" => !ADDED_TOLERATIONS.contains(&text(item, "key")),
-            _ => true,
-        };
-        if is_empty(value) || (value.is_array() && !items.iter().any(own)) {
-            continue;
-        }
-        out.hash.text(key);
-        if value.is_array() { out.list(items, own) } else { out.value(value) }
-    }
-    format!("{:016x}", out.hash.finish())
-}
-
-/// Hashes JSON whatever the order of its fields.
-struct Canonical<'n> {
-    hash: Fnv,
-    /// The pod's name, which names of claims that are its own end in.
-    name: &'n str,
-}
-
-impl Canonical<'_> {
-    fn list(&mut self, items: &[Value], keep: impl Fn(&Value) -> bool) {
-        self.hash.bytes(b"[");
-        for item in items.iter().filter(|item| keep(item)) {
-            self.value(item);
-        }
-        self.hash.bytes(b"]");
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            // Absent, null and empty are the same to Kubernetes; what is empty is left out of its list or map.
-            Value::Null => {}
-            Value::Bool(b) => self.hash.bytes(if *b { b"t" } else { b"f" }),
-            Value::Number(number) => self.hash.text(&number.to_string()),
-            Value::String(text) => self.hash.text(text),
-            Value::Array(items) => self.list(items, |_| true),
-            Value::Object(fields) => {
-                let mut keys: Vec<&String> = fields.keys().filter(|key| !is_empty(&fields[*key])).collect();
-                keys.sort_unstable();
-                self.hash.bytes(b"{");
-                for key in keys {
-                    self.hash.text(key);
-                    match (key.as_str(), &fields[key]) {
-                        ("claimName", Value::String(claim)) => {
-                            let own = claim.strip_suffix(self.name).filter(|_| !self.name.is_empty());
-                            self.hash.text(own.unwrap_or(claim));
-                        }
-                        ("volumeMounts", Value::Array(mounts)) => {
-                            self.list(mounts, |m| !text(m, "name").starts_with(TOKEN_VOLUME));
-                        }
-                        (_, value) => self.value(value),
-                    }
-                }
-                self.hash.bytes(b"}");
-            }
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    for kind in ["containers", "initContainers"] {
+        hash.text(kind);
+        for container in list(spec, kind) {
+            hash.text(text(container, "name"));
+            hash.text(text(container, "image"));
+            let requests = container.get("resources").and_then(|r| r.get("requests")).unwrap_or(&Value::Null);
+            Canonical::without(&mut hash, &[]).value(requests);
         }
     }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.iter().all(|item| text(item, "name").starts_with(TOKEN_VOLUME)),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
+    for field in PLACE {
+        Canonical::without(&mut hash, &FILLED).field(spec, field);
     }
+    for volume in list(spec, "volumes") {
+        let claim = claim(volume, name);
+        if !claim.is_empty() {
+            hash.text("claim");
+            hash.text(claim);
+        }
+        if volume.get("ephemeral").is_some_and(|made| !made.is_null()) {
+            hash.text("ephemeral");
+        }
+    }
+    format!("{:016x}", hash.finish())
 }
 
 #[cfg(test)]

@@ -4,20 +4,27 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use stowage_cluster::{Index, Kind};
 use stowage_fargate::{
-    Added, Admission, Answer, Cache, Caps, Full, Labels, Ledger, Left, Outcome, Policies, Policy, Workload,
-    admit,
+    Admission, Answer, Cache, Concerns, Full, Jobs, Labels, Ledger, Left, Outcome, Policies, Policy,
+    Profiles, Request, Reserve, Verdict, Workload, admit,
 };
-use stowage_pricing::fargate::Profile;
+use stowage_pricing::FargateRates;
+use stowage_solver::Price;
 
-use crate::{labels, policies, policy, profile, to_fargate};
+use crate::{id, labels, policies, policy, profile, to_fargate};
+
+/// us-east-1, 2026.
+const RATES: FargateRates = FargateRates { vcpu: 0.040_48, gb: 0.004_445, storage_gb: 0.000_111 };
 
 /// Everything that admissions are answered from, with a verdict for the pod of [`pod`].
 struct Desk {
     policies: Policies,
-    profiles: Vec<Profile>,
-    added: Added,
+    profiles: Profiles,
+    jobs: Jobs,
+    concerns: Concerns,
     cache: Cache,
+    rates: Option<FargateRates>,
 }
 
 fn ruling() -> Policy {
@@ -26,30 +33,57 @@ fn ruling() -> Policy {
 
 impl Desk {
     fn new() -> Self {
-        let profiles = vec![profile("jobs", "shop", &[("stowage.dev/fargate", "true")])];
-        let added = Added::by(&profiles);
-        let mut cache = Cache::default();
-        cache.put(&Workload::of_pod(&pod(), "shop", &added), to_fargate(&ruling(), "jobs", 100));
-        Self { policies: policies(vec![ruling()]), profiles, added, cache }
+        let mut this = Self {
+            policies: policies(vec![ruling()]),
+            profiles: Profiles::of_eks(vec![profile("jobs", "shop", &[("stowage.dev/fargate", "true")])]),
+            jobs: Jobs::default(),
+            concerns: Concerns::default(),
+            cache: Cache::default(),
+            rates: Some(RATES),
+        };
+        this.put(&pod(), to_fargate(&ruling(), "jobs", 100));
+        this
+    }
+
+    fn workload(&self, pod: &Value) -> Workload {
+        Workload::of_pod(pod, "shop", &self.jobs).unwrap()
+    }
+
+    fn put(&mut self, pod: &Value, verdict: Verdict) {
+        self.cache.put(&self.workload(pod), verdict);
     }
 
     fn answer(&self, review: &Value) -> Answer {
         self.ask(review.to_string().as_bytes(), &mut |_| Ok(()))
     }
 
-    fn ask(
-        &self,
-        bytes: &[u8],
-        reserve: &mut dyn FnMut(&stowage_fargate::Request<'_>) -> Result<(), Full>,
-    ) -> Answer {
-        let Self { policies, profiles, added, cache } = self;
-        admit(bytes, &Admission { policies, profiles, added, cache, oldest: 3_600 }, 200, reserve)
+    fn ask(&self, bytes: &[u8], reserve: Reserve<'_>) -> Answer {
+        let Self { policies, profiles, jobs, concerns, cache, rates } = self;
+        let rates = *rates;
+        admit(
+            bytes,
+            &Admission { policies, profiles, jobs, concerns, cache, rates, oldest: 3_600 },
+            200,
+            reserve,
+        )
+    }
+
+    /// What is asked of the ledger for a pod that goes.
+    fn asked(&self, review: &Value) -> Request {
+        let mut asked = None;
+        let answer = self.ask(review.to_string().as_bytes(), &mut |request| {
+            asked = Some(request.clone());
+            Ok(())
+        });
+        assert_eq!(answer.outcome.word(), "Routed");
+        asked.unwrap()
     }
 
     fn left(&self, review: &Value) -> String {
         let mut asked = false;
-        let answer = self.ask(review.to_string().as_bytes(), &mut |_| {
-            asked = true;
+        let answer = self.ask(review.to_string().as_bytes(), &mut |request| {
+            // What goes by itself is counted, and not granted.
+            asked |= !request.by_itself;
             Ok(())
         });
         assert!(!asked, "what is left alone takes nothing: {review}");
@@ -64,7 +98,7 @@ fn pod() -> Value {
         "metadata": {
             "generateName": "web-5d4f-",
             "labels": {"app": "web", "pod-template-hash": "5d4f"},
-            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f", "controller": true}],
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-5d4f", "uid": "rs", "controller": true}],
         },
         "spec": {"containers": [{"name": "a"}], "schedulerName": "default-scheduler"},
     })
@@ -120,15 +154,14 @@ fn a_pod_gets_what_the_selector_needs_and_nothing_else() {
     assert_eq!(patched(&pod(), &answer), expected);
     let Outcome::Routed { policy, workload, profile, dry_run, .. } = answer.outcome else { panic!() };
     assert_eq!((policy.word().as_str(), profile.as_str(), dry_run), ("shop/p", "jobs", false));
-    assert_eq!(workload, "shop/Deployment/web@5d4f");
+    assert_eq!(workload.word(), "shop/Deployment/web@5d4f");
 }
 
 #[test]
 fn a_pod_without_labels_gets_a_map_of_them() {
     let mut desk = Desk::new();
     let bare = json!({"metadata": {"name": "one"}, "spec": {"containers": [{"name": "a"}]}});
-    let workload = Workload::of_pod(&bare, "shop", &desk.added);
-    desk.cache.put(&workload, to_fargate(&ruling(), "jobs", 100));
+    desk.put(&bare, to_fargate(&ruling(), "jobs", 100));
     let answer = desk.answer(&review(bare.clone()));
     assert_eq!(patched(&bare, &answer), labels(&[("stowage.dev/fargate", "true")]));
 }
@@ -158,7 +191,20 @@ fn all_that_is_left_alone() {
             "NodeBound",
         ),
         ("/request/object/metadata/annotations", json!({"kubernetes.io/config.mirror": "h"}), "NodeBound"),
-        ("/request/object/metadata/labels", json!({"pod-template-hash": "other"}), "NoVerdict"),
+        ("/request/object/metadata/ownerReferences", json!([]), "NoVerdict"),
+        (
+            "/request/object/metadata/ownerReferences",
+            json!([{"kind": "Job", "name": "j", "uid": "nobody knows", "controller": true}]),
+            "UnknownJob",
+        ),
+        ("/request/uid", json!(""), "Malformed"),
+        ("/request/object/spec/hostNetwork", json!(true), "Differs"),
+        ("/request/object/spec/nodeSelector", json!({"disk": "ssd"}), "Differs"),
+        (
+            "/request/object/spec/containers",
+            json!([{"name": "a", "resources": {"requests": {"cpu": "17"}}}]),
+            "NoPrice",
+        ),
     ] {
         assert_eq!(desk.left(&with(pointer, value.clone())), why, "{pointer} {value}");
     }
@@ -173,10 +219,13 @@ fn all_that_is_left_alone() {
 #[test]
 fn what_was_found_must_still_hold() {
     let mut desk = Desk::new();
-    let workload = Workload::of_pod(&pod(), "shop", &desk.added);
     let ask = |desk: &Desk| desk.left(&review(pod()));
     desk.policies = policies(vec![policy(Some("shop"), "p", json!({"mode": "Never"}))]);
     assert_eq!(ask(&desk), "Never");
+    let wrong = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": {"mode": "Nevr"}}).to_string();
+    let refusing = Policy::of_namespace(&wrong).unwrap_err().refusing.unwrap();
+    desk.policies = policies(vec![*refusing, policy(None, "wide", json!({"mode": "Always"}))]);
+    assert_eq!(ask(&desk), "InvalidPolicy");
     desk.policies = policies(vec![policy(Some("shop"), "other", json!({"mode": "WhenCheaper"}))]);
     assert_eq!(ask(&desk), "Stale");
     desk.policies =
@@ -186,27 +235,167 @@ fn what_was_found_must_still_hold() {
     desk.policies =
         policies(vec![policy(Some("shop"), "p", json!({"mode": "WhenCheaper", "caps": {"maxPods": 9}}))]);
     assert_eq!(desk.answer(&review(pod())).outcome.word(), "Routed");
-    desk.cache.change(&workload, |verdict| verdict.hold(150));
-    assert_eq!(ask(&desk), "Guard");
-    desk.cache.change(&workload, |verdict| *verdict = to_fargate(&ruling(), "gone", 100));
+    desk.rates = None;
+    assert_eq!(ask(&desk), "NoPrice");
+    desk.rates = Some(RATES);
+    desk.put(&pod(), to_fargate(&ruling(), "gone", 100));
     assert_eq!(ask(&desk), "NoProfile");
-    let old = policy(Some("shop"), "p", json!({"mode": "WhenCheaper"}));
-    let Desk { policies, profiles, added, cache } = &desk;
+    desk.put(&pod(), Verdict { looked: 0, ..to_fargate(&ruling(), "jobs", 100) });
+    let Desk { policies, profiles, jobs, concerns, cache, rates } = &desk;
     let bytes = review(pod()).to_string();
-    let admission = Admission { policies, profiles, added, cache, oldest: 3_600 };
-    let late = admit(bytes.as_bytes(), &admission, 100 + 3_601, &mut |_| Ok(()));
-    assert_eq!((late.outcome, old.version), (Outcome::Left(Left::Stale), ruling().version));
+    let admission = Admission { policies, profiles, jobs, concerns, cache, rates: *rates, oldest: 3_600 };
+    let late = admit(bytes.as_bytes(), &admission, 3_601, &mut |_| Ok(()));
+    assert!(matches!(late.outcome, Outcome::Refused { why: Left::Stale, .. }), "{:?}", late.outcome);
+    assert!(late.outcome.to_look_at().is_some());
+}
+
+/// A rollout makes a template that nobody has looked at: it goes where the last one went, if it is no other pod than that.
+#[test]
+fn a_new_template_goes_where_the_latest_of_its_owner_went() {
+    let mut desk = Desk::new();
+    let next = |cpu: &str| {
+        let mut next = pod();
+        next["metadata"]["generateName"] = json!("web-77aa-");
+        next["metadata"]["labels"]["pod-template-hash"] = json!("77aa");
+        next["metadata"]["ownerReferences"][0]["name"] = json!("web-77aa");
+        next["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": cpu}});
+        next
+    };
+    assert_eq!(desk.answer(&review(next("250m"))).outcome.word(), "Routed");
+    // Dearer, or in need of more: somebody has to look first.
+    assert_eq!(desk.left(&review(next("300m"))), "Differs");
+    let mut bound = next("250m");
+    bound["spec"]["volumes"] = json!([{"name": "v", "hostPath": {"path": "/"}}]);
+    let answer = desk.answer(&review(bound));
+    assert_eq!(answer.outcome.to_look_at().unwrap().word(), "shop/Deployment/web@77aa");
+    // The template that was looked at may cost more than then: it was compared with nodes as it is.
+    let mut same = pod();
+    same["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "300m"}});
+    assert_eq!(desk.answer(&review(same)).outcome.word(), "Routed");
+    // A load balancer finds such pods by their nodes since then.
+    let mut index = Index::default();
+    let service = json!({"metadata": {"name": "s", "namespace": "shop"}, "spec": {"type": "LoadBalancer", "selector": {"app": "web"}}});
+    index.apply(Kind::Service, &service.to_string()).unwrap();
+    desk.concerns = Concerns::of(&index.snapshot());
+    assert_eq!(desk.left(&review(next("250m"))), "Differs");
+    desk.concerns = Concerns::default();
+    // Of another owner, or a verdict for nodes: nothing to follow.
+    let mut other = next("250m");
+    other["metadata"]["ownerReferences"][0]["name"] = json!("other-77aa");
+    assert_eq!(desk.left(&review(other)), "NoVerdict");
+    desk.put(&pod(), Verdict { side: stowage_fargate::Side::Ec2, ..to_fargate(&ruling(), "jobs", 100) });
+    assert_eq!(
+        (desk.left(&review(next("250m"))), desk.left(&review(pod()))),
+        ("NoVerdict".into(), "Nodes".into())
+    );
+}
+
+/// `kubectl rollout restart` while Fargate has no capacity.
+#[test]
+fn a_hold_is_of_all_templates() {
+    let mut desk = Desk::new();
+    let mut next = pod();
+    next["metadata"]["labels"]["pod-template-hash"] = json!("77aa");
+    next["metadata"]["ownerReferences"][0]["name"] = json!("web-77aa");
+    assert_eq!(desk.answer(&review(next.clone())).outcome.word(), "Routed");
+    let workload = desk.workload(&pod());
+    desk.cache.hold(&workload, 150);
+    assert_eq!((desk.left(&review(pod())), desk.left(&review(next))), ("Guard".into(), "Guard".into()));
+}
+
+#[test]
+fn pods_of_jobs_go_by_what_their_job_says() {
+    let mut desk = Desk::new();
+    let job =
+        |ttl: Value| json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"ttlSecondsAfterFinished": ttl}});
+    let mut run = pod();
+    run["metadata"]["ownerReferences"] =
+        json!([{"kind": "Job", "name": "j", "uid": "u", "controller": true}]);
+    desk.jobs.apply(&job(json!(60)));
+    desk.put(&run, to_fargate(&ruling(), "jobs", 100));
+    assert_eq!(desk.answer(&review(run.clone())).outcome.word(), "Routed");
+    desk.jobs.apply(&job(json!(null)));
+    assert_eq!(desk.left(&review(run.clone())), "JobWithoutTTL");
+    // Unless the policy lets such Jobs go.
+    let lenient = policy(Some("shop"), "p", json!({"mode": "WhenCheaper", "neverRoute": []}));
+    desk.put(&run, to_fargate(&lenient, "jobs", 100));
+    desk.policies = policies(vec![lenient]);
+    assert_eq!(desk.answer(&review(run)).outcome.word(), "Routed");
+}
+
+/// What a team states of its own namespace is for its own pods.
+#[test]
+fn profiles_that_a_policy_states_are_for_its_own_pods_alone() {
+    let mut desk = Desk::new();
+    desk.profiles = Profiles::unknown();
+    let stating = |namespace: &str, of: &str, key: &str| {
+        let profile = json!({"name": "jobs", "selectors": [{"namespace": of, "labels": {key: "true"}}]});
+        policy(Some(namespace), "p", json!({"mode": "WhenCheaper", "profiles": [profile]}))
+    };
+    // One that would take everything, by a policy of the bank.
+    let mut greedy = stating("bank", "*", "x");
+    greedy.profiles[0].selectors[0].labels.clear();
+    let own = stating("shop", "shop", "stowage.dev/fargate");
+    desk.put(&pod(), to_fargate(&own, "jobs", 100));
+    desk.policies = policies(vec![own, greedy]);
+    assert_eq!(desk.answer(&review(pod())).outcome.word(), "Routed");
+    // EKS was asked, and has none: what is stated is not there.
+    desk.profiles = Profiles::of_eks(vec![]);
+    assert_eq!(desk.left(&review(pod())), "NoProfile");
+}
+
+#[test]
+fn caps_are_asked_for_the_pod_as_it_is() {
+    let mut desk = Desk::new();
+    let sized =
+        |cpu: &str| with("/request/object/spec/containers/0/resources", json!({"requests": {"cpu": cpu}}));
+    let asked = desk.asked(&sized("1"));
+    assert_eq!((asked.ticket.as_str(), &asked.policy), ("u-1", &ruling().id));
+    let key = (asked.pod.namespace.as_str(), asked.pod.controller.as_str(), asked.pod.name.as_str());
+    assert_eq!(key, ("shop", "rs", "web-5d4f-"));
+    assert_eq!(asked.added, labels(&[("stowage.dev/fargate", "true")]));
+    // A vCPU and 2 GB: more than what was looked at. And no less than that, as others may add to the pod yet.
+    assert_eq!(asked.price, Price::from_micros(49_370));
+    assert_eq!(desk.asked(&sized("100m")).price, Price::from_micros(12_343));
+    let sent: Request = serde_json::from_str(&serde_json::to_string(&asked).unwrap()).unwrap();
+    assert_eq!(sent, asked);
+    // One that goes by itself cannot be refused, and counts.
+    let mut counted = Vec::new();
+    let own = with("/request/object/metadata/labels", json!({"stowage.dev/fargate": "true"}));
+    let answer = desk.ask(own.to_string().as_bytes(), &mut |request| {
+        counted.push((request.by_itself, request.price.micros()));
+        Err(Full::Pods)
+    });
+    assert_eq!((answer.outcome.word(), counted), ("AlreadyTaken", vec![(true, 12_343)]));
+    // Any doubt is a refusal.
+    for (full, why) in [
+        (Full::Pods, "CapPods"),
+        (Full::Cost, "CapCost"),
+        (Full::NotLeading, "CapUnsure"),
+        (Full::Settling, "CapUnsure"),
+    ] {
+        let answer = desk.ask(review(pod()).to_string().as_bytes(), &mut |_| Err(full));
+        assert_eq!((answer.outcome.word(), answer.review["response"].get("patch")), (why, None));
+    }
+    desk.cache = Cache::default();
+    assert_eq!(desk.left(&review(pod())), "NoVerdict");
 }
 
 #[test]
 fn caps_are_taken_by_pods_that_go_and_not_by_dry_runs() {
-    let desk = Desk::new();
-    let mut ledger = Ledger::default();
-    ledger.set(&[(ruling().id, Caps { pods: Some(3), hourly: None })].into());
+    let mut desk = Desk::new();
+    desk.policies =
+        policies(vec![policy(Some("shop"), "p", json!({"mode": "WhenCheaper", "caps": {"maxPods": 3}}))]);
+    let mut ledger = Ledger::take_over(None, &desk.policies, 0);
+    ledger.lead(1_000);
+    ledger.expire(150);
     let mut send = |uid: &str, dry: bool| {
         let mut one = review(pod());
         one["request"]["uid"] = json!(uid);
         one["request"]["dryRun"] = json!(dry);
+        while let Some(levels) = ledger.to_write() {
+            ledger.wrote(&levels);
+        }
         let answer = desk.ask(one.to_string().as_bytes(), &mut |asked| ledger.reserve(asked, 200));
         assert_eq!(answer.review["response"]["allowed"], true);
         (answer.outcome.word(), answer.review["response"].get("patch").is_some())
@@ -217,10 +406,10 @@ fn caps_are_taken_by_pods_that_go_and_not_by_dry_runs() {
     let sent: Vec<_> = (0..5).map(|n| send(&format!("u-{n}"), false)).collect();
     assert_eq!(sent[..3], [("Routed", true); 3]);
     assert_eq!(sent[3..], [("CapPods", false); 2]);
-    // Sent again, as webhooks are when others have changed the pod.
+    // Sent again with the same uid, as by a follower that has not heard.
     assert_eq!(send("u-0", false), ("Routed", true));
     assert_eq!(send("dry", true), ("CapPods", false));
-    assert_eq!(ledger.used(&ruling().id).0, 3);
+    assert_eq!(ledger.used(&id(Some("shop"), "p")).0, 3);
 }
 
 #[test]
@@ -242,8 +431,9 @@ fn what_is_no_review_is_answered_as_well() {
 fn an_unknown_workload_is_named_so_that_somebody_looks() {
     let mut desk = Desk::new();
     desk.cache = Cache::default();
-    let Outcome::Unknown(workload) = desk.answer(&review(pod())).outcome else { panic!() };
-    assert_eq!(workload.word(), "shop/Deployment/web@5d4f");
+    let outcome = desk.answer(&review(pod())).outcome;
+    assert_eq!(outcome.word(), "NoVerdict");
+    assert_eq!(outcome.to_look_at().unwrap().word(), "shop/Deployment/web@5d4f");
 }
 
 proptest! {

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use stowage_fargate::{Before, Cache, Root, Side, Taken, Verdict, Workload};
+use stowage_fargate::{
+    Before, Cache, DOCUMENT_BYTES, Document, Finding, MOST_DOCUMENTS, Root, Side, Steadiness, Verdict, Why,
+    Workload,
+};
 
 use crate::{policy, to_fargate};
 
@@ -39,6 +42,23 @@ fn another_template_is_another_workload_but_not_unknown() {
     assert!(matches!(cache.before(&workload("web", "1")), Before::Same(v) if v.looked == 5));
     assert!(matches!(cache.before(&workload("web", "3")), Before::OtherTemplate(v) if v.looked == 7));
     assert!(matches!(cache.before(&workload("we", "1")), Before::Nothing));
+    // Bare pods of a namespace have nothing to do with each other.
+    let bare = |template: &str| Workload { root: Root::Bare, ..workload("", template) };
+    cache.put(&bare("1"), verdict(9));
+    assert!(matches!(cache.before(&bare("2")), Before::Nothing));
+    assert!(matches!(cache.before(&bare("1")), Before::Same(_)));
+    assert!(cache.latest_of_owner(&bare("2")).is_none());
+}
+
+/// As another replica reads them: from all documents, in any order.
+fn read(cache: &Cache, now: u64, most: usize) -> Vec<Document> {
+    let parts = cache.write(now, most).unwrap();
+    assert!(
+        parts.all.iter().all(|part| part.json.len() <= most),
+        "{:?}",
+        parts.all.iter().map(|p| p.json.len())
+    );
+    parts.all.iter().rev().map(|part| Document::parse(&part.json).unwrap()).collect()
 }
 
 #[test]
@@ -47,56 +67,118 @@ fn what_is_written_is_read_by_another_one() {
     for n in 0..50 {
         cache.put(&workload(&format!("w{n}"), "t"), verdict(n));
     }
-    cache.change(&workload("w7", "t"), |v| v.hold(100));
-    let (json, left_out) = cache.to_json(60, 1 << 20).unwrap();
-    assert_eq!(left_out, 0);
+    cache.hold(&workload("w7", "t"), 50);
+    // Held, and of which nobody has a verdict: a guard that knows of it alone is forgotten with the leader.
+    cache.hold(&workload("unseen", "t"), 50);
+    let written = read(&cache, 60, DOCUMENT_BYTES);
     let mut other = Cache::default();
-    assert_eq!(other.take(&json), Taken { read: 50, dropped: 0 });
+    other.apply(&written);
+    assert_eq!((other.len(), other.holds(60)), (50, 2));
     for (word, mine) in cache.iter() {
-        let theirs = other.get_word(word).unwrap();
-        assert_eq!((mine.side, &mine.why, mine.target()), (theirs.side, &theirs.why, theirs.target()));
-        assert_eq!(
-            (mine.looked, mine.held_until, mine.strikes),
-            (theirs.looked, theirs.held_until, theirs.strikes)
-        );
-        assert_eq!(mine.found.policy, theirs.found.policy);
+        let theirs = other.iter().find(|(theirs, _)| *theirs == word).unwrap().1;
+        assert_eq!(mine, theirs);
     }
+    assert_eq!(other.held(&workload("w7", "another"), 60), cache.held(&workload("w7", "t"), 60));
+    assert!(other.is_held("shop/Deployment/w7@t", 60) && !other.is_held("shop/Deployment/w8@t", 60));
     // What is no longer said is no longer so, unless it was found later.
     other.put(&workload("before", "t"), verdict(60));
     other.put(&workload("later", "t"), verdict(61));
-    other.take(&json);
-    assert!(other.get(&workload("before", "t")).is_none());
-    assert!(other.change(&workload("later", "t"), |_| ()).is_some());
-    other = Cache::default();
-    other.take(&json);
+    other.apply(&written);
+    assert!(other.get(&workload("before", "t")).is_none() && other.get(&workload("later", "t")).is_some());
     // The older does not undo the newer.
     other.put(&workload("w1", "t"), verdict(500));
-    other.take(&json);
+    other.apply(&written);
     assert_eq!(other.get(&workload("w1", "t")).unwrap().looked, 500);
-    assert_eq!(other.to_json(60, 1 << 20).unwrap().0.len(), json.len() + 4);
+}
+
+/// A change takes three looks in a row: who leads next must know how many there were.
+#[test]
+fn a_change_on_its_way_is_not_lost_with_the_leader() {
+    let nodes = Finding { side: Side::Ec2, lead_percent: Some(50), ..verdict(1).found };
+    let to_fargate = verdict(1).found;
+    let steady = Steadiness::default();
+    let first = Verdict::after(Before::Nothing, nodes, 1, steady);
+    let second = Verdict::after(Before::Same(&first), to_fargate.clone(), 2, steady);
+    assert_eq!((second.side, second.against), (Side::Ec2, 1));
+    let mut cache = Cache::default();
+    cache.put(&workload("web", "1"), second);
+    let mut next = Cache::default();
+    next.apply(&read(&cache, 2, DOCUMENT_BYTES));
+    for look in 3..5 {
+        let verdict = Verdict::after(next.before(&workload("web", "1")), to_fargate.clone(), look, steady);
+        next.put(&workload("web", "1"), verdict);
+    }
+    assert_eq!(next.get(&workload("web", "1")).unwrap().side, Side::Fargate);
+    // The other way as well.
+    let third =
+        Verdict::after(Before::Same(&verdict(1)), Finding { side: Side::Ec2, ..to_fargate }, 2, steady);
+    assert_eq!((third.side, &third.why), (Side::Fargate, &Why::Steady));
+    cache.put(&workload("web", "1"), third.clone());
+    next = Cache::default();
+    next.apply(&read(&cache, 2, DOCUMENT_BYTES));
+    assert_eq!(**next.get(&workload("web", "1")).unwrap(), third);
 }
 
 #[test]
-fn ten_thousand_verdicts_fit_little_room_and_a_limit_is_kept() {
+fn ten_thousand_verdicts_are_told_in_several_documents() {
     let mut cache = Cache::default();
     for n in 0..10_000 {
         cache.put(&workload(&format!("workload-{n}"), "5d4f7c9b"), verdict(n));
     }
-    let (json, left_out) = cache.to_json(60, 900 << 10).unwrap();
-    assert!(json.len() <= 900 << 10);
+    let parts = cache.write(10_000, DOCUMENT_BYTES).unwrap();
+    assert!(parts.all.len() > 1 && parts.left_out == 0, "{}", parts.all.len());
     let mut other = Cache::default();
-    let taken = other.take(&json);
-    assert_eq!((taken.read + left_out, taken.dropped), (10_000, 0));
-    assert!(taken.read > 4_000, "{}", taken.read);
-    // Those that were asked for last.
-    assert!(other.get(&workload("workload-9999", "5d4f7c9b")).is_some());
+    other.apply(&read(&cache, 10_000, DOCUMENT_BYTES));
+    assert_eq!(other.len(), 10_000);
+    // While the number of documents changes, the later one counts, whatever lies about of the earlier.
+    let mut few = Cache::default();
+    for n in 0..100 {
+        few.put(&workload(&format!("workload-{n}"), "5d4f7c9b"), verdict(20_000));
+    }
+    let mut both = read(&few, 20_000, DOCUMENT_BYTES);
+    assert_eq!(both.len(), 1);
+    both.extend(read(&cache, 10_000, DOCUMENT_BYTES));
+    other.apply(&both);
+    assert_eq!(other.len(), 100);
+    // Where there may be no more, those go that were not asked for the longest; holds never do.
+    few.hold(&workload("workload-50", "5d4f7c9b"), 20_000);
+    assert!(few.get(&workload("workload-7", "5d4f7c9b")).is_some());
+    let parts = few.write(20_000, 700).unwrap();
+    assert_eq!(parts.all.len(), MOST_DOCUMENTS as usize);
+    let mut small = Cache::default();
+    small.apply(&read(&few, 20_000, 700));
+    assert_eq!((small.len() + parts.left_out, small.holds(20_000)), (100, 1));
+    assert!(parts.left_out > 0 && small.get(&workload("workload-7", "5d4f7c9b")).is_some());
+}
+
+/// Another moment of the same is no news: documents of thousands are not written each minute for that.
+#[test]
+fn what_is_no_news_has_the_same_digest() {
+    let mut cache = Cache::default();
+    let digest = |cache: &Cache| cache.write(60, DOCUMENT_BYTES).unwrap().all[0].digest;
+    for name in ["a", "b"] {
+        cache.put(&workload(name, "1"), verdict(5));
+    }
+    let before = digest(&cache);
+    let again = Verdict { looked: 500, ..verdict(5) };
+    cache.put(&workload("a", "1"), again);
+    cache.get(&workload("b", "1"));
+    assert_eq!(digest(&cache), before);
+    cache.hold(&workload("a", "1"), 60);
+    let held = digest(&cache);
+    assert_ne!(held, before);
+    let mut other = verdict(5);
+    other.found.policy.1 += 1;
+    cache.put(&workload("a", "1"), other);
+    assert_ne!(digest(&cache), held);
 }
 
 #[test]
 fn bad_input_is_passed_over_and_counted() {
     let mut cache = Cache::default();
     cache.put(&workload("web", "1"), verdict(5));
-    let (json, _) = cache.to_json(60, 1 << 20).unwrap();
+    cache.hold(&workload("web", "1"), 5);
+    let json = cache.write(60, DOCUMENT_BYTES).unwrap().all.remove(0).json;
     let document: serde_json::Value = serde_json::from_str(&json).unwrap();
     let good = document["verdicts"]["shop/Deployment/web@1"].clone();
     let mut broken = Vec::new();
@@ -104,10 +186,13 @@ fn bad_input_is_passed_over_and_counted() {
         ("p", json!("no-slash")),
         ("p", json!(7)),
         ("w", json!("Because")),
+        ("o", json!("Cost")),
         ("s", json!([1, 2])),
-        ("s", json!([-1, 2, 3, 4, 5, 6])),
-        ("t", json!(["", {}, [1, 2, 3], 4])),
-        ("t", json!(["p", {}, [1, 2, 3], -4])),
+        ("s", json!([-1, 2, 3, 4])),
+        ("t", json!(["", {}, [1, 2, 3], 4, []])),
+        ("t", json!(["p", {}, [1, 2, 3], -4, []])),
+        ("t", json!(["p", {}, [1, 2, 3], 4, vec!["need"; 100]])),
+        ("t", json!(["p", {}, [1, 2, 3], 4, ["x".repeat(1_000)]])),
         ("t", json!(null)),
         ("f", json!("yes")),
     ] {
@@ -121,29 +206,40 @@ fn bad_input_is_passed_over_and_counted() {
     }
     all.insert("no word".to_owned(), good.clone());
     all.insert("shop/Deployment/fine@1".to_owned(), good);
-    let mut other = Cache::default();
-    let taken = other.take(&json!({"version": 1, "at": 60, "verdicts": all}).to_string());
-    assert_eq!(taken, Taken { read: 1, dropped: broken.len() + 1 });
-    for text in ["", "{}", "[]", "null", r#"{"version": 2, "at": 1, "verdicts": {}}"#, r#"{"version": 1}"#] {
-        assert_eq!(other.take(text), Taken { read: 0, dropped: 1 }, "{text}");
+    let holds = json!({"shop/Deployment/web@": [1, 2], "no word": [1, 2], "shop/Deployment/x@": "soon"});
+    let whole = json!({"version": 2, "at": 60, "shard": 0, "of": 1, "holds": holds, "verdicts": all});
+    let read = Document::parse(&whole.to_string()).unwrap();
+    assert_eq!((read.len(), read.dropped), (2, broken.len() + 3));
+    let with = |field: &str, value: serde_json::Value| {
+        let mut whole = whole.clone();
+        whole[field] = value;
+        Document::parse(&whole.to_string())
+    };
+    assert!(with("version", json!(1)).unwrap_err().contains("version 1"));
+    for (field, value) in [("of", json!(0)), ("of", json!(1_000)), ("shard", json!(1)), ("holds", json!(7))] {
+        assert!(with(field, value).is_err(), "{field}");
     }
-    assert_eq!(other.take(&" ".repeat(2 << 20)).dropped, 1);
-    assert_eq!(other.len(), 1);
+    for text in ["", "{}", "[]", "null"] {
+        assert!(Document::parse(text).is_err(), "{text}");
+    }
+    assert!(Document::parse(&" ".repeat(2 << 20)).unwrap_err().contains("bytes"));
 }
 
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in ".{0,200}", cut in any::<prop::sample::Index>(), byte in any::<char>()) {
+        let _ = Document::parse(&text);
         let mut cache = Cache::default();
-        cache.take(&text);
         cache.put(&workload("web", "1"), verdict(5));
-        let (json, _) = cache.to_json(60, 1 << 20).unwrap();
+        cache.hold(&workload("web", "1"), 5);
+        let json = cache.write(60, DOCUMENT_BYTES).unwrap().all.remove(0).json;
         let mut damaged: Vec<char> = json.chars().collect();
         let at = cut.index(damaged.len());
         damaged[at] = byte;
         let mut other = Cache::default();
-        let taken = other.take(&damaged.into_iter().collect::<String>());
-        prop_assert!(taken.read + taken.dropped >= 1);
+        if let Ok(document) = Document::parse(&damaged.into_iter().collect::<String>()) {
+            other.apply(&[document]);
+        }
         prop_assert!(other.iter().all(|(_, v)| v.side == Side::Ec2 || v.target().is_some()));
     }
 }

@@ -1,54 +1,70 @@
-//! The guard: once back, once anew.
+//! The guard: held first, known to all, then made anew, and each once.
 
-use serde_json::json;
-use stowage_fargate::{Action, Cache, Guard, Root, Routed, Side, Stays, Workload};
+use stowage_fargate::{Bucket, Cache, Guard, Hold, Intent, Root, Routed, Stays, Workload};
 
-use crate::{policy, to_fargate};
-
-fn workload() -> Workload {
+fn workload(template: &str) -> Workload {
     let root = Root::Controller("Deployment".to_owned(), "web".to_owned());
-    Workload { namespace: "shop".to_owned(), root, template: "1".to_owned() }
+    Workload { namespace: "shop".to_owned(), root, template: template.to_owned() }
 }
 
 fn routed(name: &str, created: u64, may_recreate: Result<(), Stays>) -> Routed {
-    let (pod, uid) = (format!("shop/{name}"), format!("uid-of-{name}"));
-    Routed { workload: workload(), pod, uid, created, timeout: 300, may_recreate }
+    let (pod, uid, resource_version) = (format!("shop/{name}"), format!("uid-of-{name}"), "7".to_owned());
+    Routed { workload: workload("1"), pod, uid, resource_version, created, timeout: 300, may_recreate }
 }
 
+fn recreate(name: &str) -> Intent {
+    let (pod, uid) = (format!("shop/{name}"), format!("uid-of-{name}"));
+    Intent::Recreate { pod, uid, resource_version: "7".to_owned() }
+}
+
+const NO: &dyn Fn(&Workload, Hold) -> bool = &|_, _| false;
+const YES: &dyn Fn(&Workload, Hold) -> bool = &|_, _| true;
+
 #[test]
-fn a_workload_goes_back_once_and_each_pod_is_made_anew_once() {
+fn a_workload_is_held_and_its_pods_follow_once_all_know() {
+    // Nobody has a verdict on it: it is held all the same.
     let mut cache = Cache::default();
-    cache.put(&workload(), to_fargate(&policy(Some("shop"), "p", json!({"mode": "Always"})), "jobs", 0));
     let mut guard = Guard::default();
+    let mut bucket = Bucket::new(60, 1_000);
     let waiting = [
         routed("b", 1_000, Ok(())),
         routed("a", 1_000, Ok(())),
         routed("c", 1_200, Ok(())),
         routed("bare", 1_000, Err(Stays::NoOwner)),
     ];
-    assert_eq!(guard.look(&waiting, &mut cache, 1_300), []);
-    let actions = guard.look(&waiting, &mut cache, 1_301);
-    let recreate =
-        |name: &str| Action::Recreate { pod: format!("shop/{name}"), uid: format!("uid-of-{name}") };
-    assert_eq!(
-        actions,
-        [
-            Action::TakenBack {
-                workload: workload(),
-                pod: "shop/a".to_owned(),
-                waited: 301,
-                until: 1_301 + 3_600
-            },
-            recreate("a"),
-            recreate("b"),
-            Action::Stuck { pod: "shop/bare".to_owned(), why: Stays::NoOwner },
-        ]
-    );
-    assert_eq!(cache.get(&workload()).unwrap().side, Side::Ec2);
-    assert_eq!(guard.look(&waiting, &mut cache, 1_400), []);
-    // The third is late later; its workload is back already.
-    assert_eq!(guard.look(&waiting, &mut cache, 1_501), [recreate("c")]);
-    // A new leader knows nothing of that, and the verdict is what it was: nobody is told again.
-    let again = Guard::default().look(&waiting, &mut cache, 1_600);
-    assert!(again.iter().all(|action| !matches!(action, Action::TakenBack { .. })), "{again:?}");
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_300), []);
+    let hold = [Intent::Hold { workload: workload("1"), pod: "shop/a".to_owned(), waited: 301 }];
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_301), hold);
+    // It died before it held anything: who follows wants the same.
+    assert_eq!(Guard::default().look(&waiting, &cache, YES, &mut bucket, 1_301), hold);
+    assert!(cache.hold(&workload("1"), 1_301).is_some());
+    let stuck =
+        |uid: &str| Intent::Stuck { pod: "shop/bare".to_owned(), uid: uid.to_owned(), why: Stays::NoOwner };
+    // Not all know of it yet: a pod that is deleted now would be sent to Fargate again.
+    assert_eq!(guard.look(&waiting, &cache, NO, &mut bucket, 1_302), [stuck("uid-of-bare")]);
+    guard.confirm("uid-of-bare");
+    let both = [recreate("a"), recreate("b")];
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_310), both);
+    // Deleting failed: it is wanted again, until it is confirmed.
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_320), both);
+    guard.confirm("uid-of-a");
+    guard.confirm("uid-of-b");
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_400), []);
+    // The third is late later; its workload is held already.
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_501), [recreate("c")]);
+}
+
+#[test]
+fn no_faster_than_the_policy_says() {
+    let mut cache = Cache::default();
+    cache.hold(&workload("1"), 1_000);
+    let waiting: Vec<Routed> = (0..30).map(|n| routed(&format!("w{n:02}"), 1_000, Ok(()))).collect();
+    let (mut guard, mut bucket) = (Guard::default(), Bucket::new(10, 1_000));
+    let wanted = guard.look(&waiting, &cache, YES, &mut bucket, 1_400);
+    assert_eq!(wanted.len(), 10);
+    for n in 0..10 {
+        guard.confirm(&format!("uid-of-w{n:02}"));
+    }
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_401), []);
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_406), [recreate("w10")]);
 }

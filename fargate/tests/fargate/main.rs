@@ -8,17 +8,20 @@
 
 mod admit;
 mod cache;
-mod decide;
 mod guard;
 mod label;
+mod ledger;
+mod look;
 mod policy;
+mod scope;
 mod status;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use stowage_fargate::{
-    Before, Finding, Labels, OnNodes, Policies, Policy, PolicyId, Side, Steadiness, Target, Verdict, Why,
+    Before, Finding, Labels, Needs, OnNodes, Policies, Policy, PolicyId, Side, Steadiness, Target, Verdict,
+    Why,
 };
 use stowage_pricing::fargate::{Profile, ProfileSelector, Shape};
 use stowage_solver::Price;
@@ -54,10 +57,12 @@ pub(crate) fn to_fargate(policy: &Policy, profile: &str, at: u64) -> Verdict {
             labels: labels(&[("stowage.dev/fargate", "true")]),
             shape: Shape { cpu_millis: 250, memory_mib: 512, disk_gib: 20 },
             price: Price::from_micros(12_343),
+            needs: Needs::default(),
         }),
         side: Side::Fargate,
         why: Why::Cost,
         nodes: Some(OnNodes::Bought(Price::from_micros(100_800))),
+        jointly: None,
         lead_percent: Some(80),
         together: 1,
     };

@@ -10,7 +10,7 @@ use crate::{id, labels, policies, policy};
 fn errors(spec: &Value) -> Vec<String> {
     let object = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec}).to_string();
     let read = Policy::of_namespace(&object);
-    read.map_or_else(|all| all.iter().map(ToString::to_string).collect(), |_| Vec::new())
+    read.map_or_else(|wrong| wrong.errors.iter().map(ToString::to_string).collect(), |_| Vec::new())
 }
 
 #[test]
@@ -25,13 +25,13 @@ fn a_policy_is_read_with_its_defaults() {
         json!({
             "mode": "WhenCheaper", "tolerancePercent": 15, "neverRoute": ["Job"],
             "caps": {"maxPods": 3, "maxHourlyCost": "2.5"}, "pending": {"recreate": true},
-            "expectedLife": {"min": "1m", "max": "12h"}, "guard": {"pendingTimeout": "90s"},
+            "expectedLife": {"min": "1m", "max": "12h"}, "guard": {"pendingTimeout": "3m"},
             "profiles": [{"name": "x", "selectors": [{"namespace": "sh*"}], "zones": ["a"]}],
         }),
     );
     assert_eq!(full.caps, Caps { pods: Some(3), hourly: Some(Price::from_micros(2_500_000)) });
     assert_eq!((full.min_life, full.max_life), (Some(60), Some(43_200)));
-    assert_eq!((full.pending_timeout, full.recreate_per_minute), (90, Some(10)));
+    assert_eq!((full.pending_timeout, full.recreate_per_minute), (180, Some(10)));
     assert_ne!(read.version, full.version);
 }
 
@@ -66,6 +66,10 @@ fn errors_name_the_object_the_field_and_the_remedy() {
         (
             json!({"mode": "Always", "guard": {"pendingTimeout": "Never"}}),
             "spec.guard.pendingTimeout: \"Never\" is",
+        ),
+        (
+            json!({"mode": "Always", "guard": {"pendingTimeout": "119s"}}),
+            "spec.guard.pendingTimeout: is shorter than 2m",
         ),
         (
             json!({"mode": "Always", "pending": {"recreate": true, "perMinute": 0}}),
@@ -149,7 +153,9 @@ fn system_namespaces_are_left_out_or_asked_for() {
         let namespaces = ["shop", "kube-system", "stowage"].map(|n| (n.to_owned(), labels(&[("team", "a")])));
         Policies::new(vec![policy(None, "p", spec)], namespaces.into(), "stowage")
     };
-    let rules = |all: &Policies, namespace: &str| all.ruling(namespace, &labels(&[])).is_some();
+    let rules = |all: &Policies, namespace: &str| {
+        all.ruling(namespace, &labels(&[])).is_some_and(|policy| policy.mode != Mode::Never)
+    };
     // Nothing said: all but those of the system.
     let (all, errors) = with(json!({"mode": "Always"}));
     assert_eq!(
@@ -176,6 +182,46 @@ fn system_namespaces_are_left_out_or_asked_for() {
     let (all, errors) =
         with(json!({"mode": "Always", "namespaceSelector": selector, "systemNamespaces": true}));
     assert!(errors.is_empty() && rules(&all, "kube-system"));
+}
+
+/// Of labels that nobody knows, `NotIn` would be as true as any.
+#[test]
+fn a_namespace_that_is_not_known_yet_is_not_selected_by_its_labels() {
+    let selector = json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["secret"]}]});
+    let all = policies(vec![policy(
+        None,
+        "p",
+        json!({"mode": "Always", "namespaceSelector": selector,
+        "systemNamespaces": true}),
+    )]);
+    let rules = |namespace: &str| all.ruling(namespace, &labels(&[])).is_some();
+    assert_eq!((rules("shop"), rules("made-just-now")), (true, false));
+}
+
+/// Whoever wrote it wanted something else for these pods than what the wider policy says.
+#[test]
+fn an_invalid_policy_keeps_its_pods_on_nodes() {
+    let wide = || policy(None, "wide", json!({"mode": "Always"}));
+    let mode = |spec: Value, namespace: &str, of: &[(&str, &str)]| {
+        let object = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec}).to_string();
+        let refusing = Policy::of_namespace(&object).unwrap_err().refusing.unwrap();
+        assert!(refusing.invalid);
+        policies(vec![wide(), *refusing]).ruling(namespace, &labels(of)).map(|p| p.mode)
+    };
+    let narrow = json!({"matchLabels": {"app": "db"}});
+    for spec in [
+        json!({"mode": "Nevr", "podSelector": narrow}),
+        json!({"mode": "Never", "podSelector": narrow, "caps": {"maxPods": "three"}}),
+    ] {
+        assert_eq!(mode(spec.clone(), "shop", &[("app", "db")]), Some(Mode::Never));
+        assert_eq!(mode(spec.clone(), "shop", &[("app", "web")]), Some(Mode::Always));
+        assert_eq!(mode(spec, "bank", &[("app", "db")]), Some(Mode::Always));
+    }
+    // Where not even that can be read, all pods of its namespace.
+    let unreadable = json!({"mode": "Never", "podSelector": {"matchLabels": 7}});
+    assert_eq!(mode(unreadable.clone(), "shop", &[("app", "web")]), Some(Mode::Never));
+    assert_eq!(mode(unreadable, "bank", &[]), Some(Mode::Always));
+    assert!(Policy::of_cluster("{").unwrap_err().refusing.is_none());
 }
 
 proptest! {

@@ -1,12 +1,14 @@
-//! Looks at clusters: which side is better, by the rule that `decide` states.
+//! Looks at clusters: which side is better, by the rule that `look` states.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use stowage_cluster::{LowerOptions, ReadOptions, Snapshot, Source, read};
-use stowage_fargate::{Candidate, Finding, Ground, Life, OnNodes, Policy, Root, Side, Why, Workload, look};
-use stowage_pricing::fargate::Profile;
+use stowage_fargate::{
+    Candidate, Finding, Ground, JobFacts, Life, Needs, OnNodes, Policy, Profiles, Root, Side, Why, Workload,
+    look,
+};
 use stowage_pricing::{Catalog, FargateRates};
 use stowage_solver::Price;
 
@@ -22,10 +24,18 @@ struct Case {
     pod: Value,
     /// Pods like it that wait, itself one of them; none, and it is only an example.
     waiting: usize,
+    /// Pods like it that are on Fargate.
+    on_fargate: usize,
     spec: Value,
     life: Life,
-    profiles: Vec<Profile>,
+    profiles: Profiles,
     kind: &'static str,
+    job: Option<JobFacts>,
+}
+
+/// A `Job` that is known, and cleared away or not.
+fn job(has_ttl: bool) -> Option<JobFacts> {
+    Some(JobFacts { root: ("Job", "web".into()), template: "1".into(), has_ttl })
 }
 
 impl Case {
@@ -38,10 +48,12 @@ impl Case {
                 "spec": {"containers": [{"name": "a", "resources": {"requests": requests}}]},
             }),
             waiting: 0,
+            on_fargate: 0,
             spec: json!({"mode": "WhenCheaper"}),
             life: Life { endless: true, ..Life::default() },
-            profiles: vec![profile("jobs", "shop", &[("stowage.dev/fargate", "true")])],
+            profiles: Profiles::of_eks(vec![profile("jobs", "shop", &[("stowage.dev/fargate", "true")])]),
             kind: "Deployment",
+            job: None,
         }
     }
 
@@ -53,6 +65,11 @@ impl Case {
 
     fn mode(self, spec: Value) -> Self {
         Self { spec, ..self }
+    }
+
+    /// EKS was not asked: the policy's word is taken.
+    fn unasked(self) -> Self {
+        Self { profiles: Profiles::unknown(), ..self }
     }
 
     fn beside(mut self, object: Value) -> Self {
@@ -88,12 +105,27 @@ impl Case {
         };
         let workload = Workload { namespace: "shop".to_owned(), root, template: "1".to_owned() };
         let pod = &sample.pods[0];
-        let candidate =
-            Candidate { workload: &workload, policy: &policy, pod, life: self.life, waiting: &names };
-        let found = look(&ground, &[candidate], &AtomicBool::new(false)).unwrap().remove(0);
-        // Looked at together with others, it is found as alone.
-        let among = look(&ground, &[candidate; 3], &AtomicBool::new(false)).unwrap();
-        assert!(among.iter().all(|other| *other == found), "{among:?} and alone {found:?}");
+        let needs = Needs::of_pod(&self.pod);
+        let candidate = Candidate {
+            workload: &workload,
+            policy: &policy,
+            pod,
+            needs: &needs,
+            job: self.job.as_ref(),
+            life: self.life,
+            waiting: &names,
+            on_fargate: self.on_fargate,
+        };
+        let found = look(&ground, &[candidate], &AtomicBool::new(false)).unwrap().remove(0).unwrap();
+        if self.waiting + self.on_fargate == 0 {
+            // Looked at beside others that have no pods, it is found as alone.
+            let among = look(&ground, &[candidate; 3], &AtomicBool::new(false)).unwrap();
+            assert!(among.iter().all(|other| *other == Some(found.clone())), "{among:?} and alone {found:?}");
+        }
+        // What was cancelled is not found.
+        let cancelled = AtomicBool::new(true);
+        let nothing = look(&ground, &[candidate], &cancelled).unwrap().remove(0);
+        assert!(cancelled.load(Ordering::Relaxed) && nothing.is_none_or(|found| found.target.is_none()));
         found
     }
 
@@ -191,7 +223,7 @@ fn each_mode_has_its_way() {
 #[test]
 fn a_node_is_paid_for_while_it_starts() {
     let life = |seconds| Life { observed: Some(seconds), ..Life::default() };
-    let four = |life| Case { waiting: 4, life, kind: "Job", ..Case::new("900m", "3Gi") };
+    let four = |life| Case { waiting: 4, life, kind: "Job", job: job(true), ..Case::new("900m", "3Gi") };
     assert_eq!(four(life(60)).side().0, Side::Fargate);
     // $0.0504 × 360/300 is above $0.05826; × 3660/3600 is not.
     assert_eq!(four(life(300)).side().0, Side::Fargate);
@@ -205,7 +237,7 @@ fn a_node_is_paid_for_while_it_starts() {
 fn expected_life_is_kept_within_bounds() {
     let with = |life: Life, kind: &'static str, bounds: Value| {
         let spec = json!({"mode": "Always", "expectedLife": bounds});
-        Case { life, kind, ..Case::new("200m", "200Mi") }.mode(spec).reasons().remove(0)
+        Case { life, kind, job: job(true), ..Case::new("200m", "200Mi") }.mode(spec).reasons().remove(0)
     };
     let runs = |observed, deadline| Life { observed, deadline, endless: false };
     let endless = Life { endless: true, ..Life::default() };
@@ -270,29 +302,39 @@ fn rules_of_fargate_forbid_and_their_absence_does_not() {
     let small = json!([{"name": "a", "resources": {"requests": {"cpu": "16", "memory": "130Gi"}}}]);
     assert!(always().with("/spec/containers", small).reasons()[0].contains("120 GiB"));
     let mut none = always();
-    none.profiles = vec![profile("other", "bank", &[])];
+    none.profiles = Profiles::of_eks(vec![profile("other", "bank", &[])]);
     assert_eq!(none.reasons(), ["NoProfile"]);
 }
 
 #[test]
 fn a_policy_says_which_kinds_never_go() {
-    let job = |spec: Value| {
+    let run = |spec: Value, job: Option<JobFacts>| {
         let owner = json!([{"kind": "Job", "name": "web"}]);
+        // What the snapshot says of the Job is another one, by its name.
         let object = json!({"kind": "Job", "metadata": {"name": "web", "namespace": "shop"}, "spec": {}});
         let case = Case::new("200m", "200Mi").with("/metadata/ownerReferences", owner).beside(object);
-        Case { kind: "Job", ..case }.mode(spec).reasons().remove(0)
+        Case { kind: "Job", job, ..case }.mode(spec).reasons().remove(0)
     };
-    assert!(job(json!({"mode": "Always"})).contains("ttlSecondsAfterFinished"));
-    assert_eq!(job(json!({"mode": "Always", "neverRoute": []})), "Always");
+    assert!(run(json!({"mode": "Always"}), job(false)).contains("ttlSecondsAfterFinished"));
+    assert_eq!(run(json!({"mode": "Always"}), job(true)), "Always");
+    assert_eq!(run(json!({"mode": "Always", "neverRoute": []}), job(false)), "Always");
+    // Nobody knows whether it is cleared away.
+    assert!(run(json!({"mode": "Always"}), None).starts_with("its Job is not known"));
+    assert!(run(json!({"mode": "Always", "neverRoute": []}), None).starts_with("its Job is not known"));
     assert_eq!(
-        job(json!({"mode": "Always", "neverRoute": ["Job"]})),
+        run(json!({"mode": "Always", "neverRoute": ["Job"]}), job(true)),
         "spec.neverRoute of the policy names Job"
     );
-    let marked = |spec: Value, observed| {
-        let mark = json!({"karpenter.sh/do-not-disrupt": "true"});
+    let marked_for = |spec: Value, observed, mark: &str| {
+        let mark = json!({"karpenter.sh/do-not-disrupt": mark});
         let case = Case::new("200m", "200Mi").with("/metadata/annotations", mark);
         Case { life: Life { observed, ..Life::default() }, ..case }.mode(spec).reasons().remove(0)
     };
+    // Three days are as good as for ever; an hour is not.
+    assert!(marked_for(json!({"mode": "Always"}), None, "72h").contains("must not be disrupted"));
+    assert_eq!(marked_for(json!({"mode": "Always"}), Some(3_600), "72h"), "Always");
+    assert_eq!(marked_for(json!({"mode": "Always"}), None, "1h"), "Always");
+    let marked = |spec, observed| marked_for(spec, observed, "true");
     assert!(marked(json!({"mode": "Always"}), None).contains("must not be disrupted"));
     assert_eq!(marked(json!({"mode": "Always"}), Some(3_600)), "Always");
     assert!(marked(json!({"mode": "Always"}), Some(90_000)).contains("must not be disrupted"));
@@ -316,6 +358,7 @@ fn a_pod_that_needs_a_zone_goes_to_the_profile_of_that_zone() {
         Case::new("200m", "200Mi")
             .with("/spec/nodeSelector", json!({"topology.kubernetes.io/zone": zone}))
             .mode(spec)
+            .unasked()
     };
     let target = |zone: &str| zonal(zone).look().target.map(|t| (t.profile, t.labels.len()));
     assert_eq!(target("us-east-1a"), Some(("a".to_owned(), 1)));
@@ -337,4 +380,98 @@ fn a_pod_of_fargate_is_looked_at_as_if_it_were_new() {
     assert_eq!(routed.side(), (Side::Fargate, "Cost"));
     assert_eq!(routed.look().nodes, bought(0.1008));
     assert_eq!(routed.beside(node("1")).side(), (Side::Ec2, "FreeRoom"));
+}
+
+/// 900m and 3 GiB: dear for one, and not for many. Those that run on Fargate already are as many as those that wait.
+#[test]
+fn pods_that_are_on_fargate_already_count() {
+    let with = |on_fargate, waiting| Case { waiting, on_fargate, ..Case::new("900m", "3Gi") }.look();
+    assert_eq!((with(1, 0).side, with(0, 0).side), (Side::Fargate, Side::Fargate));
+    let many = with(200, 0);
+    assert_eq!((many.side, many.nodes, many.together), (Side::Ec2, bought(0.0504), 50));
+    let grown = with(3, 1);
+    assert_eq!((grown.side, grown.nodes, grown.together), (Side::Ec2, bought(0.0504), 4));
+}
+
+/// Twelve workloads of one pod each. One by one each would open a node for $0.1008 and costs $0.02469 on Fargate; together they
+/// fit on two, which is $0.0168 each.
+#[test]
+fn many_that_are_dear_one_by_one_are_cheap_together() {
+    let snapshot = read_all(vec![]);
+    let sample = read_all(vec![Case::new("300m", "768Mi").pod]);
+    let catalog = Catalog::parse(CATALOG.as_bytes(), "catalog.json").unwrap();
+    let profiles = Profiles::of_eks(vec![profile("jobs", "shop", &[("stowage.dev/fargate", "true")])]);
+    let ground = Ground {
+        snapshot: &snapshot,
+        catalog: &catalog,
+        options: &LowerOptions::default(),
+        profiles: &profiles,
+        subnets: &[],
+        rates: Some(RATES),
+        node_start: 60,
+    };
+    let workloads: Vec<Workload> = (0..12)
+        .map(|n| {
+            let root = Root::Controller("Deployment".to_owned(), format!("w{n}"));
+            Workload { namespace: "shop".to_owned(), root, template: "1".to_owned() }
+        })
+        .collect();
+    let (needs, waiting) = (Needs::default(), BTreeSet::new());
+    let sides = |policy: &Policy, count: usize, on_fargate: usize| -> Vec<Finding> {
+        let candidate = |workload| Candidate {
+            workload,
+            policy,
+            pod: &sample.pods[0],
+            needs: &needs,
+            job: None,
+            life: Life { endless: true, ..Life::default() },
+            waiting: &waiting,
+            on_fargate,
+        };
+        let all: Vec<Candidate<'_>> = workloads.iter().take(count).map(candidate).collect();
+        look(&ground, &all, &AtomicBool::new(false)).unwrap().into_iter().map(Option::unwrap).collect()
+    };
+    let cheaper = policy(Some("shop"), "p", json!({"mode": "WhenCheaper"}));
+    let alone = &sides(&cheaper, 1, 1)[0];
+    assert_eq!((alone.side, alone.nodes, alone.jointly), (Side::Fargate, bought(0.1008), None));
+    let together = sides(&cheaper, 12, 1);
+    for found in &together {
+        // What it costs by itself is told as well.
+        assert_eq!((found.side, found.nodes), (Side::Ec2, bought(0.1008)));
+        assert_eq!(found.jointly, Some(Price::from_micros(16_800)));
+    }
+    // Without pods on Fargate there is nothing that could come together: each is one that may come.
+    assert!(sides(&cheaper, 12, 0).iter().all(|found| found.side == Side::Fargate));
+    // Who may cost more stays, and who is not asked for the price.
+    let tolerant = policy(Some("shop"), "p", json!({"mode": "WhenCheaper", "tolerancePercent": 50}));
+    assert!(sides(&tolerant, 12, 1).iter().all(|found| found.side == Side::Fargate));
+    let roomy = policy(Some("shop"), "p", json!({"mode": "WhenNoRoom"}));
+    assert!(sides(&roomy, 12, 1).iter().all(|found| found.side == Side::Fargate));
+}
+
+/// A node of Fargate with room on it, and a pod that tolerates its taint.
+#[test]
+fn nodes_of_fargate_are_nobodys_room() {
+    let mut own = node("4");
+    own["metadata"]["labels"]["eks.amazonaws.com/compute-type"] = json!("fargate");
+    assert_eq!(Case::new("200m", "200Mi").beside(own).look().nodes, bought(0.1008));
+}
+
+/// What a policy states is seen by its own pods, and EKS has the last word.
+#[test]
+fn profiles_are_those_of_eks_once_it_was_asked() {
+    let stated = json!([{"name": "own", "selectors": [{"namespace": "shop", "labels": {"a": "b"}}]}]);
+    let case = || Case::new("200m", "200Mi").mode(json!({"mode": "Always", "profiles": stated}));
+    let target = case().unasked().look().target.unwrap();
+    assert_eq!((target.profile.as_str(), target.labels), ("own", crate::labels(&[("a", "b")])));
+    assert_eq!(case().reasons(), ["NoProfile"]);
+    let eks =
+        Profiles::of_eks(vec![profile("own", "shop", &[("eks", "says")]), profile("another", "shop", &[])]);
+    // Another one takes every pod of the namespace and is the first by name: EKS would send it there.
+    let target = Case { profiles: eks, ..case() }.look().target.unwrap();
+    assert_eq!(target.profile, "own");
+    let named = crate::labels(&[("eks", "says"), ("eks.amazonaws.com/fargate-profile", "own")]);
+    assert_eq!(target.labels, named);
+    // Nothing is stated, and nobody has asked.
+    assert_eq!(Case::new("200m", "200Mi").unasked().reasons(), ["NoProfile"]);
 }

@@ -1,0 +1,387 @@
+//! Caps of policies, counted exactly, by the one replica that leads.
+//!
+//! ```text
+//! admission ─▶ reserve ─▶ ticket ──its pod is seen on Fargate──▶ held ──the pod is gone──▶ free
+//!                           ├──its pod is seen, EKS did not take it────────────────────────▶ free
+//!                           └──given back; or the watch has passed all it can have become──▶ free
+//! ```
+//!
+//! At admission a pod has neither name nor uid. So a grant is known by the uid of its admission, and what it became is found by
+//! what both know ([`PodKey`]): as many pods come of a key as were granted with it, whichever is whichever.
+//!
+//! A ticket that no pod came of is dropped by how far the watch has been followed, and not by a clock: a watch that is broken
+//! for an hour says nothing of what was stored in that hour.
+//!
+//! Who takes over knows neither the tickets of its predecessor nor what was granted without asking, under a policy that had
+//! no cap then. It counts what its predecessor wrote ahead ([`GrantedUpTo`]) as used, or grants nothing where nothing is
+//! written, until it has seen everything that may have been granted before.
+//!
+//! # Invariants
+//! - What was granted under a cap and may still be, or become, a pod on Fargate is never above the cap, in whatever order pods
+//!   are seen, gone, given back or never seen, and whoever led before. Pods that go by themselves count, and can be above: then
+//!   nothing is granted.
+//! - Once nothing of a predecessor is in doubt, a grant is refused only if it would be above the cap or the written level.
+//! - The same ticket twice is one grant.
+//! - Open tickets are at most [`MOST_TICKETS`]; what is kept of pods is in proportion to the pods that are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use stowage_solver::Price;
+
+use crate::granted::{Ahead, GrantedUpTo, Level};
+use crate::json::has_all;
+use crate::policies::Policies;
+use crate::policy::{Caps, Labels, Mode, Policy, PolicyId};
+use crate::request::{Full, Request};
+use crate::sighting::{PodKey, Sighting};
+
+/// For how many seconds after its admission a pod can be stored. The API server gives a write 34 seconds, webhooks included,
+/// and a minute at most where `--request-timeout` says so; the rest is for clocks.
+pub const UNSEEN_FOR: u64 = 120;
+/// Open tickets that are kept: a thousand admissions a second for as long as one stays open.
+pub const MOST_TICKETS: usize = 1_000 * UNSEEN_FOR as usize;
+
+/// What is known of one pod that counts, or will.
+#[derive(Clone, Debug)]
+struct Hold {
+    /// Who rules it; nobody's pods are kept for when somebody does.
+    policy: Option<PolicyId>,
+    namespace: Box<str>,
+    labels: Arc<Labels>,
+    granted: Price,
+    /// What it counts as: what was granted, or more where it turned out dearer.
+    price: Price,
+    /// Whether this leader knew of it before it was stored; others may be in what its predecessor has written.
+    own: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Ticket {
+    hold: Hold,
+    key: PodKey,
+    added: Labels,
+    at: u64,
+}
+
+/// What is not known of what others granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Doubt {
+    /// At most so much.
+    most: Level,
+    /// Until the watch has been followed to beyond this moment.
+    until: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Account {
+    cap: Caps,
+    /// Tickets and pods of this leader, and pods of others or of nobody's granting.
+    own: Level,
+    others: Level,
+    doubt: Option<Doubt>,
+    ahead: Ahead,
+}
+
+impl Account {
+    fn is_capped(&self) -> bool {
+        self.cap != Caps::default()
+    }
+
+    /// What must be taken to be used.
+    fn used(&self) -> Level {
+        self.own.plus(self.doubt.map_or(self.others, |doubt| self.others.max(doubt.most)))
+    }
+
+    fn room_for(&self, price: Price) -> Result<(), Full> {
+        if !self.is_capped() {
+            return Ok(());
+        }
+        let (cap, level) = (Level::of(self.cap), self.used().plus(Level::one(price)));
+        let doubted = self.doubt.is_some_and(|doubt| doubt.most == Level::ENDLESS);
+        match (level.pods > cap.pods, level.micros > cap.micros) {
+            (true, _) | (_, true) if doubted => Err(Full::Settling),
+            (true, _) => Err(Full::Pods),
+            (_, true) => Err(Full::Cost),
+            _ if level.min(self.ahead.level()) != level => Err(Full::NotWritten),
+            _ => Ok(()),
+        }
+    }
+
+    fn side(&mut self, own: bool) -> &mut Level {
+        if own { &mut self.own } else { &mut self.others }
+    }
+}
+
+/// What is granted and held, by policy.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    epoch: u64,
+    leads_until: u64,
+    /// Whether the epoch stands in the cluster.
+    recorded: bool,
+    /// How far the watch has been followed.
+    watched_until: u64,
+    policies: Vec<Arc<Policy>>,
+    accounts: BTreeMap<PolicyId, Account>,
+    /// By uid of the admission.
+    tickets: BTreeMap<Box<str>, Ticket>,
+    by_key: BTreeMap<PodKey, BTreeSet<(u64, Box<str>)>>,
+    /// By uid of the pod.
+    pods: BTreeMap<Box<str>, Hold>,
+}
+
+impl Ledger {
+    /// For who begins to lead at `now`, with what its predecessor has written; `None` where nothing is written or it cannot be
+    /// read. The lease of the predecessor has run out by then. Nothing is granted until policies are known ([`Self::set`]),
+    /// a lease ([`Self::lead`]), and something is written ([`Self::to_write`]).
+    pub fn take_over(written: Option<&GrantedUpTo>, policies: &Policies, now: u64) -> Self {
+        let epoch = written.map_or(0, |w| w.epoch).saturating_add(1);
+        let mut this = Self { epoch, policies: policies.all().to_vec(), ..Self::default() };
+        for policy in policies.all().iter().filter(|policy| counts(policy)) {
+            let most = written.and_then(|w| w.levels.get(&policy.id)).copied().unwrap_or(Level::ENDLESS);
+            let doubt = Some(Doubt { most, until: now.saturating_add(UNSEEN_FOR) });
+            this.accounts
+                .insert(policy.id.clone(), Account { cap: policy.caps, doubt, ..Account::default() });
+        }
+        this
+    }
+
+    /// Which leader this one is, counted from the first: what followers name when they ask.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// This one leads until then at least, as it has renewed its lease.
+    pub fn lead(&mut self, until: u64) {
+        self.leads_until = until;
+    }
+
+    /// The policies as they are from now on. All pods and tickets are ruled anew.
+    ///
+    /// Where a policy has a cap that it had not before, and any policy had none, pods may be on their way that were never asked
+    /// for here: nothing is granted by it until they would have been seen.
+    pub fn set(&mut self, policies: &Policies, now: u64) {
+        let same = self.policies.as_slice() == policies.all();
+        let unasked = self.accounts.values().any(|account| !account.is_capped());
+        let doubted = self.accounts.values().any(|account| account.doubt.is_some());
+        let wait = Doubt { most: Level::ENDLESS, until: now.saturating_add(UNSEEN_FOR) };
+        let mut accounts = BTreeMap::new();
+        for policy in policies.all().iter().filter(|policy| counts(policy)) {
+            let old = self.accounts.remove(&policy.id);
+            let was_capped = old.as_ref().is_some_and(Account::is_capped);
+            let mut account = old.unwrap_or_default();
+            (account.own, account.others, account.cap) = (Level::default(), Level::default(), policy.caps);
+            // What a predecessor granted under one policy may be ruled by another one now.
+            if (!was_capped && unasked) || (!same && doubted) {
+                account.doubt = Some(wait);
+            }
+            accounts.insert(policy.id.clone(), account);
+        }
+        self.accounts = accounts;
+        self.policies = policies.all().to_vec();
+        let holds = self.tickets.values_mut().map(|ticket| &mut ticket.hold).chain(self.pods.values_mut());
+        for hold in holds {
+            let ruling = policies.ruling(&hold.namespace, &hold.labels);
+            hold.policy = ruling.filter(|policy| counts(policy)).map(|policy| policy.id.clone());
+            count(&mut self.accounts, hold, true);
+        }
+    }
+
+    /// Takes room for a pod.
+    ///
+    /// # Errors
+    /// Says why there is none. The pod belongs on nodes then.
+    pub fn reserve(&mut self, request: &Request, now: u64) -> Result<(), Full> {
+        if self.tickets.contains_key(request.ticket.as_str()) {
+            return Ok(());
+        }
+        let account = self.accounts.get(&request.policy).ok_or(Full::Unknown)?;
+        if !request.by_itself {
+            if now >= self.leads_until {
+                return Err(Full::NotLeading);
+            }
+            account.room_for(request.price)?;
+        }
+        if request.dry_run {
+            return Ok(());
+        }
+        if self.tickets.len() >= MOST_TICKETS {
+            return Err(Full::Busy);
+        }
+        let hold = Hold {
+            policy: Some(request.policy.clone()),
+            namespace: request.pod.namespace.as_str().into(),
+            labels: Arc::new(request.labels.clone()),
+            granted: request.price,
+            price: request.price,
+            own: true,
+        };
+        count(&mut self.accounts, &hold, true);
+        let word: Box<str> = request.ticket.as_str().into();
+        self.by_key.entry(request.pod.clone()).or_default().insert((now, word.clone()));
+        let (key, added) = (request.pod.clone(), request.added.clone());
+        self.tickets.insert(word, Ticket { hold, key, added, at: now });
+        Ok(())
+    }
+
+    /// Gives a ticket back, as its answer was not or may not have been heard in time.
+    pub fn release(&mut self, ticket: &str) {
+        if let Some(ticket) = self.take(ticket) {
+            count(&mut self.accounts, &ticket.hold, false);
+        }
+    }
+
+    /// A pod is there, or has changed: `ruling` is the policy that rules it by its labels, `price` what it costs. One on Fargate
+    /// takes over a ticket of its key, and counts without one as well; one that EKS did not take gives its ticket back.
+    pub fn seen(&mut self, pod: &Sighting, ruling: Option<&PolicyId>, price: Option<Price>) {
+        let uid = pod.uid.as_str();
+        let known = self.pods.remove(uid);
+        if let Some(hold) = &known {
+            count(&mut self.accounts, hold, false);
+        }
+        let ticket = if known.is_some() { None } else { self.ticket_of(pod, price) };
+        if !pod.on_fargate {
+            if let Some(hold) = ticket.and_then(|word| self.take(&word)) {
+                count(&mut self.accounts, &hold.hold, false);
+            }
+            return;
+        }
+        let granted = ticket.and_then(|word| self.take(&word)).map(|ticket| ticket.hold);
+        if let Some(hold) = &granted {
+            count(&mut self.accounts, hold, false);
+        }
+        let mut hold = known.or(granted).unwrap_or_else(|| Hold {
+            policy: None,
+            namespace: pod.key.namespace.as_str().into(),
+            labels: Arc::new(Labels::new()),
+            granted: Price::ZERO,
+            price: Price::ZERO,
+            own: false,
+        });
+        if !hold.own {
+            let capped = ruling.filter(|id| self.accounts.contains_key(*id));
+            hold.policy = capped.cloned();
+            if *hold.labels != pod.labels {
+                hold.labels = Arc::new(pod.labels.clone());
+            }
+        }
+        hold.price = hold.granted.max(price.unwrap_or(hold.price));
+        count(&mut self.accounts, &hold, true);
+        self.pods.insert(uid.into(), hold);
+    }
+
+    /// A pod is no longer there.
+    pub fn gone(&mut self, uid: &str) {
+        if let Some(hold) = self.pods.remove(uid) {
+            count(&mut self.accounts, &hold, false);
+        }
+    }
+
+    /// All pods were listed anew, and these are there: what went while nobody watched is gone.
+    pub fn listed(&mut self, uids: &BTreeSet<&str>) {
+        let gone: Vec<Box<str>> = self.pods.keys().filter(|uid| !uids.contains(&***uid)).cloned().collect();
+        for uid in gone {
+            self.gone(&uid);
+        }
+    }
+
+    /// All that was stored before this moment has been seen. Gives back what can have become nothing any more, and says how
+    /// many tickets that were.
+    ///
+    /// How to know such a moment: write something at a time that is noted, and wait until the watch of pods has passed the
+    /// `resourceVersion` of that write, by an event or a bookmark.
+    pub fn expire(&mut self, watched_until: u64) -> usize {
+        self.watched_until = self.watched_until.max(watched_until);
+        let until = self.watched_until;
+        let over = |at: u64| at.saturating_add(UNSEEN_FOR) < until;
+        let late: Vec<Box<str>> =
+            self.tickets.iter().filter(|(_, t)| over(t.at)).map(|(word, _)| word.clone()).collect();
+        for word in &late {
+            self.release(word);
+        }
+        for account in self.accounts.values_mut() {
+            account.doubt = account.doubt.filter(|doubt| doubt.until >= until);
+        }
+        late.len()
+    }
+
+    /// What is to be written, if anything is: in place of what stands there, and only if that is what was read or written
+    /// last. Until the answer is known ([`Self::wrote`]) the lower of both levels holds; where another one has written
+    /// meanwhile, this one no longer leads ([`Self::lead`] with zero).
+    pub fn to_write(&mut self) -> Option<GrantedUpTo> {
+        let mut levels = BTreeMap::new();
+        let mut changes = !self.recorded;
+        for (id, account) in self.accounts.iter_mut().filter(|(_, account)| account.is_capped()) {
+            let level = account.ahead.wanted(account.used(), Level::of(account.cap));
+            changes |= !account.ahead.is_written(level);
+            levels.insert(id.clone(), level);
+        }
+        if !changes {
+            return None;
+        }
+        for (id, level) in &levels {
+            if let Some(account) = self.accounts.get_mut(id) {
+                account.ahead.ask(*level);
+            }
+        }
+        Some(GrantedUpTo { epoch: self.epoch, levels })
+    }
+
+    /// This was written.
+    pub fn wrote(&mut self, written: &GrantedUpTo) {
+        self.recorded = true;
+        for (id, level) in &written.levels {
+            if let Some(account) = self.accounts.get_mut(id) {
+                account.ahead.wrote(*level);
+            }
+        }
+    }
+
+    /// How many pods a policy has on Fargate, those granted included, and what they cost an hour.
+    pub fn used(&self, policy: &PolicyId) -> (usize, Price) {
+        let all =
+            self.accounts.get(policy).map(|account| account.own.plus(account.others)).unwrap_or_default();
+        (all.pods as usize, Price::from_micros(all.micros))
+    }
+
+    /// How many tickets wait for their pods.
+    pub fn open(&self) -> usize {
+        self.tickets.len()
+    }
+
+    fn take(&mut self, word: &str) -> Option<Ticket> {
+        let ticket = self.tickets.remove(word)?;
+        if let Some(same) = self.by_key.get_mut(&ticket.key) {
+            same.remove(&(ticket.at, word.into()));
+            if same.is_empty() {
+                self.by_key.remove(&ticket.key);
+            }
+        }
+        Some(ticket)
+    }
+
+    /// The ticket that a pod came of: of its key, with labels that it has; at its price if there is one, and the oldest.
+    fn ticket_of(&self, pod: &Sighting, price: Option<Price>) -> Option<Box<str>> {
+        let same = self.by_key.get(&pod.key)?;
+        let fits = same.iter().filter_map(|(at, word)| {
+            let ticket = self.tickets.get(word)?;
+            let granted =
+                if ticket.added.is_empty() { pod.on_fargate } else { has_all(&pod.labels, &ticket.added) };
+            granted.then_some((Some(ticket.hold.price) != price, *at, word))
+        });
+        fits.min().map(|(_, _, word)| word.clone())
+    }
+}
+
+/// Whether pods of a policy are counted.
+fn counts(policy: &Policy) -> bool {
+    policy.mode != Mode::Never
+}
+
+/// Adds a pod to the account of its policy, or takes it off.
+fn count(accounts: &mut BTreeMap<PolicyId, Account>, hold: &Hold, add: bool) {
+    let Some(account) = hold.policy.as_ref().and_then(|id| accounts.get_mut(id)) else { return };
+    let (side, one) = (account.side(hold.own), Level::one(hold.price));
+    *side = if add { side.plus(one) } else { side.less(one) };
+}
