@@ -11,6 +11,9 @@ use std::fmt;
 
 use stowage_pricing::fargate::Shape;
 
+use crate::sighting::Sighting;
+use crate::workload::Workload;
+
 /// The annotation.
 pub const CAPACITY_PROVISIONED: &str = "CapacityProvisioned";
 /// Workloads of which is kept what was told.
@@ -107,6 +110,11 @@ impl Told {
         }
         self.by_workload.insert(workload.to_owned(), difference);
         Some(difference)
+    }
+
+    /// The same for a pod as it is stored; nothing where Fargate has not said yet what it provisioned.
+    pub fn see(&mut self, workload: &Workload, pod: &Sighting) -> Option<Difference> {
+        self.compare(&workload.to_string(), pod.shape?, pod.provisioned.as_deref()?)
     }
 
     /// How many workloads differ.

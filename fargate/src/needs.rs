@@ -73,7 +73,7 @@ impl Concerns {
 }
 
 /// What a pod needs of where it runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Needs(BTreeSet<String>);
 
 impl Needs {

@@ -66,8 +66,22 @@ pub(crate) fn shape_of(pod: &Value) -> Option<Shape> {
     Shape::for_pod(request).ok()
 }
 
+/// A moment of an object, in seconds since 1970.
+fn moment(of: &Value, key: &str) -> Option<u64> {
+    let at = text(of, key).parse::<Timestamp>().ok()?;
+    Some(at.seconds_since(Timestamp::from_seconds(0)))
+}
+
+/// From when a pod was started until its last container ended.
+fn ran(status: &Value) -> Option<u64> {
+    let ended = list(status, "containerStatuses").iter().filter_map(|of| of.pointer("/state/terminated"));
+    let last = ended.filter_map(|of| moment(of, "finishedAt")).max()?;
+    last.checked_sub(moment(status, "startTime")?)
+}
+
 /// A pod as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Sighting {
     /// What tells it from all others, before and after it.
     pub uid: String,
@@ -85,8 +99,16 @@ pub struct Sighting {
     pub bound: bool,
     /// Whether it has ended; Fargate bills it all the same until it is deleted.
     pub over: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether a gate keeps it from being scheduled.
+    pub gated: bool,
     /// When it was made, in seconds since 1970.
     pub created: Option<u64>,
+    /// For how many seconds it ran from when it was started, if it has ended.
+    pub ran: Option<u64>,
+    /// Its `activeDeadlineSeconds`.
+    pub deadline: Option<u64>,
     /// The version of the object, for a precondition of its deletion.
     pub resource_version: String,
     /// What its requests come to; `None` where no shape holds them.
@@ -107,7 +129,7 @@ impl Sighting {
         let none = Value::Null;
         let (spec, status) = (pod.get("spec").unwrap_or(&none), pod.get("status").unwrap_or(&none));
         let labels = labels_of(pod).unwrap_or_default();
-        let created = text(meta, "creationTimestamp").parse::<Timestamp>().ok();
+        let over = matches!(text(status, "phase"), "Succeeded" | "Failed");
         let provisioned = meta.get("annotations").map_or("", |all| text(all, CAPACITY_PROVISIONED));
         Some(Self {
             uid: uid.to_owned(),
@@ -117,8 +139,12 @@ impl Sighting {
             profile: labels.get(PROFILE_LABEL).cloned(),
             labels,
             bound: !text(spec, "nodeName").is_empty(),
-            over: matches!(text(status, "phase"), "Succeeded" | "Failed"),
-            created: created.map(|at| at.seconds_since(Timestamp::from_seconds(0))),
+            over,
+            terminating: !text(meta, "deletionTimestamp").is_empty(),
+            gated: !list(spec, "schedulingGates").is_empty(),
+            ran: if over { ran(status) } else { None },
+            deadline: spec.get("activeDeadlineSeconds").and_then(Value::as_u64),
+            created: moment(meta, "creationTimestamp"),
             resource_version: text(meta, "resourceVersion").to_owned(),
             shape: shape_of(pod),
             provisioned: Some(provisioned).filter(|text| !text.is_empty()).map(str::to_owned),
@@ -186,6 +212,17 @@ mod tests {
         other["spec"]["schedulerName"] = json!("default-scheduler");
         assert!(!Sighting::of(&other).unwrap().on_fargate);
         assert_eq!(Sighting::of(&json!({"metadata": {"name": "a"}})), None);
+        let mut ended = pod();
+        ended["status"] = json!({
+            "phase": "Failed", "startTime": "1970-01-01T00:03:00Z",
+            "containerStatuses": [
+                {"state": {"terminated": {"finishedAt": "1970-01-01T00:04:00Z"}}},
+                {"state": {"terminated": {"finishedAt": "1970-01-01T00:03:10Z"}}},
+                {"state": {"waiting": {}}},
+            ],
+        });
+        let ended = Sighting::of(&ended).unwrap();
+        assert_eq!((ended.over, ended.ran), (true, Some(60)));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::hash::{Canonical, Fnv, claim};
-use crate::jobs::Jobs;
+use crate::jobs::{JobFacts, Jobs};
 use crate::json::{list, text};
 use crate::needs::FILLED;
 use crate::sighting::controller;
@@ -55,6 +55,8 @@ const TEMPLATE_LABELS: [(&str, &str); 2] =
     [("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")];
 /// That of `StatefulSets` and `DaemonSets`.
 const REVISION_LABEL: &str = "controller-revision-hash";
+/// Kinds whose pods run until somebody takes them away.
+const ENDLESS: [&str; 5] = ["Deployment", "Rollout", "ReplicaSet", "ReplicationController", "StatefulSet"];
 /// The longest word for a template: a label's value.
 const MAX_TEMPLATE: usize = 63;
 /// What of a pod's spec, containers and claims aside, decides where it may run.
@@ -83,10 +85,7 @@ impl Workload {
             ("Node", _) => (Root::Node, None),
             ("" | "Pod", _) => (Root::Bare, None),
             ("StatefulSet", _) => (controller(kind, name), Some(text(labels, REVISION_LABEL))),
-            ("Job", _) => {
-                let job = jobs.of_pod(pod)?;
-                (controller(job.root.0, &job.root.1), Some(&*job.template))
-            }
+            ("Job", _) => return jobs.of_pod(pod).map(|job| Self::of_job(job, namespace)),
             _ => (controller(kind, name), None),
         };
         let template = match template.filter(|t| !t.is_empty()) {
@@ -94,6 +93,15 @@ impl Workload {
             None => hash(pod, text(meta, "name")),
         };
         Some(Self { namespace: namespace.to_owned(), root, template })
+    }
+
+    /// That of the pods of a `Job`.
+    pub(crate) fn of_job(job: &JobFacts, namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            root: Root::Controller(job.root.0.to_owned(), job.root.1.to_string()),
+            template: job.template.to_string(),
+        }
     }
 
     /// In one word, under which its verdict is kept: `shop/Deployment/web@5d4f`.
@@ -117,6 +125,11 @@ impl Workload {
     /// Whether its templates follow each other; those of bare pods have nothing to do with each other.
     pub fn has_owner(&self) -> bool {
         !matches!(self.root, Root::Bare | Root::Node)
+    }
+
+    /// Whether its pods are there to stay.
+    pub fn is_endless(&self) -> bool {
+        matches!(&self.root, Root::Controller(kind, _) if ENDLESS.contains(&kind.as_str()))
     }
 
     /// Whether its pods are those of `Jobs`.
