@@ -14,7 +14,8 @@
 //!
 //! Who takes over knows neither the tickets of its predecessor nor what was granted without asking, under a policy that had
 //! no cap then. It counts what its predecessor wrote ahead ([`GrantedUpTo`]) as used, or grants nothing where nothing is
-//! written, until it has seen everything that may have been granted before.
+//! written, until it has seen everything that may have been granted before. Until then a pod and its ticket both count, as it
+//! cannot be told from one that its predecessor granted.
 //!
 //! # Invariants
 //! - What was granted under a cap and may still be, or become, a pod on Fargate is never above the cap, in whatever order pods
@@ -49,11 +50,21 @@ struct Hold {
     policy: Option<PolicyId>,
     namespace: Box<str>,
     labels: Arc<Labels>,
+    /// What was granted, and when. A pod may have taken the ticket of a dearer one like it: so that counts as long as the ticket
+    /// would have.
     granted: Price,
-    /// What it counts as: what was granted, or more where it turned out dearer.
-    price: Price,
-    /// Whether this leader knew of it before it was stored; others may be in what its predecessor has written.
-    own: bool,
+    at: u64,
+    /// What it costs as it is stored, once that is known.
+    stored: Option<Price>,
+    /// Whether its labels are those that it was admitted with.
+    admitted: bool,
+}
+
+impl Hold {
+    /// What it counts as.
+    fn level(&self) -> Level {
+        Level::one(self.stored.map_or(self.granted, |stored| stored.max(self.granted)))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +72,6 @@ struct Ticket {
     hold: Hold,
     key: PodKey,
     added: Labels,
-    at: u64,
 }
 
 /// What is not known of what others granted.
@@ -76,9 +86,8 @@ struct Doubt {
 #[derive(Clone, Debug, Default)]
 struct Account {
     cap: Caps,
-    /// Tickets and pods of this leader, and pods of others or of nobody's granting.
-    own: Level,
-    others: Level,
+    tickets: Level,
+    pods: Level,
     doubt: Option<Doubt>,
     ahead: Ahead,
 }
@@ -88,9 +97,10 @@ impl Account {
         self.cap != Caps::default()
     }
 
-    /// What must be taken to be used.
+    /// What must be taken to be used. While there is doubt no pod takes a ticket, as it may be of a grant that is not known here:
+    /// so the tickets come on top of all that others may have granted.
     fn used(&self) -> Level {
-        self.own.plus(self.doubt.map_or(self.others, |doubt| self.others.max(doubt.most)))
+        self.tickets.plus(self.doubt.map_or(self.pods, |doubt| self.pods.max(doubt.most)))
     }
 
     fn room_for(&self, price: Price) -> Result<(), Full> {
@@ -106,10 +116,6 @@ impl Account {
             _ if level.min(self.ahead.level()) != level => Err(Full::NotWritten),
             _ => Ok(()),
         }
-    }
-
-    fn side(&mut self, own: bool) -> &mut Level {
-        if own { &mut self.own } else { &mut self.others }
     }
 }
 
@@ -171,7 +177,7 @@ impl Ledger {
             let old = self.accounts.remove(&policy.id);
             let was_capped = old.as_ref().is_some_and(Account::is_capped);
             let mut account = old.unwrap_or_default();
-            (account.own, account.others, account.cap) = (Level::default(), Level::default(), policy.caps);
+            (account.tickets, account.pods, account.cap) = (Level::default(), Level::default(), policy.caps);
             // What a predecessor granted under one policy may be ruled by another one now.
             if (!was_capped && unasked) || (!same && doubted) {
                 account.doubt = Some(wait);
@@ -180,11 +186,21 @@ impl Ledger {
         }
         self.accounts = accounts;
         self.policies = policies.all().to_vec();
-        let holds = self.tickets.values_mut().map(|ticket| &mut ticket.hold).chain(self.pods.values_mut());
-        for hold in holds {
+        let rule = |hold: &mut Hold| {
             let ruling = policies.ruling(&hold.namespace, &hold.labels);
             hold.policy = ruling.filter(|policy| counts(policy)).map(|policy| policy.id.clone());
-            count(&mut self.accounts, hold, true);
+        };
+        for ticket in self.tickets.values_mut() {
+            rule(&mut ticket.hold);
+            if let Some(tickets) = tickets_of(&mut self.accounts, &ticket.hold) {
+                *tickets = tickets.plus(ticket.hold.level());
+            }
+        }
+        for hold in self.pods.values_mut() {
+            rule(hold);
+            if let Some(pods) = pods_of(&mut self.accounts, hold) {
+                *pods = pods.plus(hold.level());
+            }
         }
     }
 
@@ -214,68 +230,60 @@ impl Ledger {
             namespace: request.pod.namespace.as_str().into(),
             labels: Arc::new(request.labels.clone()),
             granted: request.price,
-            price: request.price,
-            own: true,
+            at: now,
+            stored: None,
+            admitted: true,
         };
-        count(&mut self.accounts, &hold, true);
+        if let Some(tickets) = tickets_of(&mut self.accounts, &hold) {
+            *tickets = tickets.plus(hold.level());
+        }
         let word: Box<str> = request.ticket.as_str().into();
         self.by_key.entry(request.pod.clone()).or_default().insert((now, word.clone()));
         let (key, added) = (request.pod.clone(), request.added.clone());
-        self.tickets.insert(word, Ticket { hold, key, added, at: now });
+        self.tickets.insert(word, Ticket { hold, key, added });
         Ok(())
     }
 
     /// Gives a ticket back, as its answer was not or may not have been heard in time.
     pub fn release(&mut self, ticket: &str) {
-        if let Some(ticket) = self.take(ticket) {
-            count(&mut self.accounts, &ticket.hold, false);
-        }
+        self.take(ticket);
     }
 
     /// A pod is there, or has changed: `ruling` is the policy that rules it by its labels, `price` what it costs. One on Fargate
     /// takes over a ticket of its key, and counts without one as well; one that EKS did not take gives its ticket back.
     pub fn seen(&mut self, pod: &Sighting, ruling: Option<&PolicyId>, price: Option<Price>) {
         let uid = pod.uid.as_str();
-        let known = self.pods.remove(uid);
-        if let Some(hold) = &known {
-            count(&mut self.accounts, hold, false);
-        }
+        let known = self.remove(uid);
         let ticket = if known.is_some() { None } else { self.ticket_of(pod, price) };
-        if !pod.on_fargate {
-            if let Some(hold) = ticket.and_then(|word| self.take(&word)) {
-                count(&mut self.accounts, &hold.hold, false);
-            }
-            return;
-        }
         let granted = ticket.and_then(|word| self.take(&word)).map(|ticket| ticket.hold);
-        if let Some(hold) = &granted {
-            count(&mut self.accounts, hold, false);
+        if !pod.on_fargate {
+            return;
         }
         let mut hold = known.or(granted).unwrap_or_else(|| Hold {
             policy: None,
             namespace: pod.key.namespace.as_str().into(),
             labels: Arc::new(Labels::new()),
             granted: Price::ZERO,
-            price: Price::ZERO,
-            own: false,
+            at: 0,
+            stored: None,
+            admitted: false,
         });
-        if !hold.own {
-            let capped = ruling.filter(|id| self.accounts.contains_key(*id));
-            hold.policy = capped.cloned();
+        if !hold.admitted {
+            hold.policy = ruling.filter(|id| self.accounts.contains_key(*id)).cloned();
             if *hold.labels != pod.labels {
                 hold.labels = Arc::new(pod.labels.clone());
             }
         }
-        hold.price = hold.granted.max(price.unwrap_or(hold.price));
-        count(&mut self.accounts, &hold, true);
+        hold.stored = price.or(hold.stored);
+        if let Some(pods) = pods_of(&mut self.accounts, &hold) {
+            *pods = pods.plus(hold.level());
+        }
         self.pods.insert(uid.into(), hold);
     }
 
     /// A pod is no longer there.
     pub fn gone(&mut self, uid: &str) {
-        if let Some(hold) = self.pods.remove(uid) {
-            count(&mut self.accounts, &hold, false);
-        }
+        self.remove(uid);
     }
 
     /// All pods were listed anew, and these are there: what went while nobody watched is gone.
@@ -296,9 +304,17 @@ impl Ledger {
         let until = self.watched_until;
         let over = |at: u64| at.saturating_add(UNSEEN_FOR) < until;
         let late: Vec<Box<str>> =
-            self.tickets.iter().filter(|(_, t)| over(t.at)).map(|(word, _)| word.clone()).collect();
+            self.tickets.iter().filter(|(_, t)| over(t.hold.at)).map(|(word, _)| word.clone()).collect();
         for word in &late {
-            self.release(word);
+            self.take(word);
+        }
+        let settled = |hold: &&mut Hold| over(hold.at) && hold.stored.is_some() && hold.granted > Price::ZERO;
+        for hold in self.pods.values_mut().filter(settled) {
+            let before = hold.level();
+            hold.granted = Price::ZERO;
+            if let Some(pods) = pods_of(&mut self.accounts, hold) {
+                *pods = pods.less(before).plus(hold.level());
+            }
         }
         for account in self.accounts.values_mut() {
             account.doubt = account.doubt.filter(|doubt| doubt.until >= until);
@@ -341,7 +357,7 @@ impl Ledger {
     /// How many pods a policy has on Fargate, those granted included, and what they cost an hour.
     pub fn used(&self, policy: &PolicyId) -> (usize, Price) {
         let all =
-            self.accounts.get(policy).map(|account| account.own.plus(account.others)).unwrap_or_default();
+            self.accounts.get(policy).map(|account| account.tickets.plus(account.pods)).unwrap_or_default();
         (all.pods as usize, Price::from_micros(all.micros))
     }
 
@@ -350,27 +366,49 @@ impl Ledger {
         self.tickets.len()
     }
 
+    /// Takes a ticket out.
     fn take(&mut self, word: &str) -> Option<Ticket> {
         let ticket = self.tickets.remove(word)?;
         if let Some(same) = self.by_key.get_mut(&ticket.key) {
-            same.remove(&(ticket.at, word.into()));
+            same.remove(&(ticket.hold.at, word.into()));
             if same.is_empty() {
                 self.by_key.remove(&ticket.key);
             }
         }
+        if let Some(tickets) = tickets_of(&mut self.accounts, &ticket.hold) {
+            *tickets = tickets.less(ticket.hold.level());
+        }
         Some(ticket)
     }
 
+    /// Takes a pod out.
+    fn remove(&mut self, uid: &str) -> Option<Hold> {
+        let hold = self.pods.remove(uid)?;
+        if let Some(pods) = pods_of(&mut self.accounts, &hold) {
+            *pods = pods.less(hold.level());
+        }
+        Some(hold)
+    }
+
     /// The ticket that a pod came of: of its key, with labels that it has; at its price if there is one, and the oldest.
+    ///
+    /// One that EKS did not take gives back no other's ticket: where several are left, and none of its price, they are left to
+    /// the watch.
     fn ticket_of(&self, pod: &Sighting, price: Option<Price>) -> Option<Box<str>> {
-        let same = self.by_key.get(&pod.key)?;
-        let fits = same.iter().filter_map(|(at, word)| {
+        let fits = |(at, word): &'_ (u64, Box<str>)| {
             let ticket = self.tickets.get(word)?;
-            let granted =
-                if ticket.added.is_empty() { pod.on_fargate } else { has_all(&pod.labels, &ticket.added) };
-            granted.then_some((Some(ticket.hold.price) != price, *at, word))
-        });
-        fits.min().map(|(_, _, word)| word.clone())
+            let account = ticket.hold.policy.as_ref().and_then(|id| self.accounts.get(id));
+            let doubted = account.is_some_and(|account| account.doubt.is_some());
+            let bare = ticket.added.is_empty();
+            let its = if bare { pod.on_fargate } else { has_all(&pod.labels, &ticket.added) };
+            (its && !doubted).then(|| (Some(ticket.hold.granted) != price, *at, word.clone()))
+        };
+        let mut all: Vec<(bool, u64, Box<str>)> =
+            self.by_key.get(&pod.key)?.iter().filter_map(fits).collect();
+        all.sort_unstable();
+        let alone = all.len() == 1;
+        let (other_price, _, word) = all.into_iter().next()?;
+        (pod.on_fargate || alone || !other_price).then_some(word)
     }
 }
 
@@ -379,9 +417,12 @@ fn counts(policy: &Policy) -> bool {
     policy.mode != Mode::Never
 }
 
-/// Adds a pod to the account of its policy, or takes it off.
-fn count(accounts: &mut BTreeMap<PolicyId, Account>, hold: &Hold, add: bool) {
-    let Some(account) = hold.policy.as_ref().and_then(|id| accounts.get_mut(id)) else { return };
-    let (side, one) = (account.side(hold.own), Level::one(hold.price));
-    *side = if add { side.plus(one) } else { side.less(one) };
+/// Where the ticket of a pod counts.
+fn tickets_of<'a>(accounts: &'a mut BTreeMap<PolicyId, Account>, hold: &Hold) -> Option<&'a mut Level> {
+    accounts.get_mut(hold.policy.as_ref()?).map(|account| &mut account.tickets)
+}
+
+/// Where a pod that is stored counts.
+fn pods_of<'a>(accounts: &'a mut BTreeMap<PolicyId, Account>, hold: &Hold) -> Option<&'a mut Level> {
+    accounts.get_mut(hold.policy.as_ref()?).map(|account| &mut account.pods)
 }

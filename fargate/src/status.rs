@@ -16,7 +16,7 @@ use crate::profiles::Profiles;
 use crate::refusals::Refusals;
 use crate::verdict::{Side, Verdict};
 
-/// The longest example of a workload, in characters: the definition takes no more than 1,024 bytes.
+/// The longest example of a workload, in characters: fifty of them keep a status within some 50 KB.
 const MAX_EXAMPLE: usize = 250;
 
 /// What the status of a policy says, its conditions aside: as the definition has it.
