@@ -30,10 +30,11 @@ use std::sync::Arc;
 
 use stowage_solver::Price;
 
-use crate::granted::{Ahead, GrantedUpTo, Level};
+use crate::account::{Account, Doubt, Hold, pods_of, tickets_of};
+use crate::granted::{GrantedUpTo, Level};
 use crate::json::has_all;
 use crate::policies::Policies;
-use crate::policy::{Caps, Labels, Mode, Policy, PolicyId};
+use crate::policy::{Labels, Mode, Policy, PolicyId};
 use crate::request::{Full, Request};
 use crate::sighting::{PodKey, Sighting};
 
@@ -43,80 +44,11 @@ pub const UNSEEN_FOR: u64 = 120;
 /// Open tickets that are kept: a thousand admissions a second for as long as one stays open.
 pub const MOST_TICKETS: usize = 1_000 * UNSEEN_FOR as usize;
 
-/// What is known of one pod that counts, or will.
-#[derive(Clone, Debug)]
-struct Hold {
-    /// Who rules it; nobody's pods are kept for when somebody does.
-    policy: Option<PolicyId>,
-    namespace: Box<str>,
-    labels: Arc<Labels>,
-    /// What was granted, and when. A pod may have taken the ticket of a dearer one like it: so that counts as long as the ticket
-    /// would have.
-    granted: Price,
-    at: u64,
-    /// What it costs as it is stored, once that is known.
-    stored: Option<Price>,
-    /// Whether its labels are those that it was admitted with.
-    admitted: bool,
-}
-
-impl Hold {
-    /// What it counts as.
-    fn level(&self) -> Level {
-        Level::one(self.stored.map_or(self.granted, |stored| stored.max(self.granted)))
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Ticket {
     hold: Hold,
     key: PodKey,
     added: Labels,
-}
-
-/// What is not known of what others granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Doubt {
-    /// At most so much.
-    most: Level,
-    /// Until the watch has been followed to beyond this moment.
-    until: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Account {
-    cap: Caps,
-    tickets: Level,
-    pods: Level,
-    doubt: Option<Doubt>,
-    ahead: Ahead,
-}
-
-impl Account {
-    fn is_capped(&self) -> bool {
-        self.cap != Caps::default()
-    }
-
-    /// What must be taken to be used. While there is doubt no pod takes a ticket, as it may be of a grant that is not known here:
-    /// so the tickets come on top of all that others may have granted.
-    fn used(&self) -> Level {
-        self.tickets.plus(self.doubt.map_or(self.pods, |doubt| self.pods.max(doubt.most)))
-    }
-
-    fn room_for(&self, price: Price) -> Result<(), Full> {
-        if !self.is_capped() {
-            return Ok(());
-        }
-        let (cap, level) = (Level::of(self.cap), self.used().plus(Level::one(price)));
-        let doubted = self.doubt.is_some_and(|doubt| doubt.most == Level::ENDLESS);
-        match (level.pods > cap.pods, level.micros > cap.micros) {
-            (true, _) | (_, true) if doubted => Err(Full::Settling),
-            (true, _) => Err(Full::Pods),
-            (_, true) => Err(Full::Cost),
-            _ if level.min(self.ahead.level()) != level => Err(Full::NotWritten),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// What is granted and held, by policy.
@@ -415,14 +347,4 @@ impl Ledger {
 /// Whether pods of a policy are counted.
 fn counts(policy: &Policy) -> bool {
     policy.mode != Mode::Never
-}
-
-/// Where the ticket of a pod counts.
-fn tickets_of<'a>(accounts: &'a mut BTreeMap<PolicyId, Account>, hold: &Hold) -> Option<&'a mut Level> {
-    accounts.get_mut(hold.policy.as_ref()?).map(|account| &mut account.tickets)
-}
-
-/// Where a pod that is stored counts.
-fn pods_of<'a>(accounts: &'a mut BTreeMap<PolicyId, Account>, hold: &Hold) -> Option<&'a mut Level> {
-    accounts.get_mut(hold.policy.as_ref()?).map(|account| &mut account.pods)
 }

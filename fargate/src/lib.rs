@@ -19,6 +19,7 @@
 //! - Without a policy nothing is routed; what is in doubt runs on nodes.
 //! - No input makes it panic or use memory out of proportion to its size.
 
+mod account;
 mod admit;
 mod billed;
 mod cache;
