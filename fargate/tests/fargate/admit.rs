@@ -357,6 +357,10 @@ fn caps_are_asked_for_the_pod_as_it_is() {
     // A vCPU and 2 GB: more than what was looked at. And no less than that, as others may add to the pod yet.
     assert_eq!(asked.price, Price::from_micros(49_370));
     assert_eq!(desk.asked(&sized("100m")).price, Price::from_micros(12_343));
+    let mut dearer = to_fargate(&ruling(), "jobs", 100);
+    dearer.found.target.as_mut().unwrap().price = Price::from_micros(20_000);
+    desk.put(&pod(), dearer);
+    assert_eq!(desk.asked(&sized("100m")).price, Price::from_micros(20_000));
     let sent: Request = serde_json::from_str(&serde_json::to_string(&asked).unwrap()).unwrap();
     assert_eq!(sent, asked);
     // One that goes by itself cannot be refused, and counts.
