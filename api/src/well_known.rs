@@ -250,6 +250,8 @@ pub const READ_ANNOTATIONS: [&str; 10] = [
     POD_DELETION_COST,
     TERMINATION_TIMESTAMP,
 ];
+/// The scheduler of pods that Fargate runs: EKS gives it to them when they are created.
+pub const FARGATE_SCHEDULER: &str = "fargate-scheduler";
 /// Label of Fargate's nodes: [`FARGATE`].
 pub const COMPUTE_TYPE: &str = "eks.amazonaws.com/compute-type";
 /// Value of [`COMPUTE_TYPE`].

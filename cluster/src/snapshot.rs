@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stowage_api::{Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, ObjectMeta};
+use stowage_api::{Ec2NodeClass, NodeClaim, NodeOverlay, NodePool, ObjectMeta, well_known};
 
 use stowage_pricing::Timestamp;
 
@@ -185,6 +185,9 @@ impl Pod {
             Some(Err(LeftOut::Mirror))
         } else if self.spec.scheduling_gates.0 > 0 {
             Some(Err(LeftOut::Gated))
+        } else if self.spec.scheduler_name == well_known::FARGATE_SCHEDULER {
+            // It gets a machine of its own, and no node of ours could take it.
+            Some(Err(LeftOut::OtherScheduler))
         } else {
             Some(Ok(()))
         }

@@ -15,8 +15,8 @@
 
 use std::fmt;
 
-use stowage_cluster::Pod;
 use stowage_cluster::object::Phase;
+use stowage_cluster::{LeftOut, Pod};
 use stowage_pricing::fargate::choose_profile;
 
 use crate::admit::DEFAULT_SCHEDULER;
@@ -152,7 +152,9 @@ pub fn may_recreate(pod: &Pod, owner: Option<&Owner>, purpose: Purpose<'_>) -> R
     if pod.terminating {
         return no(Stays::Terminating);
     }
-    if pod.node.is_some() || pod.phase != Phase::Pending || pod.pending() != Some(Ok(())) {
+    // Whose scheduler it is, is asked below.
+    let waits = matches!(pod.pending(), Some(Ok(()) | Err(LeftOut::OtherScheduler)));
+    if pod.node.is_some() || pod.phase != Phase::Pending || !waits {
         return no(Stays::NotWaiting);
     }
     if pod.nominated.is_some() {

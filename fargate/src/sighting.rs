@@ -19,8 +19,7 @@ use crate::billed::{Billed, CAPACITY_PROVISIONED};
 use crate::json::{labels_of, list, text};
 use crate::policy::Labels;
 
-/// The scheduler of pods that Fargate runs.
-pub const FARGATE_SCHEDULER: &str = "fargate-scheduler";
+pub use stowage_api::well_known::FARGATE_SCHEDULER;
 
 /// What a pod is known by before it has a name or an uid, and after: as many pods are made with one key as admissions were
 /// granted with it, so grants and pods can be told off against each other.

@@ -83,7 +83,10 @@ pub(super) fn lower<'a>(
         if !lowered.open && !node.metadata.is_terminating() {
             full.get_or_insert((0, &node.metadata.name)).0 += 1;
         }
-        lowered.open &= !options.closed.contains(&node.metadata.name);
+        let of_fargate =
+            lowered.labels.get(well_known::COMPUTE_TYPE).map(String::as_str) == Some(well_known::FARGATE);
+        // A node of Fargate is made for one pod, and goes with it.
+        lowered.open &= !of_fargate && !options.closed.contains(&node.metadata.name);
         out.push(lowered);
     }
     if let Some((count, example)) = full {
