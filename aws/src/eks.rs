@@ -1,5 +1,8 @@
 //! Clusters of EKS, as EKS itself describes them.
 
+use aws_sdk_eks::types::FargateProfileStatus;
+use stowage_pricing::fargate::{Profile, ProfileSelector};
+
 use crate::ec2::Refused;
 
 /// A client of EKS.
@@ -43,5 +46,47 @@ impl Clusters {
             authorities: authorities.map(str::to_owned),
             services: services.map(str::to_owned),
         }))
+    }
+
+    /// The Fargate profiles of a cluster that take pods, by name.
+    ///
+    /// # Errors
+    /// What EKS says.
+    pub async fn fargate_profiles(&self, cluster: &str) -> Result<Vec<Profile>, Refused> {
+        let mut names = Vec::new();
+        let mut pages = self.client.list_fargate_profiles().cluster_name(cluster).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| Refused::of("ListFargateProfiles", &error))?;
+            names.extend(page.fargate_profile_names().iter().cloned());
+        }
+        let mut found = Vec::new();
+        for name in names {
+            let call = self.client.describe_fargate_profile().cluster_name(cluster);
+            let answer = call.fargate_profile_name(&name).send().await;
+            let answer = match answer.map_err(|error| Refused::of("DescribeFargateProfile", &error)) {
+                Ok(answer) => answer,
+                // Deleted since.
+                Err(refused) if refused.is_gone() => continue,
+                Err(refused) => return Err(refused),
+            };
+            // One that is being made takes no pods yet, and one that is being deleted none any more.
+            let Some(of) =
+                answer.fargate_profile().filter(|of| of.status() == Some(&FargateProfileStatus::Active))
+            else {
+                continue;
+            };
+            let selectors = of.selectors().iter().map(|selector| ProfileSelector {
+                namespace: selector.namespace().unwrap_or_default().to_owned(),
+                labels: selector
+                    .labels()
+                    .into_iter()
+                    .flatten()
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect(),
+            });
+            found.push(Profile { name, selectors: selectors.collect(), subnets: of.subnets().to_vec() });
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
     }
 }
