@@ -18,6 +18,8 @@ use stowage_cluster::{Index, Kind, Snapshot};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::fargate::pods::Watched;
+use crate::fargate::state::State;
 use crate::newest::Newest;
 use crate::operate::pod_times::PodTimes;
 use crate::operate::transitions::Transitions;
@@ -41,6 +43,8 @@ pub struct Cluster {
     newest: Shared<Newest>,
     /// Kinds that the API server has.
     served: Shared<BTreeSet<Kind>>,
+    /// Who else wants objects as they come; only where pods may go to Fargate.
+    fargate: Option<Watched>,
 }
 
 impl Default for Cluster {
@@ -52,11 +56,17 @@ impl Default for Cluster {
             transitions: Transitions::default(),
             newest: Shared::default(),
             served: Shared::default(),
+            fargate: None,
         }
     }
 }
 
 impl Cluster {
+    /// One whose pods and `Jobs` are told to whoever sends pods to Fargate, too.
+    pub fn for_fargate(state: &State) -> Self {
+        Self { fargate: Some(Watched::new(state.clone())), ..Self::default() }
+    }
+
     /// The cluster as of now; `None` until every kind was listed once.
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         let kinds: Vec<Kind> = kinds().collect();
@@ -116,6 +126,9 @@ impl Cluster {
     }
 
     fn event(&self, kind: Kind, event: Event<DynamicObject>) {
+        if let Some(watched) = &self.fargate {
+            watched.event(kind, &event);
+        }
         match &event {
             Event::InitApply(pod) | Event::Apply(pod) if kind == Kind::Pod => self.times.see(pod),
             Event::Delete(pod) if kind == Kind::Pod => self.times.gone(pod),

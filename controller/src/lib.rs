@@ -17,6 +17,7 @@ pub mod claim;
 pub mod decide;
 pub mod disrupt;
 pub mod facts;
+pub mod fargate;
 pub mod follow;
 pub mod gates;
 pub mod interrupt;

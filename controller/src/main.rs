@@ -11,6 +11,8 @@ use stowage_aws::region_here;
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
+use stowage_controller::fargate::Fargate;
+use stowage_controller::fargate::state::State;
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::run::Shortages;
 use stowage_controller::learnt::Learnt;
@@ -18,7 +20,7 @@ use stowage_controller::make::Maker;
 use stowage_controller::market::{self, Market, Source};
 use stowage_controller::operate::calls::{Again, counting};
 use stowage_controller::operate::health::{Pulse, serve_health, serve_metrics};
-use stowage_controller::operate::lease::Candidate;
+use stowage_controller::operate::lease::{Candidate, Leader, Leading};
 use stowage_controller::operate::metrics::{Metrics, View};
 use stowage_controller::outlook::Outlook;
 use stowage_controller::overlay;
@@ -29,13 +31,14 @@ use stowage_controller::replicas;
 use stowage_controller::settings::{LogFormat, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 #[path = "main/wiring.rs"]
 mod wiring;
 
-use wiring::{NO_REGION, Shared, launching, on};
+use wiring::{NO_REGION, Shared, fargate_loops, launching, on};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -71,9 +74,11 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let metrics = Arc::new(Metrics::new()?);
     let client = counting(&metrics, Again::Yes).await.context("cannot find the API server")?;
     let once = counting(&metrics, Again::No).await.context("cannot find the API server")?;
-    let cluster = Cluster::default();
+    let routed = State::default();
+    let cluster = if settings.fargate { Cluster::for_fargate(&routed) } else { Cluster::default() };
     let (keeper, market) = watch::channel(Arc::new(market));
-    let candidate = candidate(&settings, &client);
+    let namespace = own_namespace(&settings, &client);
+    let (leading, candidate) = candidate(&settings, &client);
     let at = |port| SocketAddr::new(settings.listen, port);
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
     let (expected, announcer) = (Expected::default(), Announcer::new(client.clone()));
@@ -100,6 +105,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         metrics: Arc::clone(&metrics),
         pulse: pulse.clone(),
     };
+    let maker_client = shared.once.clone();
     let launching = Box::pin(launching(region.as_deref(), shared)).await?;
     let pools = Keeper::new(&client, &cluster, &standing, &announcer, settings.disable_launch);
     metrics.watch(View {
@@ -121,6 +127,21 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let overlays = on(settings.feature_gates.node_overlay, overlays.run());
     let kept = buffer::run::Keeper { client: client.clone(), buffers };
     let kept = on(settings.feature_gates.capacity_buffer, kept.run());
+    let fargate = Fargate {
+        state: routed,
+        client: client.clone(),
+        once: maker_client,
+        cluster: cluster.clone(),
+        outlook: outlook.clone(),
+        expected: expected.clone(),
+        announcer: announcer.clone(),
+        metrics: Arc::clone(&metrics),
+        pulse: pulse.clone(),
+        leading,
+        namespace,
+        aws: None,
+    };
+    let (webhook, routing) = fargate_loops(&settings, region.as_deref(), fargate).await?;
     let provisioner = Provisioner {
         outlook,
         expected,
@@ -149,6 +170,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
             () = fixed => {}
             () = kept => {}
             () = overlays => {}
+            () = routing => {}
             () = held => {}
         }
     };
@@ -159,6 +181,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         () = market::keep(source, keeper) => bail!("nobody reads the catalogue any more"),
         ended = serve_health(health, cluster, pulse) => return ended.context("health"),
         ended = serve_metrics(measured, metrics) => return ended.context("metrics"),
+        ended = webhook => return ended.context("the webhook"),
         () = leads => bail!("the lease is lost: this replica must not go on"),
         _ = interrupt.recv() => info!("interrupted"),
         _ = terminate.recv() => info!("asked to end"),
@@ -180,23 +203,35 @@ fn learning(source: &Source, cluster: &Cluster) -> (Learnt, impl Future<Output =
     (learnt, on(learns, keeper.keep(cluster)))
 }
 
-/// Who asks for the lease; `None` where nobody has to.
-fn candidate(settings: &Settings, client: &Client) -> Option<Candidate> {
-    if settings.disable_leader_election {
-        return None;
-    }
+/// Who leads, and who asks for the lease; `None` where nobody has to.
+fn candidate(settings: &Settings, client: &Client) -> (Leading, Option<Candidate>) {
     let host =
         || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let pod = settings.pod_name.clone().or_else(host).unwrap_or_else(|| "stowage".to_owned());
     // Tells this process from the last one in the same pod.
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let identity = format!("{pod}_{started:x}-{}", process::id());
+    let address = settings.pod_ip.map(|ip| SocketAddr::new(ip, settings.webhook_port).to_string());
+    let leading = Leading::new(identity.clone(), address.filter(|_| settings.fargate));
+    if settings.disable_leader_election {
+        // As long as it lives.
+        leading.set(Leader::Us { until: Instant::now() + Duration::from_hours(24 * 365 * 30) });
+        return (leading, None);
+    }
     let stated = settings.leader_election_namespace.as_deref().or(settings.system_namespace.as_deref());
     let namespace = stated.unwrap_or_else(|| client.default_namespace());
-    Some(Candidate {
+    let candidate = Candidate {
         leases: Api::namespaced(client.clone(), namespace),
         name: settings.leader_election_name.clone(),
-        identity: format!("{pod}_{started:x}-{}", process::id()),
-    })
+        identity,
+        leading: leading.clone(),
+    };
+    (leading, Some(candidate))
+}
+
+/// The namespace that the controller runs in.
+fn own_namespace(settings: &Settings, client: &Client) -> String {
+    settings.system_namespace.as_deref().unwrap_or_else(|| client.default_namespace()).to_owned()
 }
 
 fn log(settings: &Settings) -> Result<()> {

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use stowage_aws::{Store, Wish, read};
-use stowage_pricing::{Catalog, Commitments, Settings as Nodes, Timestamp};
+use stowage_pricing::fargate::embedded_rates;
+use stowage_pricing::{Catalog, Commitments, FargateRates, Settings as Nodes, Timestamp};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -20,6 +21,8 @@ pub struct Market {
     pub catalog: Arc<Catalog>,
     /// What is paid for already.
     pub commitments: Commitments,
+    /// What Fargate costs; `None` where that is not known.
+    pub fargate: Option<FargateRates>,
 }
 
 /// Where that is known from.
@@ -52,7 +55,9 @@ impl Source {
                 let bytes =
                     std::fs::read(path).with_context(|| format!("cannot read the catalogue {name}"))?;
                 let catalog = Catalog::parse(&bytes, &name)?;
-                Ok(Market { catalog: Arc::new(catalog), commitments: Commitments::default() })
+                // A file whose zones are not named as AWS does is of machines of one's own, with the rates that are known.
+                let fargate = embedded_rates(catalog.region().unwrap_or("us-east-1"));
+                Ok(Market { catalog: Arc::new(catalog), commitments: Commitments::default(), fargate })
             }
             Self::Aws { region, cache, nodes, isolated } => {
                 let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -71,7 +76,8 @@ impl Source {
                 for remark in &live.remarks {
                     info!(remark, "catalogue");
                 }
-                Ok(Market { catalog: Arc::new(live.catalog), commitments: live.commitments })
+                let fargate = live.fargate.map(|rates| rates.price).or_else(|| embedded_rates(region));
+                Ok(Market { catalog: Arc::new(live.catalog), commitments: live.commitments, fargate })
             }
         }
     }
@@ -125,7 +131,7 @@ mod tests {
     fn market(types: usize) -> Market {
         let mut catalog = Catalog::embedded("us-east-1", &Nodes::default()).unwrap();
         catalog.types.truncate(types);
-        Market { catalog: Arc::new(catalog), commitments: Commitments::default() }
+        Market { catalog: Arc::new(catalog), commitments: Commitments::default(), fargate: None }
     }
 
     /// On one thread: a read that held it would hold the test up until the read gives up.

@@ -27,7 +27,8 @@ pub(crate) fn say(announcer: &Announcer, of: &[(&str, Said)], snapshot: &Snapsho
     announcer.tell_all(events);
 }
 
-fn reference(pod: &Pod) -> ObjectReference {
+/// What an event on a pod is about.
+pub(crate) fn reference(pod: &Pod) -> ObjectReference {
     ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("Pod".to_owned()),

@@ -135,6 +135,31 @@ pub struct Settings {
           default_value_t = false, default_missing_value = "true")]
     pub enable_zonal_shift: bool,
 
+    /// Send pods to Fargate where FargatePolicies say so
+    #[arg(long, env = "STOWAGE_FARGATE", action = clap::ArgAction::Set, num_args = 0..=1,
+          default_value_t = false, default_missing_value = "true")]
+    pub fargate: bool,
+
+    /// Port of the webhook that the API server asks about pods
+    #[arg(long, env = "STOWAGE_WEBHOOK_PORT", default_value_t = 8443)]
+    pub webhook_port: u16,
+
+    /// Service by which the API server reaches the webhook, in the namespace that the controller runs in
+    #[arg(long, env = "KARPENTER_SERVICE", default_value = "stowage")]
+    pub webhook_service: String,
+
+    /// URL by which the API server reaches the webhook [default: that of the Service]
+    #[arg(long, env = "STOWAGE_WEBHOOK_URL", value_name = "URL")]
+    pub webhook_url: Option<String>,
+
+    /// Folder with tls.crt, tls.key and ca.crt for the webhook [default: they are made, and kept in a Secret]
+    #[arg(long, env = "STOWAGE_WEBHOOK_CERTIFICATE", value_name = "FOLDER")]
+    pub webhook_certificate: Option<PathBuf>,
+
+    /// Address by which other replicas reach this one
+    #[arg(long, env = "POD_IP", hide = true)]
+    pub pod_ip: Option<IpAddr>,
+
     /// Port of /metrics
     #[arg(long, env = "METRICS_PORT", default_value_t = 8080)]
     pub metrics_port: u16,

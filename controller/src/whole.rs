@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{Config, watcher};
@@ -77,6 +77,13 @@ impl Whole {
             key(a).cmp(&key(b))
         });
         all
+    }
+
+    /// Whether they were listed. What is not served never is.
+    pub(crate) fn is_listed(&self) -> bool {
+        let store = self.state.borrow().served.as_ref().map(|(_, store)| store.clone());
+        // It waits for a first list, and asks nobody.
+        store.is_some_and(|store| store.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok()))
     }
 
     /// How the API server serves the kind; `None` where it does not, as far as is known.

@@ -11,6 +11,7 @@ use stowage_controller::disrupt::hands::Hands;
 use stowage_controller::disrupt::marks::Marker;
 use stowage_controller::disrupt::run::Disruptor;
 use stowage_controller::facts::ClusterFacts;
+use stowage_controller::fargate::Fargate;
 use stowage_controller::follow::Cluster;
 use stowage_controller::interrupt::mend::Mender;
 use stowage_controller::interrupt::oust::{Going, Ouster};
@@ -31,6 +32,7 @@ use stowage_controller::node_class::{NodeClasses, alias};
 use stowage_controller::operate::health::Pulse;
 use stowage_controller::operate::metrics::Metrics;
 use stowage_controller::outlook::Outlook;
+use stowage_controller::settings::Settings;
 
 /// Where nobody says which region it is.
 pub(crate) const NO_REGION: &str =
@@ -215,4 +217,35 @@ fn disruption(shared: &Shared, ec2: &Ec2) -> (Marker, Disruptor) {
 /// A loop that runs where its gate is open.
 pub(crate) async fn on(gate: bool, run: impl Future<Output = ()>) {
     if gate { run.await } else { std::future::pending().await }
+}
+
+/// What every replica does so that pods go to Fargate, and what the one that leads does; nothing where that is switched off.
+pub(crate) async fn fargate_loops(
+    settings: &Settings,
+    region: Option<&str>,
+    fargate: Fargate,
+) -> Result<(impl Future<Output = Result<()>> + use<>, impl Future<Output = ()> + use<>)> {
+    let loops = if settings.fargate {
+        let aws = match region.filter(|_| !settings.disable_launch && !settings.cluster_name.is_empty()) {
+            Some(region) => Some(Clients::open(region, Arc::clone(&fargate.metrics) as _).await),
+            None => None,
+        };
+        Some(Box::pin(Fargate { aws, ..fargate }.open()).await?)
+    } else {
+        None
+    };
+    let (everywhere, leading) = loops.map(|loops| (loops.everywhere, loops.leading)).unzip();
+    let everywhere = async move {
+        match everywhere {
+            Some(everywhere) => everywhere.await,
+            None => std::future::pending().await,
+        }
+    };
+    let leading = async move {
+        match leading {
+            Some(leading) => leading.await,
+            None => std::future::pending().await,
+        }
+    };
+    Ok((everywhere, leading))
 }

@@ -13,6 +13,7 @@
 //!
 //! compat: karpenter v1.14 by way of client-go's `leaderelection`: name, durations, and a holder of `<pod>_<suffix>`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -32,6 +34,59 @@ const GIVE_UP: Duration = Duration::from_secs(10);
 /// How often a lease is renewed, and looked at by others.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// Annotation of the lease: where other replicas reach its holder.
+const ADDRESS: &str = "stowage.dev/address";
+
+/// Who leads, as far as this replica knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Leader {
+    /// Nobody knows.
+    #[default]
+    Nobody,
+    /// Another one.
+    Other {
+        /// What it is called.
+        identity: String,
+        /// Where it is reached, if it says so: `10.0.3.7:8443`.
+        address: Option<String>,
+    },
+    /// This one, until then at least.
+    Us {
+        /// Until then.
+        until: Instant,
+    },
+}
+
+/// Who leads, for whoever wants to know.
+#[derive(Clone, Debug)]
+pub struct Leading {
+    identity: String,
+    address: Option<String>,
+    leader: watch::Sender<Leader>,
+}
+
+impl Leading {
+    /// For a replica that is called this, and is reached there.
+    pub fn new(identity: String, address: Option<String>) -> Self {
+        Self { identity, address, leader: watch::channel(Leader::Nobody).0 }
+    }
+
+    /// What this replica is called.
+    pub fn identity(&self) -> String {
+        self.identity.clone()
+    }
+
+    /// Who leads.
+    pub fn now(&self) -> Leader {
+        self.leader.borrow().clone()
+    }
+
+    /// This is how it is now.
+    pub fn set(&self, leader: Leader) {
+        self.leader.send_replace(leader);
+    }
+}
+
 /// A replica that wants to lead.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -41,6 +96,8 @@ pub struct Candidate {
     pub name: String,
     /// Who it is.
     pub identity: String,
+    /// Where it says who leads.
+    pub leading: Leading,
 }
 
 /// What a candidate last saw of the lease.
@@ -157,11 +214,20 @@ impl Candidate {
 
     /// Takes or renews the lease, and says whether it is ours now.
     async fn attempt(&self, seen: &mut Seen) -> Result<bool> {
+        let asked = Instant::now();
+        let leads = self.try_for(seen).await?;
+        if leads {
+            // Who cannot renew gives up then.
+            self.leading.set(Leader::Us { until: asked + GIVE_UP });
+        }
+        Ok(leads)
+    }
+
+    async fn try_for(&self, seen: &mut Seen) -> Result<bool> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
-            let lease = Lease {
-                metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-                spec: Some(written(None, &self.identity, Timestamp::now())),
-            };
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let mut lease = Lease { metadata, spec: Some(written(None, &self.identity, Timestamp::now())) };
+            self.say_where(&mut lease);
             return won(self.leases.create(&PostParams::default(), &lease).await);
         };
         if seen.version != lease.metadata.resource_version {
@@ -169,11 +235,26 @@ impl Candidate {
         }
         let spec = lease.spec.clone().unwrap_or_default();
         if step(&spec, &self.identity, seen.at.elapsed()) == Step::Wait {
+            let address = lease.metadata.annotations.as_ref().and_then(|all| all.get(ADDRESS)).cloned();
+            let identity = spec.holder_identity.unwrap_or_default();
+            self.leading.set(Leader::Other { identity, address });
             return Ok(false);
         }
         lease.spec = Some(written(Some(&spec), &self.identity, Timestamp::now()));
+        self.say_where(&mut lease);
         // With the version that was read: of two who take it at once, one is refused.
         won(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+}
+
+impl Candidate {
+    /// Where the holder is reached; what its predecessor said is wrong now.
+    fn say_where(&self, lease: &mut Lease) {
+        let annotations = lease.metadata.annotations.get_or_insert_with(BTreeMap::new);
+        match &self.leading.address {
+            Some(address) => drop(annotations.insert(ADDRESS.to_owned(), address.clone())),
+            None => drop(annotations.remove(ADDRESS)),
+        }
     }
 }
 
@@ -242,7 +323,8 @@ mod tests {
         });
         let client = kube::Client::new(service, "stowage");
         let leases = Api::namespaced(client, "stowage");
-        Candidate { leases, name: "lease".to_owned(), identity: "me".to_owned() }
+        let leading = Leading::new("me".to_owned(), None);
+        Candidate { leases, name: "lease".to_owned(), identity: "me".to_owned(), leading }
     }
 
     /// After how many seconds it leads no longer.

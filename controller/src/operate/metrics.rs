@@ -23,6 +23,7 @@ use super::lives::Lives;
 use super::state;
 use super::transitions::Transitions;
 use crate::decide::Decision;
+use crate::fargate::metrics::Measured;
 use crate::follow::Cluster;
 use crate::market::Market;
 use crate::pool::run::Keeper;
@@ -57,6 +58,7 @@ pub struct Metrics {
     lives: Lives,
     disruptions: Disruptions,
     interruptions: Interruptions,
+    fargate: Measured,
     /// What plans said that each claim's machine costs.
     planned: Arc<Mutex<HashMap<String, f64>>>,
     moments: Arc<Mutex<Moments>>,
@@ -107,6 +109,7 @@ impl Metrics {
             lives: Lives::new(&registry)?,
             disruptions: Disruptions::new(&registry)?,
             interruptions: Interruptions::new(&registry)?,
+            fargate: Measured::new(&registry)?,
             registry,
             claims_created: counters(
                 "karpenter_nodeclaims_created_total",
@@ -222,6 +225,11 @@ impl Metrics {
     /// What is measured of machines that are taken away, fail or fall ill.
     pub fn interruptions(&self) -> &Interruptions {
         &self.interruptions
+    }
+
+    /// What is measured of pods on Fargate.
+    pub fn fargate(&self) -> &Measured {
+        &self.fargate
     }
 
     /// The API server was called.
@@ -361,7 +369,7 @@ impl Metrics {
 }
 
 /// Something to measure with, which a registry knows from then on.
-pub(super) fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
+pub(crate) fn kept<C: Collector + Clone + 'static>(registry: &Registry, of: C) -> prometheus::Result<C> {
     registry.register(Box::new(of.clone()))?;
     Ok(of)
 }

@@ -1,0 +1,186 @@
+//! Verdicts and holds from replica to replica: written by the one that leads, into `ConfigMaps`, and followed by all others.
+//!
+//! # Invariants
+//! - What did not change is not written again, but every few minutes: so that verdicts do not grow too old to be followed.
+//! - A hold counts as published some time after everything was written that was known when it began.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt as _;
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use stowage_fargate::{DOCUMENT_BYTES, Document, Part, Parts};
+use tokio::sync::Mutex;
+use tracing::{debug, warn};
+
+use super::state::{State, seconds};
+use crate::answer::is_gone;
+use crate::operate::lease::{Leader, Leading};
+
+/// What marks the `ConfigMaps`.
+const LABEL: &str = "stowage.dev/fargate=verdicts";
+/// Where a document stands in its `ConfigMap`.
+const KEY: &str = "verdicts";
+/// How old what is written may grow, in seconds: a third of the age at which verdicts are not followed any more.
+const AGAIN: u64 = 300;
+/// How long followers have to see what was written, in seconds. A watch takes milliseconds.
+const SEEN: u64 = 10;
+/// Writings that are remembered.
+const MOST: usize = 32;
+/// How long a call may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What was written.
+#[derive(Debug, Default)]
+struct Written {
+    /// By number: digest, and when.
+    parts: BTreeMap<u32, (u64, u64)>,
+    /// Whether what stands beside was looked for.
+    tidied: bool,
+    /// From when until when everything was written.
+    whole: VecDeque<(u64, u64)>,
+}
+
+/// Writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Publisher {
+    state: State,
+    maps: Api<ConfigMap>,
+    /// What the names of the `ConfigMaps` begin with.
+    prefix: String,
+    written: Arc<Mutex<Written>>,
+}
+
+/// The parts that are to be written now.
+fn due<'p>(parts: &'p Parts, written: &BTreeMap<u32, (u64, u64)>, now: u64) -> Vec<&'p Part> {
+    let is_due = |part: &&Part| {
+        written
+            .get(&part.number)
+            .is_none_or(|(digest, at)| *digest != part.digest || at.saturating_add(AGAIN) <= now)
+    };
+    parts.all.iter().filter(is_due).collect()
+}
+
+impl Publisher {
+    pub(crate) fn new(state: State, maps: Api<ConfigMap>, prefix: String) -> Self {
+        Self { state, maps, prefix, written: Arc::default() }
+    }
+
+    /// Writes what has changed; says how many verdicts found no room.
+    pub(crate) async fn publish(&self) -> Result<usize> {
+        let mut written = self.written.lock().await;
+        let started = seconds();
+        let parts = self.state.cache(|cache| cache.write(started, DOCUMENT_BYTES))?;
+        for part in due(&parts, &written.parts, started) {
+            let name = format!("{}-{}", self.prefix, part.number);
+            let (label, value) = LABEL.split_once('=').unwrap_or((LABEL, ""));
+            let map = ConfigMap {
+                metadata: ObjectMeta {
+                    name: Some(name.clone()),
+                    labels: Some(BTreeMap::from([(label.to_owned(), value.to_owned())])),
+                    ..ObjectMeta::default()
+                },
+                data: Some(BTreeMap::from([(KEY.to_owned(), part.json.clone())])),
+                ..ConfigMap::default()
+            };
+            let how = PatchParams::apply("stowage").force();
+            let patch = Patch::Apply(&map);
+            let write = self.maps.patch(&name, &how, &patch);
+            tokio::time::timeout(LIMIT, write).await.context("verdicts are not written in time")??;
+            written.parts.insert(part.number, (part.digest, started));
+        }
+        let extra = written.parts.len() > parts.all.len();
+        if extra || !written.tidied {
+            tokio::time::timeout(LIMIT, self.tidy(parts.all.len())).await.context("in time")??;
+            written.parts.retain(|number, _| parts.all.iter().any(|part| part.number == *number));
+            written.tidied = true;
+        }
+        written.whole.push_back((started, seconds()));
+        if written.whole.len() > MOST {
+            written.whole.pop_front();
+        }
+        Ok(parts.left_out)
+    }
+
+    /// Deletes what stands there beside so many parts.
+    async fn tidy(&self, parts: usize) -> Result<()> {
+        for map in self.maps.list(&ListParams::default().labels(LABEL)).await? {
+            let name = map.name_any();
+            let number = name.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('-'));
+            let number = number.and_then(|number| number.parse::<usize>().ok());
+            if number.is_none_or(|number| number < parts) {
+                continue;
+            }
+            match self.maps.delete(&name, &DeleteParams::default()).await {
+                Err(error) if !is_gone(&error) => return Err(error.into()),
+                _ => debug!(name, "verdicts need fewer parts"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all replicas know by `now` what was known at `since`.
+    pub(crate) async fn is_published(&self, since: u64, now: u64) -> bool {
+        let written = self.written.lock().await;
+        written.whole.iter().any(|(started, ended)| *started > since && ended.saturating_add(SEEN) <= now)
+    }
+}
+
+/// Follows what the leader writes, until the task is dropped.
+pub(crate) async fn follow(state: State, maps: Api<ConfigMap>, leading: Leading) {
+    let events = watcher(maps, Config::default().labels(LABEL)).default_backoff();
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        let map = match event {
+            Ok(Event::InitApply(map) | Event::Apply(map)) => map,
+            Ok(_) => continue,
+            Err(error) => {
+                warn!(%error, "verdicts cannot be followed");
+                continue;
+            }
+        };
+        // Who leads knows better.
+        if matches!(leading.now(), Leader::Us { .. }) {
+            continue;
+        }
+        let Some(json) = map.data.as_ref().and_then(|data| data.get(KEY)) else { continue };
+        match Document::parse(json) {
+            Ok(document) => {
+                if document.dropped > 0 {
+                    warn!(
+                        name = map.name_any(),
+                        dropped = document.dropped,
+                        "verdicts that cannot be understood"
+                    );
+                }
+                state.change_cache(|cache| cache.apply(&[document]));
+            }
+            Err(error) => warn!(name = map.name_any(), error, "verdicts cannot be read"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_news_is_written_every_few_minutes_only() {
+        let part = |number, digest| Part { number, json: String::new(), digest };
+        let parts = Parts { all: vec![part(0, 5), part(1, 6)], left_out: 0 };
+        let numbers = |written: &[(u32, (u64, u64))], now| {
+            let written = written.iter().copied().collect();
+            due(&parts, &written, now).iter().map(|part| part.number).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(&[], 100), [0, 1]);
+        assert_eq!(numbers(&[(0, (5, 90)), (1, (7, 90))], 100), [1]);
+        assert_eq!(numbers(&[(0, (5, 90)), (1, (6, 90))], 100), [0_u32; 0]);
+        assert_eq!(numbers(&[(0, (5, 90)), (1, (6, 100))], 90 + AGAIN), [0]);
+    }
+}
