@@ -35,6 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use stowage_aws::Clients;
 use tokio::net::TcpListener;
@@ -93,6 +94,16 @@ pub struct Loops<E, L> {
     pub leading: L,
 }
 
+/// What both kinds of loops work with.
+struct Common {
+    service: String,
+    kinds: Kinds,
+    caps: Caps,
+    publisher: Publisher,
+    maps: Api<ConfigMap>,
+    shown: watch::Receiver<Option<Arc<Shown>>>,
+}
+
 impl Fargate {
     /// Puts the loops together.
     ///
@@ -101,59 +112,101 @@ impl Fargate {
     pub async fn open(
         self,
     ) -> Result<Loops<impl Future<Output = Result<()>> + use<>, impl Future<Output = ()> + use<>>> {
-        let settings = self.outlook.settings.clone();
+        let settings = &self.outlook.settings;
         let address = SocketAddr::new(settings.listen, settings.webhook_port);
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}: choose another --webhook-port"))?;
         info!(%address, "the webhook for Fargate");
-        let (service, namespace) = (settings.webhook_service.clone(), self.namespace.clone());
-        let names = names(&service, &namespace, settings.webhook_url.as_deref());
+        let (service, namespace) = (settings.webhook_service.clone(), &self.namespace);
+        let names = names(&service, namespace, settings.webhook_url.as_deref());
         let (sender, shown) = watch::channel(None::<Arc<Shown>>);
-        let measured = self.metrics.fargate().clone();
-        let (state, client, leading) = (self.state, self.client, self.leading);
         let name = names.first().cloned().unwrap_or_default();
-        let caps = Caps::new(state.clone(), leading.clone(), shown.clone(), name);
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let prefix = format!("{service}-fargate-verdicts");
+        let common = Common {
+            kinds: Kinds::default(),
+            caps: Caps::new(self.state.clone(), self.leading.clone(), shown.clone(), name),
+            publisher: Publisher::new(self.state.clone(), maps.clone(), prefix),
+            service,
+            maps,
+            shown,
+        };
         let from = match &settings.webhook_certificate {
             Some(folder) => keys::From::Folder(folder.clone()),
             None => keys::From::Secret {
-                secrets: Api::namespaced(client.clone(), &namespace),
-                name: format!("{service}-webhook"),
+                secrets: Api::namespaced(self.client.clone(), namespace),
+                name: format!("{}-webhook", common.service),
                 names,
             },
         };
-        let keys = keys::Keeper { from, leading: leading.clone(), shown: sender };
-        let kinds = Kinds::default();
-        let maps = Api::namespaced(client.clone(), &namespace);
-        let publisher = Publisher::new(state.clone(), maps.clone(), format!("{service}-fargate-verdicts"));
+        let keys = keys::Keeper { from, leading: self.leading.clone(), shown: sender };
+        Ok(Loops { everywhere: self.everywhere(&common, keys, listener), leading: self.lead(common) })
+    }
+
+    /// What every replica does.
+    fn everywhere(
+        &self,
+        common: &Common,
+        keys: keys::Keeper,
+        listener: TcpListener,
+    ) -> impl Future<Output = Result<()>> + use<> {
         let know = know::Keeper {
-            state: state.clone(),
+            state: self.state.clone(),
             cluster: self.cluster.clone(),
-            kinds: kinds.clone(),
+            kinds: common.kinds.clone(),
             market: self.outlook.market.clone(),
-            namespace: namespace.clone(),
-            aws: self.aws.map(|aws| (aws, settings.cluster_name.clone())),
+            namespace: self.namespace.clone(),
+            aws: self.aws.clone().map(|aws| (aws, self.outlook.settings.cluster_name.clone())),
         };
         let desk = Desk {
-            state: state.clone(),
-            caps: caps.clone(),
-            measured: measured.clone(),
-            shown: shown.clone(),
+            state: self.state.clone(),
+            caps: common.caps.clone(),
+            measured: self.metrics.fargate().clone(),
+            shown: common.shown.clone(),
         };
+        let (of_namespaces, of_cluster) =
+            (common.kinds.of_namespaces.clone(), common.kinds.of_cluster.clone());
+        let verdicts = publish::follow(self.state.clone(), common.maps.clone(), self.leading.clone());
+        let client = self.client.clone();
+        async move {
+            let followed = async {
+                tokio::join!(
+                    of_namespaces.follow(client.clone()),
+                    of_cluster.follow(client.clone()),
+                    verdicts
+                );
+            };
+            // Those who work here may take a while for something; whoever asks is not to wait for them.
+            let served = tokio::spawn(desk.serve(listener));
+            tokio::select! {
+                ended = served => ended.context("the webhook")?,
+                ((), (), ()) = async { tokio::join!(followed, know.run(), keys.run()) } => {
+                    anyhow::bail!("following policies for Fargate has ended")
+                }
+            }
+        }
+    }
+
+    /// What the replica does that leads.
+    fn lead(self, common: Common) -> impl Future<Output = ()> + use<> {
+        let Common { service, kinds, caps, publisher, maps, shown } = common;
+        let measured = self.metrics.fargate().clone();
+        let url = self.outlook.settings.webhook_url.clone();
         let registrar = register::Registrar {
-            client: client.clone(),
-            state: state.clone(),
-            reached: Reached { service: service.clone(), namespace, url: settings.webhook_url.clone() },
+            client: self.client.clone(),
+            state: self.state.clone(),
+            reached: Reached { service: service.clone(), namespace: self.namespace, url },
             shown,
         };
         let counter = caps::Keeper {
-            state: state.clone(),
-            maps: maps.clone(),
-            pods: caps::raw_pods(client.clone()),
+            state: self.state.clone(),
+            maps,
+            pods: caps::raw_pods(self.client.clone()),
             name: format!("{service}-fargate-caps"),
         };
         let looker = looks::Looker {
-            state: state.clone(),
+            state: self.state.clone(),
             cluster: self.cluster.clone(),
             outlook: self.outlook,
             expected: self.expected,
@@ -164,57 +217,31 @@ impl Fargate {
         };
         let watch = guard::Watch {
             client: self.once.clone(),
-            state: state.clone(),
+            state: self.state.clone(),
             publisher,
             announcer: self.announcer.clone(),
             measured: measured.clone(),
         };
         let recreator = recreate::Recreator {
             client: self.once,
-            state: state.clone(),
+            state: self.state.clone(),
             cluster: self.cluster.clone(),
             caps,
             announcer: self.announcer.clone(),
             measured: measured.clone(),
         };
         let writer = status::Writer {
-            client: client.clone(),
-            state: state.clone(),
+            client: self.client,
+            state: self.state,
             cluster: self.cluster,
-            kinds: kinds.clone(),
+            kinds,
             announcer: self.announcer,
             measured,
         };
-        let everywhere = async move {
-            let (a, b) = (kinds.of_namespaces.clone(), kinds.of_cluster.clone());
-            let followed = publish::follow(state, maps, leading);
-            let others = async {
-                tokio::join!(
-                    a.follow(client.clone()),
-                    b.follow(client.clone()),
-                    know.run(),
-                    keys.run(),
-                    followed
-                );
-            };
-            // Those who work here may take a while for something; whoever asks is not to wait for them.
-            let served = tokio::spawn(desk.serve(listener));
-            tokio::select! {
-                ended = served => ended.context("the webhook")?,
-                () = others => anyhow::bail!("following policies for Fargate has ended"),
-            }
-        };
-        let leading = async move {
-            tokio::join!(
-                registrar.run(),
-                counter.run(),
-                looker.run(),
-                watch.run(),
-                recreator.run(),
-                writer.run()
-            );
-        };
-        Ok(Loops { everywhere, leading })
+        async move {
+            let kept = async { tokio::join!(registrar.run(), counter.run(), looker.run()) };
+            tokio::join!(kept, watch.run(), recreator.run(), writer.run());
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use stowage_aws::region_here;
 use stowage_controller::announce::Announcer;
 use stowage_controller::assumed::Expected;
 use stowage_controller::buffer::{self, Buffers};
-use stowage_controller::fargate::Fargate;
 use stowage_controller::fargate::state::State;
 use stowage_controller::follow::{Cluster, follow};
 use stowage_controller::launch::run::Shortages;
@@ -77,7 +76,6 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let routed = State::default();
     let cluster = if settings.fargate { Cluster::for_fargate(&routed) } else { Cluster::default() };
     let (keeper, market) = watch::channel(Arc::new(market));
-    let namespace = own_namespace(&settings, &client);
     let (leading, candidate) = candidate(&settings, &client);
     let at = |port| SocketAddr::new(settings.listen, port);
     let (health, measured) = (at(settings.health_probe_port), at(settings.metrics_port));
@@ -105,7 +103,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         metrics: Arc::clone(&metrics),
         pulse: pulse.clone(),
     };
-    let maker_client = shared.once.clone();
+    let (webhook, routing) = fargate_loops(region.as_deref(), &shared, routed, leading).await?;
     let launching = Box::pin(launching(region.as_deref(), shared)).await?;
     let pools = Keeper::new(&client, &cluster, &standing, &announcer, settings.disable_launch);
     metrics.watch(View {
@@ -127,21 +125,6 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
     let overlays = on(settings.feature_gates.node_overlay, overlays.run());
     let kept = buffer::run::Keeper { client: client.clone(), buffers };
     let kept = on(settings.feature_gates.capacity_buffer, kept.run());
-    let fargate = Fargate {
-        state: routed,
-        client: client.clone(),
-        once: maker_client,
-        cluster: cluster.clone(),
-        outlook: outlook.clone(),
-        expected: expected.clone(),
-        announcer: announcer.clone(),
-        metrics: Arc::clone(&metrics),
-        pulse: pulse.clone(),
-        leading,
-        namespace,
-        aws: None,
-    };
-    let (webhook, routing) = fargate_loops(&settings, region.as_deref(), fargate).await?;
     let provisioner = Provisioner {
         outlook,
         expected,
@@ -227,11 +210,6 @@ fn candidate(settings: &Settings, client: &Client) -> (Leading, Option<Candidate
         leading: leading.clone(),
     };
     (leading, Some(candidate))
-}
-
-/// The namespace that the controller runs in.
-fn own_namespace(settings: &Settings, client: &Client) -> String {
-    settings.system_namespace.as_deref().unwrap_or_else(|| client.default_namespace()).to_owned()
 }
 
 fn log(settings: &Settings) -> Result<()> {

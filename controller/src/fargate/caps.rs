@@ -247,7 +247,8 @@ impl Keeper {
                     Err(_) => warn!("what is granted cannot be written in time"),
                 }
             }
-            if listed.elapsed() >= LIST_EVERY {
+            // Without a policy nothing is granted, and nothing is in doubt.
+            if listed.elapsed() >= LIST_EVERY && !self.state.known().policies.all().is_empty() {
                 listed = Instant::now();
                 if let Err(error) = self.list().await {
                     warn!(error = format!("{error:#}"), "pods on Fargate cannot be listed");

@@ -42,8 +42,10 @@ struct Memory {
     guard: Guard,
     bucket: Bucket,
     told: Told,
-    /// When a hold was first seen here, by the word that holds go by: from then on it counts what was written.
+    /// How many writings of verdicts were begun when a hold was first seen here, by the word that holds go by.
     held: BTreeMap<String, u64>,
+    /// Where a look begins.
+    turn: usize,
 }
 
 impl Watch {
@@ -55,6 +57,7 @@ impl Watch {
             bucket: Bucket::new(PER_MINUTE, now),
             told: Told::default(),
             held: BTreeMap::new(),
+            turn: 0,
         };
         loop {
             tokio::time::sleep(EVERY).await;
@@ -70,14 +73,19 @@ impl Watch {
 
     async fn look(&self, known: &Arc<Known>, memory: &mut Memory) -> Result<()> {
         let now = seconds();
-        let all = self.routed();
+        let mut all = self.routed();
+        // Each look begins where the one before has ended, so that those who are left as they are keep nobody from his turn.
+        let many = all.len().max(1);
+        all.sort_by(|(_, a), (_, b)| a.uid.cmp(&b.uid));
+        all.rotate_left(memory.turn % many);
+        memory.turn = memory.turn.wrapping_add(AT_ONCE);
         for (workload, pod) in &all {
             if let Some(difference) = memory.told.see(workload, pod) {
                 warn!(%workload, pod = pod.pod(), %difference, "Fargate provisions something else than planned");
                 self.announcer.tell(reference(pod), warning("FargateShape", difference.to_string()));
             }
         }
-        let mut waiting = Vec::new();
+        let (mut waiting, mut left) = (Vec::new(), AT_ONCE);
         for (workload, pod) in all.iter().filter(|(_, pod)| !pod.bound && !pod.over && !pod.terminating) {
             let Some(policy) = known.policies.ruling(&pod.key.namespace, &pod.labels) else { continue };
             let Some(created) = pod.created else { continue };
@@ -91,17 +99,21 @@ impl Watch {
                 // Nobody asks while it is not late.
                 may_recreate: Err(Stays::NotWaiting),
             };
-            let is_late = now.saturating_sub(created) > policy.pending_timeout;
-            if is_late && waiting.len() < AT_ONCE {
-                let found =
-                    tokio::time::timeout(LIMIT, live(&self.client, &routed.pod, &routed.uid)).await??;
-                let Some(found) = found else { continue };
+            if now.saturating_sub(created) > policy.pending_timeout {
+                let found = if left > 0 { self.live(&routed).await } else { None };
+                left = left.saturating_sub(1);
                 // One that goes to a profile as its owner makes it would go there again, whatever is held.
-                if choose_profile(known.profiles.of(policy), &pod.key.namespace, &found.template).is_some() {
-                    continue;
+                let profiles = known.profiles.of(policy);
+                let found = found
+                    .filter(|found| choose_profile(profiles, &pod.key.namespace, &found.template).is_none());
+                match found {
+                    Some(found) => {
+                        routed.resource_version.clone_from(&found.resource_version);
+                        routed.may_recreate = back(&found);
+                    }
+                    // It is not gone, and its turn comes later.
+                    None => routed.timeout = u64::MAX,
                 }
-                routed.resource_version.clone_from(&found.resource_version);
-                routed.may_recreate = back(&found);
             }
             waiting.push(routed);
         }
@@ -110,6 +122,19 @@ impl Watch {
         let held = self.state.cache(|cache| cache.holds(now));
         self.measured.standing(held, memory.told.differ(), tickets);
         Ok(())
+    }
+
+    /// A pod as it is now; `None` where it is gone, or cannot be read now.
+    async fn live(&self, routed: &Routed) -> Option<Live> {
+        match tokio::time::timeout(LIMIT, live(&self.client, &routed.pod, &routed.uid)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                let why = format!("{error:#}");
+                warn!(pod = routed.pod, error = why, "a pod that waits for Fargate cannot be read");
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// Pods on Fargate, with their workloads.
@@ -131,8 +156,8 @@ impl Watch {
             {
                 continue;
             }
-            let since = *memory.held.entry(word.clone()).or_insert(now);
-            published.insert(word, self.publisher.is_published(since, now).await);
+            let begun = *memory.held.entry(word.clone()).or_insert_with(|| self.publisher.begun());
+            published.insert(word, self.publisher.is_published(begun, now).await);
         }
         memory.held.retain(|word, _| published.contains_key(word));
         let is_published =
@@ -140,13 +165,13 @@ impl Watch {
         let intents = self
             .state
             .cache(|cache| memory.guard.look(waiting, cache, &is_published, &mut memory.bucket, now));
-        let mut is_news = memory.held.values().any(|since| *since == now);
+        let mut is_news = false;
         for intent in intents {
             match intent {
                 Intent::Hold { workload, pod, waited } => {
                     let hold = self.state.change_cache(|cache| cache.hold(&workload, now));
                     let Some(hold) = hold else { continue };
-                    memory.held.insert(workload.hold_word(), now);
+                    memory.held.insert(workload.hold_word(), self.publisher.begun());
                     is_news = true;
                     let hours = hold.until.saturating_sub(now).div_ceil(3_600);
                     let why = format!(

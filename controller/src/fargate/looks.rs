@@ -342,3 +342,51 @@ pub(crate) fn policy_reference(id: &PolicyId) -> ObjectReference {
         ..ObjectReference::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+    use stowage_cluster::{Index, Kind};
+    use stowage_fargate::{Fleet, Jobs, Policies, Policy};
+
+    use super::*;
+
+    fn pod(name: &str, owner: &str) -> serde_json::Value {
+        json!({
+            "metadata": {
+                "name": name, "namespace": "shop", "uid": name, "labels": {"tier": "batch"},
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "ownerReferences": [{"kind": owner, "name": "o", "uid": "o", "controller": true}],
+            },
+            "spec": {"containers": [{"name": "a", "resources": {"requests": {"cpu": "1"}}}]},
+            "status": {"phase": "Pending"},
+        })
+    }
+
+    /// Pods of runs that are over are looked at on; those of a Deployment are there, or it has none.
+    #[test]
+    fn the_last_pod_of_what_comes_and_goes_is_kept() {
+        let policy = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": {"mode": "Always"}});
+        let policy = Policy::of_namespace(&policy.to_string()).unwrap();
+        let (policies, _) = Policies::new(vec![policy], BTreeMap::new(), "stowage");
+        let known = Known { policies, ..Known::default() };
+        let (mut fleet, mut index) = (Fleet::default(), Index::default());
+        for pod in [pod("a", "Workflow"), pod("b", "StatefulSet")] {
+            fleet.see(&pod, &Jobs::default(), None);
+            index.apply(Kind::Pod, &pod.to_string()).unwrap();
+        }
+        let all = with_pods(fleet.groups(&known.policies, &Jobs::default()), &index.snapshot());
+        assert_eq!(all.len(), 2);
+        let mut last = BTreeMap::new();
+        remember(&mut last, &all, 100);
+        assert_eq!(without_pods(&last, &all, &known).len(), 0, "they are there");
+        let gone = without_pods(&last, &[], &known);
+        let names: Vec<&str> = gone.iter().map(|(group, _)| group.pod.as_str()).collect();
+        assert_eq!(names, ["shop/a"]);
+        assert!(gone[0].0.waiting.is_empty());
+        remember(&mut last, &[], 100 + KEPT);
+        assert!(last.is_empty());
+    }
+}

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -43,7 +44,7 @@ struct Written {
     parts: BTreeMap<u32, (u64, u64)>,
     /// Whether what stands beside was looked for.
     tidied: bool,
-    /// From when until when everything was written.
+    /// Which writings of everything have succeeded, and when they ended.
     whole: VecDeque<(u64, u64)>,
 }
 
@@ -55,6 +56,8 @@ pub(crate) struct Publisher {
     /// What the names of the `ConfigMaps` begin with.
     prefix: String,
     written: Arc<Mutex<Written>>,
+    /// How many writings were begun.
+    begun: Arc<AtomicU64>,
 }
 
 /// The parts that are to be written now.
@@ -69,12 +72,13 @@ fn due<'p>(parts: &'p Parts, written: &BTreeMap<u32, (u64, u64)>, now: u64) -> V
 
 impl Publisher {
     pub(crate) fn new(state: State, maps: Api<ConfigMap>, prefix: String) -> Self {
-        Self { state, maps, prefix, written: Arc::default() }
+        Self { state, maps, prefix, written: Arc::default(), begun: Arc::default() }
     }
 
     /// Writes what has changed; says how many verdicts found no room.
     pub(crate) async fn publish(&self) -> Result<usize> {
         let mut written = self.written.lock().await;
+        let which = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let started = seconds();
         let parts = self.state.cache(|cache| cache.write(started, DOCUMENT_BYTES))?;
         for part in due(&parts, &written.parts, started) {
@@ -101,7 +105,7 @@ impl Publisher {
             written.parts.retain(|number, _| parts.all.iter().any(|part| part.number == *number));
             written.tidied = true;
         }
-        written.whole.push_back((started, seconds()));
+        written.whole.push_back((which, seconds()));
         if written.whole.len() > MOST {
             written.whole.pop_front();
         }
@@ -125,10 +129,15 @@ impl Publisher {
         Ok(())
     }
 
-    /// Whether all replicas know by `now` what was known at `since`.
-    pub(crate) async fn is_published(&self, since: u64, now: u64) -> bool {
+    /// How many writings were begun so far: what is known now is in the next one.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether all replicas know by `now` what was known when so many writings were begun.
+    pub(crate) async fn is_published(&self, begun: u64, now: u64) -> bool {
         let written = self.written.lock().await;
-        written.whole.iter().any(|(started, ended)| *started > since && ended.saturating_add(SEEN) <= now)
+        written.whole.iter().any(|(which, ended)| *which > begun && ended.saturating_add(SEEN) <= now)
     }
 }
 

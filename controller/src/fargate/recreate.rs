@@ -89,7 +89,14 @@ impl Recreator {
                     continue;
                 }
                 left -= 1;
-                let found = tokio::time::timeout(LIMIT, live(&self.client, key, &pod.uid)).await??;
+                let found = match tokio::time::timeout(LIMIT, live(&self.client, key, &pod.uid)).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(error)) => {
+                        warn!(pod = key, error = format!("{error:#}"), "a pod that waits cannot be read");
+                        continue;
+                    }
+                    Err(_) => continue,
+                };
                 let Some(found) = found else { continue };
                 if now.saturating_sub(found.created) < YOUNG {
                     continue;

@@ -124,6 +124,7 @@ mod tests {
     use stowage_fargate::Policy;
 
     use super::*;
+    use crate::shared::Shared;
 
     #[test]
     fn without_a_policy_that_routes_nothing_is_registered() {
@@ -148,5 +149,71 @@ mod tests {
             (hook["failurePolicy"].as_str(), hook["timeoutSeconds"].as_u64()),
             (Some("Ignore"), Some(1))
         );
+    }
+
+    /// An API server that keeps one object, and notes how it was called.
+    fn server(calls: &Shared<Vec<String>>) -> Api<DynamicObject> {
+        let (there, calls) = (Shared::<Option<Value>>::default(), calls.clone());
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (there, calls) = (there.clone(), calls.clone());
+            async move {
+                let method = request.method().to_string();
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let sent: Option<Value> = serde_json::from_slice(&body).ok();
+                let mut answer = (200, json!({}));
+                match method.as_str() {
+                    "GET" => match there.with(|there| there.clone()) {
+                        Some(object) => answer.1 = object,
+                        None => {
+                            answer = (
+                                404,
+                                json!({"status": "Failure", "message": "", "code": 404, "reason": "NotFound"}),
+                            )
+                        }
+                    },
+                    "DELETE" => there.with(|there| *there = None),
+                    _ => {
+                        let mut object = sent.unwrap();
+                        object["metadata"]["resourceVersion"] = json!("7");
+                        there.with(|there| *there = Some(object.clone()));
+                        answer.1 = object;
+                    }
+                }
+                calls.with(|calls| calls.push(method));
+                let answer = http::Response::builder()
+                    .status(answer.0)
+                    .body(kube::client::Body::from(answer.1.to_string().into_bytes()));
+                Ok::<_, std::convert::Infallible>(answer.unwrap())
+            }
+        });
+        let kind =
+            GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration");
+        Api::all_with(Client::new(service, "stowage"), &ApiResource::from_gvk(&kind))
+    }
+
+    #[tokio::test]
+    async fn it_is_written_when_it_is_another_and_taken_away_when_nobody_needs_it() {
+        let calls = Shared::<Vec<String>>::default();
+        let api = server(&calls);
+        let taken = || calls.with(std::mem::take);
+        let of = |bundle: &str| {
+            let policy = json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": {"mode": "Always"}});
+            let policy = Policy::of_namespace(&policy.to_string()).unwrap();
+            let (policies, _) = Policies::new(vec![policy], BTreeMap::new(), "stowage");
+            let reached = Reached { service: "s".into(), namespace: "n".into(), url: None };
+            wanted(&policies, &reached, bundle)
+        };
+        keep(&api, None).await.unwrap();
+        assert_eq!(taken(), ["GET"]);
+        keep(&api, of("one").as_ref()).await.unwrap();
+        assert_eq!(taken(), ["GET", "POST"]);
+        keep(&api, of("one").as_ref()).await.unwrap();
+        assert_eq!(taken(), ["GET"]);
+        keep(&api, of("two").as_ref()).await.unwrap();
+        assert_eq!(taken(), ["GET", "PUT"]);
+        keep(&api, None).await.unwrap();
+        assert_eq!(taken(), ["GET", "DELETE"]);
+        keep(&api, None).await.unwrap();
+        assert_eq!(taken(), ["GET"]);
     }
 }

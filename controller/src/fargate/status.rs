@@ -9,7 +9,9 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 use stowage_api::crd::Condition;
-use stowage_api::crd::condition::{self, FALSE, PROFILE_FOUND, TRUE, UNKNOWN, VALIDATION_SUCCEEDED};
+use stowage_api::crd::condition::{
+    self, CONFLICT, FALSE, PROFILE_FOUND, TRUE, UNKNOWN, VALIDATION_SUCCEEDED,
+};
 use stowage_fargate::{Facts, Labels, PolicyId, Status, status};
 use tracing::{debug, warn};
 
@@ -121,8 +123,10 @@ impl Writer {
         };
         let mut about = policy_reference(id);
         about.uid = Some(object.uid.clone());
-        let conditions = |of: &Value| {
-            serde_json::from_value::<Vec<Condition>>(of["conditions"].clone()).unwrap_or_default()
+        // That there is no conflict is no bad news.
+        let conditions = |of: &Value| -> Vec<Condition> {
+            let all = serde_json::from_value::<Vec<Condition>>(of["conditions"].clone()).unwrap_or_default();
+            all.into_iter().filter(|condition| condition.kind != CONFLICT).collect()
         };
         self.announcer.tell_all(bad_news(&about, &conditions(&old), &conditions(&new)));
         let patch = json!({"metadata": {"resourceVersion": object.resource_version}, "status": new});

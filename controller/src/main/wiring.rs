@@ -12,6 +12,7 @@ use stowage_controller::disrupt::marks::Marker;
 use stowage_controller::disrupt::run::Disruptor;
 use stowage_controller::facts::ClusterFacts;
 use stowage_controller::fargate::Fargate;
+use stowage_controller::fargate::state::State;
 use stowage_controller::follow::Cluster;
 use stowage_controller::interrupt::mend::Mender;
 use stowage_controller::interrupt::oust::{Going, Ouster};
@@ -30,9 +31,9 @@ use stowage_controller::make::Maker;
 use stowage_controller::node_class::trial::{Known, Trial};
 use stowage_controller::node_class::{NodeClasses, alias};
 use stowage_controller::operate::health::Pulse;
+use stowage_controller::operate::lease::Leading;
 use stowage_controller::operate::metrics::Metrics;
 use stowage_controller::outlook::Outlook;
-use stowage_controller::settings::Settings;
 
 /// Where nobody says which region it is.
 pub(crate) const NO_REGION: &str =
@@ -221,31 +222,48 @@ pub(crate) async fn on(gate: bool, run: impl Future<Output = ()>) {
 
 /// What every replica does so that pods go to Fargate, and what the one that leads does; nothing where that is switched off.
 pub(crate) async fn fargate_loops(
-    settings: &Settings,
     region: Option<&str>,
-    fargate: Fargate,
+    shared: &Shared,
+    state: State,
+    leading: Leading,
 ) -> Result<(impl Future<Output = Result<()>> + use<>, impl Future<Output = ()> + use<>)> {
+    let settings = &shared.outlook.settings;
     let loops = if settings.fargate {
         let aws = match region.filter(|_| !settings.disable_launch && !settings.cluster_name.is_empty()) {
-            Some(region) => Some(Clients::open(region, Arc::clone(&fargate.metrics) as _).await),
+            Some(region) => Some(Clients::open(region, Arc::clone(&shared.metrics) as _).await),
             None => None,
         };
-        Some(Box::pin(Fargate { aws, ..fargate }.open()).await?)
+        let stated = settings.system_namespace.as_deref();
+        let fargate = Fargate {
+            state,
+            client: shared.client.clone(),
+            once: shared.once.clone(),
+            cluster: shared.cluster.clone(),
+            outlook: shared.outlook.clone(),
+            expected: shared.expected.clone(),
+            announcer: shared.announcer.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            pulse: shared.pulse.clone(),
+            leading,
+            namespace: stated.unwrap_or_else(|| shared.client.default_namespace()).to_owned(),
+            aws,
+        };
+        Some(Box::pin(fargate.open()).await?)
     } else {
         None
     };
-    let (everywhere, leading) = loops.map(|loops| (loops.everywhere, loops.leading)).unzip();
+    let (everywhere, leads) = loops.map(|loops| (loops.everywhere, loops.leading)).unzip();
     let everywhere = async move {
         match everywhere {
             Some(everywhere) => everywhere.await,
             None => std::future::pending().await,
         }
     };
-    let leading = async move {
-        match leading {
-            Some(leading) => leading.await,
+    let leads = async move {
+        match leads {
+            Some(leads) => leads.await,
             None => std::future::pending().await,
         }
     };
-    Ok((everywhere, leading))
+    Ok((everywhere, leads))
 }
