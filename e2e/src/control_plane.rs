@@ -372,7 +372,10 @@ pub(crate) fn folder() -> Result<PathBuf> {
 
 /// Ports of loopback that are free and differ. Another program may take one before it is used: then the component ends,
 /// and says why.
-pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+///
+/// # Errors
+/// Where there are none.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let mut ports = [0; N];
     for (port, listener) in ports.iter_mut().zip(&listeners) {

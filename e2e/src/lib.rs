@@ -15,6 +15,7 @@ mod controller;
 pub mod crds;
 mod daemon;
 pub mod differential;
+mod eks;
 pub mod events;
 mod generate;
 mod helm;
@@ -29,8 +30,9 @@ mod world;
 
 pub use client::{Answer, Client};
 pub use components::Components;
-pub use control_plane::{ControlPlane, Options};
+pub use control_plane::{ControlPlane, Options, free_ports};
 pub use controller::Controller;
+pub use eks::Eks;
 pub use helm::Helm;
 pub use kubelets::{KWOK, Kubelets};
 pub use objects::{deployment, node_pool};

@@ -225,6 +225,38 @@ fn roles_say_what_they_allow() {
     }
 }
 
+/// Who sends pods to Fargate may read one Secret, which it makes, and change one registration.
+#[test]
+fn roles_for_fargate_are_there_where_it_is_wanted() {
+    let helm = Helm::ready().unwrap();
+    let rules = |values: &[&str]| -> Vec<Value> {
+        let flags = values.iter().flat_map(|value| ["--set", *value]);
+        let flags: Vec<&str> = NAME.iter().copied().chain(flags).collect();
+        let objects = helm.template(&chart("stowage"), &flags).unwrap();
+        let roles = objects
+            .into_iter()
+            .filter(|o| ["Role", "ClusterRole"].contains(&o["kind"].as_str().unwrap_or_default()));
+        roles.flat_map(|role| role["rules"].as_array().unwrap().clone()).collect()
+    };
+    let of = |rules: &[Value], resource: &str| -> Vec<Value> {
+        let has = |rule: &&Value| rule["resources"].as_array().unwrap().contains(&json!(resource));
+        rules.iter().filter(has).cloned().collect()
+    };
+    let without = rules(&[]);
+    for resource in ["secrets", "mutatingwebhookconfigurations", "configmaps", "fargatepolicies"] {
+        assert!(of(&without, resource).is_empty(), "{resource}");
+    }
+    let with = rules(&["settings.fargate=true"]);
+    for resource in ["secrets", "mutatingwebhookconfigurations"] {
+        let all = of(&with, resource);
+        assert_eq!(all.len(), 2, "{resource}");
+        let named = |rule: &Value| rule["resourceNames"].as_array().is_some_and(|names| names.len() == 1);
+        assert!(all.iter().all(|rule| named(rule) || rule["verbs"] == json!(["create"])), "{all:?}");
+    }
+    let others = rules(&["settings.fargate=true", "controller.webhook.certificateSecret=hook"]);
+    assert!(of(&others, "secrets").is_empty(), "somebody else keeps the certificate");
+}
+
 #[test]
 fn policies_are_least() {
     let known: BTreeSet<&str> =
@@ -281,5 +313,5 @@ fn policies_are_least() {
             }
         }
     }
-    assert_eq!(documents, 9);
+    assert_eq!(documents, 10);
 }

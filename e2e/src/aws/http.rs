@@ -86,6 +86,11 @@ fn read(from: &mut impl BufRead) -> Result<Option<Request>> {
     Ok(Some(request))
 }
 
+/// The body of the next request; none at the end.
+pub(crate) fn read_request(from: &mut impl BufRead) -> Result<Option<String>> {
+    Ok(read(from)?.map(|request| request.body))
+}
+
 /// Sends a request with another body on to a server at `port`, and gives what that says.
 pub(crate) fn forward(request: &Request, body: &str, port: u16) -> Result<String> {
     match relay(request, body, port)? {

@@ -18,6 +18,7 @@ mod unwell;
 
 pub use binary::{stowage, stowage_controller};
 pub use front::{Front, Mishap};
+pub(crate) use http::read_request;
 pub use instances::{Ec2Form, Instance, all};
 pub use moto::Moto;
 pub use sqs::Mailbox;
