@@ -135,7 +135,7 @@ impl Fargate {
         let from = match &settings.webhook_certificate {
             Some(folder) => keys::From::Folder(folder.clone()),
             None => keys::From::Secret {
-                secrets: Api::namespaced(self.client.clone(), namespace),
+                secrets: Box::new(Api::namespaced(self.client.clone(), namespace)),
                 name: format!("{}-webhook", common.service),
                 names,
             },

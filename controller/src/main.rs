@@ -134,18 +134,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         metrics: Arc::clone(&metrics),
         pulse: pulse.clone(),
     };
-    let leads = async {
-        // Standing by, it follows the cluster all the same, and is ready when its time comes.
-        let since = match &candidate {
-            Some(candidate) => Some(candidate.lead().await),
-            None => None,
-        };
-        let held = async {
-            match (&candidate, since) {
-                (Some(candidate), Some(since)) => candidate.hold(since).await,
-                _ => std::future::pending().await,
-            }
-        };
+    let work = async {
         tokio::select! {
             () = provisioner.run() => {}
             () = launching => {}
@@ -154,7 +143,6 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
             () = kept => {}
             () = overlays => {}
             () = routing => {}
-            () = held => {}
         }
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -165,7 +153,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         ended = serve_health(health, cluster, pulse) => return ended.context("health"),
         ended = serve_metrics(measured, metrics) => return ended.context("metrics"),
         ended = webhook => return ended.context("the webhook"),
-        () = leads => bail!("the lease is lost: this replica must not go on"),
+        () = lead(candidate.as_ref(), work) => bail!("the lease is lost: this replica must not go on"),
         _ = interrupt.recv() => info!("interrupted"),
         _ = terminate.recv() => info!("asked to end"),
     }
@@ -173,6 +161,17 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         candidate.release().await;
     }
     Ok(())
+}
+
+/// Does what only one replica does, as long as it is this one. Standing by, it follows the cluster all the same, and is
+/// ready when its time comes.
+async fn lead(candidate: Option<&Candidate>, work: impl Future<Output = ()>) {
+    let Some(candidate) = candidate else { return work.await };
+    let since = candidate.lead().await;
+    tokio::select! {
+        () = work => {}
+        () = candidate.hold(since) => {}
+    }
 }
 
 /// What nodes really have, and the loop that learns it. A file of types states what they have: there is nothing to learn.

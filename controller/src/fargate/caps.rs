@@ -193,7 +193,7 @@ impl Caps {
                 .enable_http1()
                 .build();
             let mut builder = Client::builder(TokioExecutor::new());
-            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(60));
+            builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_mins(1));
             let (client, word) = (builder.build(connector), shown.word.clone());
             *kept = Some((shown, Https::clone(&client)));
             Ok((client, word))

@@ -31,7 +31,7 @@ const KEY: &str = "webhook.json";
 #[derive(Clone, Debug)]
 pub(crate) enum From {
     /// A Secret of this name, which the leader keeps for these names of the webhook.
-    Secret { secrets: Api<Secret>, name: String, names: Vec<String> },
+    Secret { secrets: Box<Api<Secret>>, name: String, names: Vec<String> },
     /// A folder that somebody else fills.
     Folder(PathBuf),
 }
@@ -97,16 +97,13 @@ async fn kept(secrets: &Api<Secret>, name: &str, names: &[String], leads: bool) 
     let new = Kept::after(kept, step, now, || make(names, now)).context("cannot make a certificate")?;
     let Some(new) = new else { return Ok(None) };
     let data = BTreeMap::from([(KEY.to_owned(), ByteString(serde_json::to_vec(&new)?))]);
-    let written = match secret {
-        Some(old) => {
-            let secret = Secret { data: Some(data), ..old };
-            secrets.replace(name, &PostParams::default(), &secret).await
-        }
-        None => {
-            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-            let secret = Secret { metadata, data: Some(data), ..Secret::default() };
-            secrets.create(&PostParams::default(), &secret).await
-        }
+    let written = if let Some(old) = secret {
+        let secret = Secret { data: Some(data), ..old };
+        secrets.replace(name, &PostParams::default(), &secret).await
+    } else {
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let secret = Secret { metadata, data: Some(data), ..Secret::default() };
+        secrets.create(&PostParams::default(), &secret).await
     };
     match written {
         Ok(_) => Ok(Some(new)),

@@ -168,7 +168,7 @@ mod tests {
                             answer = (
                                 404,
                                 json!({"status": "Failure", "message": "", "code": 404, "reason": "NotFound"}),
-                            )
+                            );
                         }
                     },
                     "DELETE" => there.with(|there| *there = None),

@@ -153,7 +153,7 @@ fn ledger() -> Ledger {
 async fn a_follower_asks_the_leader_and_doubt_is_no_grant() {
     let pair = pair();
     let (leader, follower) = (replica("leader", &pair).await, replica("follower", &pair).await);
-    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    let until = tokio::time::Instant::now() + Duration::from_mins(1);
     leader.leading.set(Leader::Us { until });
     leader.desk.state.ledger(|kept| *kept = Some(ledger()));
     let caps = &follower.desk.caps;
@@ -181,7 +181,7 @@ async fn a_follower_asks_the_leader_and_doubt_is_no_grant() {
 async fn who_has_not_the_key_reserves_nothing() {
     let (ours, theirs) = (pair(), pair());
     let (leader, stranger) = (replica("leader", &ours).await, replica("stranger", &theirs).await);
-    leader.leading.set(Leader::Us { until: tokio::time::Instant::now() + Duration::from_secs(60) });
+    leader.leading.set(Leader::Us { until: tokio::time::Instant::now() + Duration::from_mins(1) });
     leader.desk.state.ledger(|kept| *kept = Some(ledger()));
     // It trusts our authority, and has another key.
     let mixed = Kept { current: theirs.clone(), next: None, last: Some((ours.authority.clone(), u64::MAX)) };

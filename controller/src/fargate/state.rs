@@ -42,6 +42,9 @@ pub(crate) struct Object {
     pub(crate) status: serde_json::Value,
 }
 
+/// What policies were made from: each object's name and generation, and the labels of namespaces.
+pub(crate) type MadeFrom = (Vec<(String, Option<i64>)>, BTreeMap<String, Labels>);
+
 /// What is known of policies and of all that they stand on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
@@ -49,7 +52,7 @@ pub(crate) struct Known {
     pub(crate) listed: bool,
     pub(crate) policies: Policies,
     /// What they were made from: with the same, they are the same.
-    pub(crate) made_from: (Vec<(String, Option<i64>)>, BTreeMap<String, Labels>),
+    pub(crate) made_from: MadeFrom,
     pub(crate) objects: BTreeMap<PolicyId, Object>,
     pub(crate) errors: BTreeMap<PolicyId, Vec<PolicyError>>,
     pub(crate) profiles: Profiles,

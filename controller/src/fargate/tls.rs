@@ -5,6 +5,7 @@
 //! change one of two may not know the new word yet, and is refused; the pod that it asked for then runs on nodes.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,7 +81,10 @@ impl Shown {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let digest = Sha256::new().chain_update(b"stowage caps\n").chain_update(key.as_bytes()).finalize();
-        let word = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut word = String::with_capacity(2 * digest.len());
+        for byte in digest {
+            write!(word, "{byte:02x}")?;
+        }
         Ok(Self { server: Arc::new(server), client, bundle, word })
     }
 }

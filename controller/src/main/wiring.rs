@@ -255,13 +255,14 @@ pub(crate) async fn fargate_loops(
     let (everywhere, leads) = loops.map(|loops| (loops.everywhere, loops.leading)).unzip();
     let everywhere = async move {
         match everywhere {
-            Some(everywhere) => everywhere.await,
+            // A task of its own: who creates a pod waits for its answer, and not for what else is done here.
+            Some(everywhere) => tokio::spawn(everywhere).await.context("the webhook's task has ended")?,
             None => std::future::pending().await,
         }
     };
     let leads = async move {
         match leads {
-            Some(leads) => leads.await,
+            Some(leads) => Box::pin(leads).await,
             None => std::future::pending().await,
         }
     };
