@@ -35,6 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use stowage_aws::Clients;
@@ -87,11 +88,11 @@ pub struct Fargate {
 }
 
 /// What every replica does, and what only the one that leads does.
-pub struct Loops<E, L> {
+pub struct Loops {
     /// What every replica does; it ends only where the webhook cannot be served.
-    pub everywhere: E,
+    pub everywhere: BoxFuture<'static, Result<()>>,
     /// What the one that leads does.
-    pub leading: L,
+    pub leading: BoxFuture<'static, ()>,
 }
 
 /// What both kinds of loops work with.
@@ -109,9 +110,7 @@ impl Fargate {
     ///
     /// # Errors
     /// Where the webhook's port cannot be had.
-    pub async fn open(
-        self,
-    ) -> Result<Loops<impl Future<Output = Result<()>> + use<>, impl Future<Output = ()> + use<>>> {
+    pub async fn open(self) -> Result<Loops> {
         let settings = &self.outlook.settings;
         let address = SocketAddr::new(settings.listen, settings.webhook_port);
         let listener = TcpListener::bind(address)
@@ -141,7 +140,8 @@ impl Fargate {
             },
         };
         let keys = keys::Keeper { from, leading: self.leading.clone(), shown: sender };
-        Ok(Loops { everywhere: self.everywhere(&common, keys, listener), leading: self.lead(common) })
+        let everywhere = Box::pin(self.everywhere(&common, keys, listener));
+        Ok(Loops { everywhere, leading: Box::pin(self.lead(common)) })
     }
 
     /// What every replica does.

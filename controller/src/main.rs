@@ -119,12 +119,12 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         standing,
         metrics: Arc::clone(&metrics),
     };
-    let fixed = on(settings.feature_gates.static_capacity, fixed.run());
+    let fixed = Box::pin(on(settings.feature_gates.static_capacity, fixed.run()));
     let overlays =
         overlay::Keeper { client: client.clone(), cluster: cluster.clone(), market: market.clone() };
-    let overlays = on(settings.feature_gates.node_overlay, overlays.run());
+    let overlays = Box::pin(on(settings.feature_gates.node_overlay, overlays.run()));
     let kept = buffer::run::Keeper { client: client.clone(), buffers };
-    let kept = on(settings.feature_gates.capacity_buffer, kept.run());
+    let kept = Box::pin(on(settings.feature_gates.capacity_buffer, kept.run()));
     let provisioner = Provisioner {
         outlook,
         expected,
@@ -134,7 +134,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         metrics: Arc::clone(&metrics),
         pulse: pulse.clone(),
     };
-    let work = async {
+    let work = Box::pin(async {
         tokio::select! {
             () = provisioner.run() => {}
             () = launching => {}
@@ -144,12 +144,12 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
             () = overlays => {}
             () = routing => {}
         }
-    };
+    });
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
-        () = follow(client, cluster.clone()) => bail!("following the cluster has ended"),
-        () = learning => bail!("learning what nodes have has ended"),
-        () = market::keep(source, keeper) => bail!("nobody reads the catalogue any more"),
+        () = Box::pin(follow(client, cluster.clone())) => bail!("following the cluster has ended"),
+        () = Box::pin(learning) => bail!("learning what nodes have has ended"),
+        () = Box::pin(market::keep(source, keeper)) => bail!("nobody reads the catalogue any more"),
         ended = serve_health(health, cluster, pulse) => return ended.context("health"),
         ended = serve_metrics(measured, metrics) => return ended.context("metrics"),
         ended = webhook => return ended.context("the webhook"),

@@ -1,6 +1,7 @@
 //! The loops that launch machines, see to them and take them away, put together.
 
 use anyhow::{Context as _, Result};
+use futures::future::{BoxFuture, join_all};
 use kube::Client;
 use std::sync::Arc;
 use stowage_aws::Clients;
@@ -39,6 +40,9 @@ use stowage_controller::outlook::Outlook;
 pub(crate) const NO_REGION: &str =
     "no region is known: set AWS_REGION; neither AWS's configuration nor the machine's metadata name one";
 
+/// What goes on as long as the process. On the heap: each is large, and all of them are more than a stack should hold.
+pub(crate) type Loop = BoxFuture<'static, ()>;
+
 /// What the loops share.
 pub(crate) struct Shared {
     pub(crate) maker: Maker,
@@ -55,10 +59,7 @@ pub(crate) struct Shared {
 }
 
 /// The loops that launch machines, see to them, and take them away; one that does nothing where others do that.
-pub(crate) async fn launching(
-    region: Option<&str>,
-    shared: Shared,
-) -> Result<impl Future<Output = ()> + use<>> {
+pub(crate) async fn launching(region: Option<&str>, shared: Shared) -> Result<Loop> {
     let settings = &shared.outlook.settings.clone();
     let machines = if settings.disable_launch {
         None
@@ -143,13 +144,14 @@ pub(crate) async fn launching(
         };
         Some((launcher, caretaker, classes, marker, disruptor, interrupting))
     };
-    Ok(async move {
-        let Some((launcher, caretaker, classes, marker, disruptor, interrupting)) = machines else {
-            return std::future::pending().await;
-        };
-        let (classes, launcher, marker) = (classes.run(), launcher.run(), marker.run());
-        tokio::join!(classes, launcher, caretaker.run(), marker, disruptor.run(), interrupting);
-    })
+    let Some((launcher, caretaker, classes, marker, disruptor, interrupting)) = machines else {
+        return Ok(Box::pin(std::future::pending()));
+    };
+    let machines: [Loop; 3] = [Box::pin(classes.run()), Box::pin(launcher.run()), Box::pin(caretaker.run())];
+    let disruption: [Loop; 3] = [Box::pin(marker.run()), Box::pin(disruptor.run()), Box::pin(interrupting)];
+    Ok(Box::pin(async move {
+        join_all(machines.into_iter().chain(disruption)).await;
+    }))
 }
 
 /// The loops that see to machines that are taken away, fail or fall ill.
@@ -226,45 +228,30 @@ pub(crate) async fn fargate_loops(
     shared: &Shared,
     state: State,
     leading: Leading,
-) -> Result<(impl Future<Output = Result<()>> + use<>, impl Future<Output = ()> + use<>)> {
+) -> Result<(BoxFuture<'static, Result<()>>, Loop)> {
     let settings = &shared.outlook.settings;
-    let loops = if settings.fargate {
-        let aws = match region.filter(|_| !settings.disable_launch && !settings.cluster_name.is_empty()) {
-            Some(region) => Some(Clients::open(region, Arc::clone(&shared.metrics) as _).await),
-            None => None,
-        };
-        let stated = settings.system_namespace.as_deref();
-        let fargate = Fargate {
-            state,
-            client: shared.client.clone(),
-            once: shared.once.clone(),
-            cluster: shared.cluster.clone(),
-            outlook: shared.outlook.clone(),
-            expected: shared.expected.clone(),
-            announcer: shared.announcer.clone(),
-            metrics: Arc::clone(&shared.metrics),
-            pulse: shared.pulse.clone(),
-            leading,
-            namespace: stated.unwrap_or_else(|| shared.client.default_namespace()).to_owned(),
-            aws,
-        };
-        Some(Box::pin(fargate.open()).await?)
-    } else {
-        None
+    if !settings.fargate {
+        return Ok((Box::pin(std::future::pending()), Box::pin(std::future::pending())));
+    }
+    let aws = match region.filter(|_| !settings.disable_launch && !settings.cluster_name.is_empty()) {
+        Some(region) => Some(Clients::open(region, Arc::clone(&shared.metrics) as _).await),
+        None => None,
     };
-    let (everywhere, leads) = loops.map(|loops| (loops.everywhere, loops.leading)).unzip();
-    let everywhere = async move {
-        match everywhere {
-            // A task of its own: who creates a pod waits for its answer, and not for what else is done here.
-            Some(everywhere) => tokio::spawn(everywhere).await.context("the webhook's task has ended")?,
-            None => std::future::pending().await,
-        }
+    let stated = settings.system_namespace.as_deref();
+    let fargate = Fargate {
+        state,
+        client: shared.client.clone(),
+        once: shared.once.clone(),
+        cluster: shared.cluster.clone(),
+        outlook: shared.outlook.clone(),
+        expected: shared.expected.clone(),
+        announcer: shared.announcer.clone(),
+        metrics: Arc::clone(&shared.metrics),
+        pulse: shared.pulse.clone(),
+        leading,
+        namespace: stated.unwrap_or_else(|| shared.client.default_namespace()).to_owned(),
+        aws,
     };
-    let leads = async move {
-        match leads {
-            Some(leads) => Box::pin(leads).await,
-            None => std::future::pending().await,
-        }
-    };
-    Ok((everywhere, leads))
+    let loops = fargate.open().await?;
+    Ok((loops.everywhere, loops.leading))
 }
