@@ -190,7 +190,7 @@ impl Fargate {
 
     /// What the replica does that leads.
     fn lead(self, common: Common) -> impl Future<Output = ()> + use<> {
-        let Common { service, kinds, caps, publisher, maps, shown } = common;
+        let Common { service, kinds, publisher, maps, shown, .. } = common;
         let measured = self.metrics.fargate().clone();
         let url = self.outlook.settings.webhook_url.clone();
         let registrar = register::Registrar {
@@ -226,7 +226,6 @@ impl Fargate {
             client: self.once,
             state: self.state.clone(),
             cluster: self.cluster.clone(),
-            caps,
             announcer: self.announcer.clone(),
             measured: measured.clone(),
         };

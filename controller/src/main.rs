@@ -103,7 +103,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         metrics: Arc::clone(&metrics),
         pulse: pulse.clone(),
     };
-    let (webhook, routing) = fargate_loops(region.as_deref(), &shared, routed, leading).await?;
+    let (webhook, routing) = fargate_loops(region.as_deref(), &shared, routed.clone(), leading).await?;
     let launching = Box::pin(launching(region.as_deref(), shared)).await?;
     let pools = Keeper::new(&client, &cluster, &standing, &announcer, settings.disable_launch);
     metrics.watch(View {
@@ -133,6 +133,7 @@ async fn run(settings: Settings, region: Option<String>, source: Source, market:
         cluster: cluster.clone(),
         metrics: Arc::clone(&metrics),
         pulse: pulse.clone(),
+        routed,
     };
     let work = Box::pin(async {
         tokio::select! {

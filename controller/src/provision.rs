@@ -6,7 +6,7 @@
 //!    └───────────────── assumed at once, seen later ◀──────────────┘
 //! ```
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use crate::announce::{Announcer, warning};
 use crate::assumed::{Amended, Beside, Expected};
 use crate::batch::Window;
 use crate::decide::{Decision, Terms, decide};
+use crate::fargate::state::{State as Routed, seconds};
 use crate::follow::Cluster;
 use crate::make::Maker;
 use crate::market::now;
@@ -37,6 +38,9 @@ use crate::stand_in::stand_in;
 ///
 /// compat: karpenter v1.14 looks at unscheduled pods every ten seconds.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// The same while pods wait that may yet be made anew for Fargate.
+const WITHHELD: Duration = Duration::from_millis(500);
 
 /// Changes that come within so short a time are looked at together.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -67,6 +71,8 @@ pub struct Provisioner {
     pub metrics: Arc<Metrics>,
     /// Where it shows that it goes round.
     pub pulse: Pulse,
+    /// What is known of pods that may go to Fargate.
+    pub routed: Routed,
 }
 
 /// What it remembers from pass to pass.
@@ -84,6 +90,8 @@ struct State {
     unknown: HashMap<String, Duration>,
     /// How often `NodePools` had become ready, or ceased to be, when that was.
     standing: u64,
+    /// Whether pods wait that may yet be made anew for Fargate: nothing else tells when that is over.
+    withholds: bool,
 }
 
 impl State {
@@ -119,6 +127,7 @@ impl Provisioner {
             unknown: HashMap::new(),
             held: None,
             standing: 0,
+            withholds: false,
         };
         let mut changes = self.cluster.changes();
         loop {
@@ -130,7 +139,8 @@ impl Provisioner {
             let now = state.start.elapsed();
             let settle = SETTLE.max(now.saturating_sub(started) * IDLE_PARTS);
             // Never at once: a window stays due while claims are unknown.
-            let due = state.window.due().map_or(AGAIN, |due| due.saturating_sub(now)).max(settle);
+            let again = if state.withholds { WITHHELD } else { AGAIN };
+            let due = state.window.due().map_or(again, |due| due.saturating_sub(now)).max(settle);
             tokio::select! {
                 _ = changes.changed() => tokio::time::sleep(settle).await,
                 () = tokio::time::sleep(due) => {}
@@ -150,6 +160,13 @@ impl Provisioner {
         });
         // Nothing is placed on what goes, whoever has been told of that already.
         amended.held.extend(nodes);
+        let withheld =
+            if amended.waiting.is_empty() { BTreeSet::new() } else { self.routed.withheld(seconds()) };
+        state.withholds = !withheld.is_empty();
+        if state.withholds {
+            amended.waiting.retain(|pod| !withheld.contains(pod));
+            amended.snapshot.pods.retain(|pod| pod.is_bound() || !withheld.contains(&pod.key()));
+        }
         self.metrics.looked(&amended.snapshot, amended.unknown.len(), amended.waiting.len());
         let now = state.start.elapsed();
         state.tried.retain(|_, at| now < *at + AGAIN);

@@ -44,8 +44,7 @@ const EVERY: Duration = Duration::from_millis(25);
 /// Admission that suites do without: it needs controllers that do not run, or only takes time.
 const NO_ADMISSION: &str = "ServiceAccount,TaintNodesByCondition,StorageObjectInUseProtection,LimitRanger,ResourceQuota,\
 DefaultTolerationSeconds,CertificateApproval,CertificateSigning,CertificateSubjectRestriction,\
-DefaultIngressClass,PersistentVolumeClaimResize,ValidatingAdmissionPolicy,MutatingAdmissionWebhook,\
-ValidatingAdmissionWebhook,ClusterTrustBundleAttest";
+DefaultIngressClass,PersistentVolumeClaimResize,ValidatingAdmissionPolicy,ValidatingAdmissionWebhook,ClusterTrustBundleAttest";
 
 /// What runs beside etcd and kube-apiserver.
 #[derive(Clone, Debug, Default)]

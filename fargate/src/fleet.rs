@@ -210,6 +210,25 @@ impl Fleet {
         workload_of(self.pods.get(uid)?, jobs)
     }
 
+    /// Pods that have waited for less than `within` seconds and that their policy lets be made anew, with what they are of, as
+    /// `namespace/name`.
+    pub fn young(
+        &self,
+        policies: &Policies,
+        jobs: &Jobs,
+        now: u64,
+        within: u64,
+    ) -> Vec<(String, u64, Arc<Workload>, Arc<Policy>)> {
+        let young = |kept: &&Kept| kept.place == Place::Waits && now.saturating_sub(kept.created) < within;
+        let found = |kept: &Kept| {
+            let policy = policies.ruling(&kept.namespace, &kept.labels)?;
+            let workload = workload_of(kept, jobs).filter(|workload| workload.has_owner())?;
+            policy.recreate_per_minute?;
+            Some((format!("{}/{}", kept.namespace, kept.name), kept.created, workload, Arc::clone(policy)))
+        };
+        self.pods.values().filter(young).filter_map(found).collect()
+    }
+
     /// The workloads that policies rule, by word. Where policies rule pods of one workload differently, the one of the newest
     /// pod counts, and only pods that it rules.
     pub fn groups(&self, policies: &Policies, jobs: &Jobs) -> Vec<Group> {

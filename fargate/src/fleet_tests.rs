@@ -70,6 +70,28 @@ fn a_workload_is_told_with_its_pods() {
 
 /// A Job may be seen after its pods; how long they ran counts once each.
 #[test]
+fn young_pods_are_those_that_wait_and_that_may_be_made_anew() {
+    let (mut fleet, jobs) = (Fleet::default(), Jobs::default());
+    let object = json!({
+        "metadata": {"name": "p", "namespace": "shop"},
+        "spec": {"mode": "Always", "pending": {"recreate": true}, "podSelector": {"matchLabels": {"app": "web"}}},
+    });
+    let policy = Policy::of_namespace(&object.to_string()).unwrap();
+    let recreating = Policies::new(vec![policy], BTreeMap::new(), "stowage").0;
+    let bare = with(pod("b", "web", 9), "/metadata/ownerReferences", json!([]));
+    let bound = with(pod("c", "web", 9), "/spec/nodeName", json!("n"));
+    for pod in [pod("a", "web", 9), bare, bound, pod("d", "web", 1), pod("e", "db", 9)] {
+        fleet.see(&pod, &jobs, Some(RATES));
+    }
+    let young = |policies: &Policies| {
+        let found = fleet.young(policies, &jobs, 9 * 60 + 10, 30);
+        found.into_iter().map(|(key, created, ..)| (key, created)).collect::<Vec<_>>()
+    };
+    assert_eq!(young(&recreating), [("shop/web-a".to_owned(), 540)]);
+    assert_eq!(young(&policies()), [], "no policy lets any be made anew");
+}
+
+#[test]
 fn pods_of_jobs_are_known_once_their_job_is() {
     let (mut fleet, mut jobs) = (Fleet::default(), Jobs::default());
     let job = |uid: &str| {

@@ -3,7 +3,7 @@
 //! ```text
 //! admission ─▶ no cap? ───────────────▶ granted
 //!          ├─▶ this one leads? ───────▶ ledger
-//!          └─▶ POST /reserve, 100 ms ─▶ ledger of the leader
+//!          └─▶ POST /reserve, 500 ms ─▶ ledger of the leader
 //! ```
 //!
 //! # Invariants
@@ -40,7 +40,7 @@ use crate::operate::lease::{Leader, Leading};
 use crate::shared::Shared;
 
 /// How long the leader is waited for: the API server gives the whole webhook a second.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long is tried to give a ticket back. If that fails, it runs out by itself.
 const GIVE_BACK: Duration = Duration::from_secs(5);
 /// The largest answer of a leader.

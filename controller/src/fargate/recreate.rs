@@ -11,11 +11,9 @@ use std::time::Duration;
 use anyhow::Result;
 use kube::Client;
 use stowage_cluster::{Pod, Snapshot};
-use stowage_fargate::{Backoff, Bucket, Group, PodKey, PolicyId, Purpose, Request, Target, may_recreate};
-use stowage_solver::Price;
+use stowage_fargate::{Backoff, Bucket, Group, PolicyId, Purpose, Target, may_recreate};
 use tracing::{debug, info, warn};
 
-use super::caps::{Caps, Place};
 use super::guard::named;
 use super::metrics::Measured;
 use super::owners::{Live, delete, live};
@@ -24,11 +22,11 @@ use crate::announce::{Announcer, normal};
 use crate::follow::Cluster;
 
 /// How often it is looked for pods.
-const EVERY: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_secs(2);
 /// A pod is left alone for so many seconds after it was made: kube-scheduler may have a node for it.
-const YOUNG: u64 = 10;
-/// The API server has asked within so many seconds, or who knows whether it would.
-const ASKED: u64 = 900;
+const YOUNG: u64 = 3;
+/// What became of pods that were made anew is waited for as long.
+const REMEMBERED: u64 = 900;
 /// Pods that are read in one look.
 const AT_ONCE: usize = 20;
 /// How long a call may take.
@@ -39,7 +37,6 @@ pub(crate) struct Recreator {
     pub(crate) client: Client,
     pub(crate) state: State,
     pub(crate) cluster: Cluster,
-    pub(crate) caps: Caps,
     pub(crate) announcer: Announcer,
     pub(crate) measured: Measured,
 }
@@ -123,7 +120,7 @@ impl Recreator {
                 }
             }
         }
-        memory.tried.retain(|_, (at, _)| now.saturating_sub(*at) < ASKED);
+        memory.tried.retain(|_, (at, _)| now.saturating_sub(*at) < REMEMBERED);
         Ok(())
     }
 
@@ -153,25 +150,10 @@ impl Recreator {
             policy: &group.policy,
             profiles: &known.profiles,
             profile: &target.profile,
-            cap_has_room: self.has_room(group, target.price, now),
-            webhook_answers: self.state.asked().is_some_and(|at| now.saturating_sub(at) <= ASKED),
+            cap_has_room: self.state.has_room(&group.policy.id, target.price, now),
+            webhook_answers: self.state.is_asked(now),
         };
         may_recreate(&found.pod, found.owner.as_ref(), purpose)
-    }
-
-    /// Whether the cap of its policy has room for one more.
-    fn has_room(&self, group: &Group, price: Price, now: u64) -> bool {
-        let request = Request {
-            ticket: "dry-run".to_owned(),
-            policy: group.policy.id.clone(),
-            pod: PodKey::default(),
-            labels: stowage_fargate::Labels::new(),
-            added: stowage_fargate::Labels::new(),
-            price,
-            dry_run: true,
-            by_itself: false,
-        };
-        self.caps.place(&request) == Place::Here && self.caps.reserve(&request, now).is_ok()
     }
 }
 

@@ -13,7 +13,7 @@ use stowage_fargate::{Policies, REGISTRATION, registration};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::state::State;
+use super::state::{State, seconds};
 use super::tls::Shown;
 use crate::answer::{is_conflict, is_gone};
 
@@ -75,7 +75,10 @@ impl Registrar {
                 looks = looks.wrapping_add(1);
                 if due {
                     last = match tokio::time::timeout(LIMIT, keep(&api, wanted.as_ref())).await {
-                        Ok(Ok(())) => Some(wanted),
+                        Ok(Ok(())) => {
+                            self.state.registered(wanted.is_some(), seconds());
+                            Some(wanted)
+                        }
                         Ok(Err(error)) => {
                             warn!(error = format!("{error:#}"), "the webhook cannot be registered");
                             None

@@ -96,7 +96,7 @@ async fn an_admission_is_answered_over_tls_whatever_it_says() {
     let answer: Value = serde_json::from_str(&body).expect("a review");
     assert_eq!((status, &answer["response"]["uid"]), (200, &json!("r1")));
     assert_eq!(answer["response"]["allowed"], true);
-    assert!(replica.desk.state.asked().is_some());
+    assert!(replica.desk.state.is_asked(seconds()));
     // Its workload is to be looked at.
     assert!(replica.desk.state.wanted().len() <= 1);
     for body in ["", "{", "[]", "null"] {

@@ -12,11 +12,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stowage_fargate::{
-    Admission, Answer, Cache, Concerns, Fleet, Jobs, Labels, Ledger, Policies, PolicyError, PolicyId,
-    Profiles, Refusals, Reserve, Sighting, Workload, admit,
+    Admission, Answer, Cache, Concerns, Fleet, Jobs, Labels, Ledger, PodKey, Policies, Policy, PolicyError,
+    PolicyId, Profiles, Refusals, Request, Reserve, Sighting, Workload, admit,
 };
 use stowage_pricing::FargateRates;
 use stowage_pricing::aws::offerings::Subnet;
+use stowage_solver::Price;
 use tokio::sync::Notify;
 
 use crate::shared::Shared;
@@ -86,7 +87,18 @@ struct Inner {
     news: Notify,
     /// When the API server last asked about a pod.
     asked: Shared<Option<u64>>,
+    /// Since when the webhook is registered; only who leads knows.
+    registered: Shared<Option<u64>>,
 }
+
+/// For so many seconds no node is bought for a pod that is to be made anew.
+const WITHHELD: u64 = 30;
+/// And for so many where nobody has looked at its workload yet.
+const LOOKED: u64 = 5;
+/// The API server has asked within so many seconds, or who knows whether it would.
+const ASKED: u64 = 900;
+/// So many seconds after a registration was written every API server knows of it.
+const HEARD: u64 = 10;
 
 /// What all loops share.
 #[derive(Clone, Debug, Default)]
@@ -148,9 +160,62 @@ impl State {
         self.0.news.notified().await;
     }
 
-    /// When the API server last asked about a pod.
-    pub(crate) fn asked(&self) -> Option<u64> {
-        self.0.asked.with(|at| *at)
+    /// The webhook is registered as of now, or it is not.
+    pub(crate) fn registered(&self, is: bool, now: u64) {
+        self.0.registered.with(|since| *since = is.then(|| since.unwrap_or(now)));
+    }
+
+    /// Whether the API server is likely to ask about the next pod: it did lately, or has been told to. A replica that leads is
+    /// not always the one that is asked, so no question proves nothing.
+    pub(crate) fn is_asked(&self, now: u64) -> bool {
+        let within = |at: Option<u64>| at.map(|at| now.saturating_sub(at));
+        within(self.0.asked.with(|at| *at)).is_some_and(|ago| ago <= ASKED)
+            || within(self.0.registered.with(|at| *at)).is_some_and(|ago| ago >= HEARD)
+    }
+
+    /// Pods for which no node is to be bought yet, as `namespace/name`: their policy wants them made anew for Fargate, and they
+    /// belong there, or nobody has looked yet. For half a minute at most: then whatever was to come of it has come.
+    pub(crate) fn withheld(&self, now: u64) -> BTreeSet<String> {
+        let known = self.known();
+        if !known.policies.all().iter().any(|policy| policy.recreate_per_minute.is_some()) {
+            return BTreeSet::new();
+        }
+        let young =
+            self.jobs(|jobs| self.pods(|pods| pods.fleet.young(&known.policies, jobs, now, WITHHELD)));
+        let belongs = |workload: &Workload, policy: &Policy, created: u64| {
+            let verdict = self.cache(|cache| match cache.held(workload, now) {
+                Some(_) => Some(None),
+                None => cache.get(workload).map(|verdict| {
+                    let is_of_it = verdict.found.policy == (policy.id.clone(), policy.version);
+                    verdict.target().filter(|_| is_of_it).map(|target| target.price)
+                }),
+            });
+            match verdict {
+                None => now.saturating_sub(created) < LOOKED,
+                Some(None) => false,
+                Some(Some(price)) => self.has_room(&policy.id, price, now),
+            }
+        };
+        young
+            .into_iter()
+            .filter(|(_, created, workload, policy)| belongs(workload, policy, *created))
+            .map(|(key, ..)| key)
+            .collect()
+    }
+
+    /// Whether the caps of a policy have room for one more pod, where this replica leads.
+    pub(crate) fn has_room(&self, policy: &PolicyId, price: Price, now: u64) -> bool {
+        let request = Request {
+            ticket: "dry-run".to_owned(),
+            policy: policy.clone(),
+            pod: PodKey::default(),
+            labels: Labels::new(),
+            added: Labels::new(),
+            price,
+            dry_run: true,
+            by_itself: false,
+        };
+        self.ledger(|ledger| ledger.as_mut().is_some_and(|ledger| ledger.reserve(&request, now).is_ok()))
     }
 
     /// Answers an admission as of `now`, from what is known.
@@ -171,5 +236,22 @@ impl State {
                 admit(review, &admission, now, reserve)
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_registered_is_asked_from_soon_after_until_it_is_no_more() {
+        let state = State::default();
+        assert!(!state.is_asked(1_000), "nobody knows");
+        state.registered(true, 1_000);
+        assert!(!state.is_asked(1_005), "not every API server has heard of it");
+        state.registered(true, 1_008);
+        assert!(state.is_asked(1_010));
+        state.registered(false, 1_020);
+        assert!(!state.is_asked(1_040));
     }
 }
