@@ -268,6 +268,8 @@ impl Starting {
                 ("service-cluster-ip-range", &"10.96.0.0/16"),
                 ("endpoint-reconciler-type", &"none"),
                 ("disable-admission-plugins", &format!("{NO_ADMISSION}{security}")),
+                // As EKS has it.
+                ("allow-privileged", &true),
                 ("enable-priority-and-fairness", &false),
                 ("max-requests-inflight", &0),
                 ("max-mutating-requests-inflight", &0),

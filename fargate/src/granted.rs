@@ -19,10 +19,11 @@ use crate::policy::{Caps, PolicyId};
 const MAX_BYTES: usize = 1 << 20;
 /// The version of what is written.
 const VERSION: u32 = 1;
-/// The smallest block, in pods and micro-dollars an hour; larger caps have blocks of an eighth. Large blocks are written
-/// seldom, and small ones leave a successor more room in its first two minutes.
-const LEAST_BLOCK: Level = Level { pods: 4, micros: 250_000 };
-const BLOCKS: u32 = 8;
+/// The smallest block, in pods and micro-dollars an hour; larger caps have blocks of a quarter. Large blocks are written
+/// seldom and have room for pods that come all at once, as those of a rollout do; small ones would leave a successor more room
+/// in its first two minutes.
+const LEAST_BLOCK: Level = Level { pods: 64, micros: 4_000_000 };
+const BLOCKS: u32 = 4;
 
 /// So many pods, and so many micro-dollars an hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -176,6 +176,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether a policy has room for one more. Nothing is granted by that, so it is told whoever leads.
+    pub fn has_room(&self, policy: &PolicyId, price: Price) -> bool {
+        self.accounts.get(policy).is_some_and(|account| account.room_for(price).is_ok())
+    }
+
     /// Gives a ticket back, as its answer was not or may not have been heard in time.
     pub fn release(&mut self, ticket: &str) {
         self.take(ticket);

@@ -17,7 +17,7 @@ use stowage_api::NodeClaim;
 use stowage_cluster::disrupt::{Leaving, leaving};
 use stowage_cluster::{Pod, Snapshot};
 use stowage_fargate::{
-    Candidate, Finding, Ground, Group, Home, PolicyId, Side, Steadiness, Verdict, Workload, look,
+    Candidate, Finding, Ground, Group, Home, OnNodes, PolicyId, Side, Steadiness, Verdict, Workload, look,
 };
 use stowage_solver::Price;
 use tokio::time::Instant;
@@ -62,6 +62,13 @@ pub(crate) struct Looker {
     pub(crate) measured: Measured,
     pub(crate) publisher: Publisher,
     pub(crate) pulse: Pulse,
+}
+
+/// Whether what a verdict stood on is gone: nodes were to have room, and pods wait for which there is none. That is no price that
+/// comes and goes within minutes.
+fn is_overtaken(old: &Verdict, found: &Finding, group: &Group) -> bool {
+    let room = Some(OnNodes::Room);
+    old.found.nodes == room && found.nodes != room && !group.waiting.is_empty()
 }
 
 /// A workload without pods, as it was last seen.
@@ -212,7 +219,12 @@ impl Looker {
     /// Makes a verdict of what was found, and says so where that changes where pods go.
     fn settle(&self, group: &Group, pod: &Pod, finding: Finding, at: u64) {
         let verdict = self.state.change_cache(|cache| {
-            let before = cache.before(&group.workload);
+            let before = match cache.before(&group.workload) {
+                stowage_fargate::Before::Same(old) if is_overtaken(old, &finding, group) => {
+                    stowage_fargate::Before::Nothing
+                }
+                before => before,
+            };
             let old = match before {
                 stowage_fargate::Before::Same(old) => Some(old.side),
                 _ => None,

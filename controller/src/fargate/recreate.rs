@@ -150,7 +150,7 @@ impl Recreator {
             policy: &group.policy,
             profiles: &known.profiles,
             profile: &target.profile,
-            cap_has_room: self.state.has_room(&group.policy.id, target.price, now),
+            cap_has_room: self.state.has_room(&group.policy.id, target.price),
             webhook_answers: self.state.is_asked(now),
         };
         may_recreate(&found.pod, found.owner.as_ref(), purpose)

@@ -12,8 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stowage_fargate::{
-    Admission, Answer, Cache, Concerns, Fleet, Jobs, Labels, Ledger, PodKey, Policies, Policy, PolicyError,
-    PolicyId, Profiles, Refusals, Request, Reserve, Sighting, Workload, admit,
+    Admission, Answer, Cache, Concerns, Fleet, Jobs, Labels, Ledger, OnNodes, Policies, Policy, PolicyError,
+    PolicyId, Profiles, Refusals, Reserve, Sighting, Workload, admit,
 };
 use stowage_pricing::FargateRates;
 use stowage_pricing::aws::offerings::Subnet;
@@ -100,6 +100,13 @@ const ASKED: u64 = 900;
 /// So many seconds after a registration was written every API server knows of it.
 const HEARD: u64 = 10;
 
+/// What is known of where pods that wait belong.
+enum Said {
+    Nothing,
+    Nodes,
+    Fargate(Price),
+}
+
 /// What all loops share.
 #[derive(Clone, Debug, Default)]
 pub struct State(Arc<Inner>);
@@ -184,16 +191,25 @@ impl State {
             self.jobs(|jobs| self.pods(|pods| pods.fleet.young(&known.policies, jobs, now, WITHHELD)));
         let belongs = |workload: &Workload, policy: &Policy, created: u64| {
             let verdict = self.cache(|cache| match cache.held(workload, now) {
-                Some(_) => Some(None),
-                None => cache.get(workload).map(|verdict| {
+                Some(_) => Said::Nodes,
+                None => cache.get(workload).map_or(Said::Nothing, |verdict| {
                     let is_of_it = verdict.found.policy == (policy.id.clone(), policy.version);
-                    verdict.target().filter(|_| is_of_it).map(|target| target.price)
+                    match verdict.target() {
+                        _ if !is_of_it => Said::Nothing,
+                        Some(target) => Said::Fargate(target.price),
+                        // It waits, so there is none.
+                        None if verdict.found.nodes == Some(OnNodes::Room) => Said::Nothing,
+                        None => Said::Nodes,
+                    }
                 }),
             });
             match verdict {
-                None => now.saturating_sub(created) < LOOKED,
-                Some(None) => false,
-                Some(Some(price)) => self.has_room(&policy.id, price, now),
+                Said::Nothing => {
+                    self.want(workload);
+                    now.saturating_sub(created) < LOOKED
+                }
+                Said::Nodes => false,
+                Said::Fargate(price) => self.has_room(&policy.id, price),
             }
         };
         young
@@ -203,19 +219,9 @@ impl State {
             .collect()
     }
 
-    /// Whether the caps of a policy have room for one more pod, where this replica leads.
-    pub(crate) fn has_room(&self, policy: &PolicyId, price: Price, now: u64) -> bool {
-        let request = Request {
-            ticket: "dry-run".to_owned(),
-            policy: policy.clone(),
-            pod: PodKey::default(),
-            labels: Labels::new(),
-            added: Labels::new(),
-            price,
-            dry_run: true,
-            by_itself: false,
-        };
-        self.ledger(|ledger| ledger.as_mut().is_some_and(|ledger| ledger.reserve(&request, now).is_ok()))
+    /// Whether the caps of a policy have room for one more pod, as the one that counts knows.
+    pub(crate) fn has_room(&self, policy: &PolicyId, price: Price) -> bool {
+        self.ledger(|ledger| ledger.as_ref().is_some_and(|ledger| ledger.has_room(policy, price)))
     }
 
     /// Answers an admission as of `now`, from what is known.

@@ -230,6 +230,25 @@ fn a_cap_that_is_new_counts_what_was_never_asked_for() {
     assert_eq!(reserve(&mut ledger, &q, 2_300), Ok(()));
 }
 
+/// All of a small cap is written at once, so that pods that come together all get their place; of a large one a quarter.
+#[test]
+fn large_caps_are_written_in_blocks() {
+    let policies = one(Some(1_000), None);
+    let mut ledger = Ledger::take_over(None, &policies, 0);
+    ledger.lead(u64::MAX);
+    ledger.expire(1_000);
+    let wanted = ledger.to_write().unwrap();
+    ledger.wrote(&wanted);
+    let grant = |ledger: &mut Ledger, names: &str| {
+        let ask = |n: &i32| ledger.reserve(&ask(&format!("{names}{n}"), "w-", 1), 1_000) == Ok(());
+        (0..1_000).take_while(ask).count()
+    };
+    assert_eq!(grant(&mut ledger, "a"), 250);
+    let wanted = ledger.to_write().unwrap();
+    ledger.wrote(&wanted);
+    assert_eq!(grant(&mut ledger, "b"), 250);
+}
+
 #[test]
 fn who_leads_next_counts_what_was_written_until_all_of_it_was_seen() {
     let policies = one(Some(10), None);
@@ -240,7 +259,7 @@ fn who_leads_next_counts_what_was_written_until_all_of_it_was_seen() {
     unwritten.expire(1_000);
     assert_eq!(unwritten.reserve(&ask("t", "w-", 1), 1_000), Err(Full::NotWritten));
     let written = unwritten.to_write().unwrap();
-    assert_eq!((written.epoch, written.levels[&id()].pods), (1, 4));
+    assert_eq!((written.epoch, written.levels[&id()].pods), (1, 10));
     // Four are under way, and one of them was stored.
     for n in 0..4 {
         first.reserve(&ask(&format!("t{n}"), "w-", 1), 1_000).unwrap();
