@@ -28,6 +28,7 @@ use stowage_pricing::fargate::{Profile, choose_profile};
 use crate::aws::read_request;
 use crate::client::Client;
 use crate::kubelets::KWOK;
+use crate::world::holds;
 
 /// How EKS calls its own registration.
 const REGISTRATION: &str = "0500-amazon-eks-fargate-mutation.amazonaws.com";
@@ -174,6 +175,8 @@ fn mutated(request: &Value, profiles: &[Profile]) -> Value {
 fn schedule(client: &Client, full: bool) -> Result<()> {
     let pods = client.get("/api/v1/pods?fieldSelector=spec.schedulerName=fargate-scheduler")?;
     let pods = pods["items"].as_array().cloned().unwrap_or_default();
+    let nodes = client.get(&format!("/api/v1/nodes?labelSelector={COMPUTE_TYPE}=fargate"))?;
+    let nodes = nodes["items"].as_array().cloned().unwrap_or_default();
     let mut used = BTreeSet::new();
     for pod in &pods {
         let node = format!("fargate-{}", pod["metadata"]["uid"].as_str().unwrap_or_default());
@@ -182,19 +185,15 @@ fn schedule(client: &Client, full: bool) -> Result<()> {
         if full || pod["spec"]["nodeName"].is_string() || !pod["metadata"]["deletionTimestamp"].is_null() {
             continue;
         }
-        let amounts = json!({"cpu": "2", "memory": "4Gi", "pods": "1", "ephemeral-storage": "20Gi"});
-        let object = json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": {
-                "name": node,
-                "labels": {(COMPUTE_TYPE): "fargate", "kubernetes.io/os": "linux", "kubernetes.io/hostname": node},
-                "annotations": {(KWOK): "fake"},
-            },
-            "spec": {"taints": [{"key": COMPUTE_TYPE, "value": "fargate", "effect": "NoSchedule"}]},
-            "status": {"capacity": amounts, "allocatable": amounts},
-        });
-        // It may be there from the look before.
-        drop(client.create("/api/v1/nodes", &object));
+        // A pod is bound to a node that is ready: kwok does not run those that come before.
+        match nodes.iter().find(|found| text(found, "name") == node) {
+            Some(found) if holds(found, "Ready") => {}
+            Some(_) => continue,
+            None => {
+                client.create("/api/v1/nodes", &machine(&node))?;
+                continue;
+            }
+        }
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}");
         let provisioned = json!({"metadata": {"annotations": {"CapacityProvisioned": billed(pod)}}});
         client.patch(&path, &provisioned)?;
@@ -204,8 +203,7 @@ fn schedule(client: &Client, full: bool) -> Result<()> {
         });
         client.create(&format!("{path}/binding"), &binding)?;
     }
-    let nodes = client.get(&format!("/api/v1/nodes?labelSelector={COMPUTE_TYPE}=fargate"))?;
-    for node in nodes["items"].as_array().into_iter().flatten() {
+    for node in &nodes {
         let name = text(node, "name");
         if !used.contains(name) {
             client.delete(&format!("/api/v1/nodes/{name}"))?;
@@ -214,12 +212,54 @@ fn schedule(client: &Client, full: bool) -> Result<()> {
     Ok(())
 }
 
-/// What is billed for a pod of these tests: whole vCPUs and GiB, one container.
+/// The node of one pod.
+fn machine(name: &str) -> Value {
+    let amounts = json!({"cpu": "16", "memory": "120Gi", "pods": "1", "ephemeral-storage": "20Gi"});
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {(COMPUTE_TYPE): "fargate", "kubernetes.io/os": "linux", "kubernetes.io/hostname": name},
+            "annotations": {(KWOK): "fake"},
+        },
+        "spec": {"taints": [{"key": COMPUTE_TYPE, "value": "fargate", "effect": "NoSchedule"}]},
+        "status": {"capacity": amounts, "allocatable": amounts},
+    })
+}
+
+/// What is billed for a pod of one container that asks for millicores or whole vCPUs, and MiB or GiB: 256 MiB more, and the
+/// smallest shape that holds it. Source: EKS User Guide, "Understand Fargate Pod configuration details", its table of shapes.
 fn billed(pod: &Value) -> String {
     let requests = &pod["spec"]["containers"][0]["resources"]["requests"];
-    let cpu: u32 = requests["cpu"].as_str().and_then(|cpu| cpu.parse().ok()).unwrap_or(1);
-    format!("{cpu}vCPU {}GB", 2 * cpu)
+    let number = |key: &str, units: [&str; 2], each: f64| {
+        let text = requests[key].as_str().unwrap_or_default();
+        let (small, large) =
+            (text.strip_suffix(units[0]), text.strip_suffix(units[1]).filter(|_| !units[1].is_empty()));
+        let of = |text: &str| text.parse::<f64>().unwrap_or_default();
+        small.map(of).or_else(|| large.map(|n| of(n) * each)).unwrap_or_else(|| of(text) * each)
+    };
+    let (cpu, memory) =
+        (number("cpu", ["m", ""], 1_000.0) / 1_000.0, number("memory", ["Mi", "Gi"], 1_024.0));
+    let memory = (memory + 256.0) / 1_024.0;
+    let found = SHAPES.iter().find(|(vcpu, most, _)| cpu <= *vcpu && memory <= *most);
+    let (vcpu, _, sizes) = found.unwrap_or(&SHAPES[SHAPES.len() - 1]);
+    let size = sizes.iter().find(|size| memory <= **size).copied();
+    // From 8 vCPUs on memory comes in steps.
+    let size =
+        size.unwrap_or_else(|| sizes.last().map_or(memory, |last| last + (memory - last).max(0.0).ceil()));
+    format!("{vcpu}vCPU {size}GB")
 }
+
+/// vCPUs, the most memory in GB, and sizes of memory; the next are a GB more each.
+const SHAPES: [(f64, f64, &[f64]); 7] = [
+    (0.25, 2.0, &[0.5, 1.0, 2.0]),
+    (0.5, 4.0, &[1.0, 2.0, 3.0, 4.0]),
+    (1.0, 8.0, &[2.0]),
+    (2.0, 16.0, &[4.0]),
+    (4.0, 30.0, &[8.0]),
+    (8.0, 60.0, &[16.0, 20.0, 24.0, 28.0, 32.0, 36.0, 40.0, 44.0, 48.0, 52.0, 56.0, 60.0]),
+    (16.0, 120.0, &[32.0, 40.0, 48.0, 56.0, 64.0, 72.0, 80.0, 88.0, 96.0, 104.0, 112.0, 120.0]),
+];
 
 fn text<'v>(object: &'v Value, key: &str) -> &'v str {
     object["metadata"][key].as_str().unwrap_or_default()
