@@ -271,6 +271,10 @@ pub struct FargatePending {
 /// What becomes of pods that Fargate does not start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[(
+    "!has(self.pendingTimeout) || duration(self.pendingTimeout) >= duration('2m')",
+    "pendingTimeout is shorter than 2m",
+)])))]
 pub struct FargateGuard {
     /// After so long, their workload goes back to nodes, and they are made anew where their owner does that.
     #[serde(default = "five_minutes")]

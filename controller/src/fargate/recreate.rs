@@ -25,6 +25,8 @@ use crate::follow::Cluster;
 const EVERY: Duration = Duration::from_secs(2);
 /// A pod is left alone for so many seconds after it was made: kube-scheduler may have a node for it.
 const YOUNG: u64 = 3;
+/// It takes so many seconds until the next one is there, and seen.
+const SEEN: u64 = 10;
 /// What became of pods that were made anew is waited for as long.
 const REMEMBERED: u64 = 900;
 /// Pods that are read in one look.
@@ -160,8 +162,7 @@ impl Recreator {
 /// What has become of the pods of a workload that were made anew last: these wait now.
 fn settle(memory: &mut Memory, word: &str, waiting: &BTreeSet<String>, on_fargate: bool, now: u64) {
     let Some((at, waited)) = memory.tried.get(word) else { return };
-    // It takes a moment until the next one is there, and seen.
-    if now.saturating_sub(*at) < YOUNG {
+    if now.saturating_sub(*at) < SEEN {
         return;
     }
     if !waiting.is_subset(waited) {

@@ -7,6 +7,7 @@
 //! | `rules.rs` | which pods go, and what is said of policies that are wrong |
 //! | `caps.rs` | caps through two replicas and a change of leader |
 //! | `webhook.rs` | slow, expired, rotated |
+//! | `load.rs` | a thousand pods a second |
 //! | `waiting.rs` | pods that wait: made anew, and back |
 //! | `cost.rs` | what a mixed cluster costs |
 
@@ -17,6 +18,7 @@ mod common;
 
 mod caps;
 mod cost;
+mod load;
 mod rules;
 mod site;
 mod waiting;

@@ -92,7 +92,7 @@ fn age(site: &Site, change: impl Fn(&mut Value)) {
 }
 
 /// What the Secret holds.
-fn kept(site: &Site) -> anyhow::Result<Value> {
+pub(crate) fn kept(site: &Site) -> anyhow::Result<Value> {
     let secret = site.world.client().get(&format!("{SECRET}/stowage-webhook"))?;
     Ok(serde_json::from_slice(
         &STANDARD.decode(secret["data"]["webhook.json"].as_str().unwrap_or_default())?,
