@@ -178,10 +178,11 @@ impl Fargate {
                 );
             };
             // Those who work here may take a while for something; whoever asks is not to wait for them.
+            let told = desk.clone().tell();
             let served = tokio::spawn(desk.serve(listener));
             tokio::select! {
                 ended = served => ended.context("the webhook")?,
-                ((), (), ()) = async { tokio::join!(followed, know.run(), keys.run()) } => {
+                ((), (), (), ()) = async { tokio::join!(followed, know.run(), keys.run(), told) } => {
                     anyhow::bail!("following policies for Fargate has ended")
                 }
             }

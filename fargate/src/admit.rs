@@ -23,6 +23,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stowage_pricing::FargateRates;
 use stowage_pricing::fargate::choose_profile;
@@ -67,7 +68,7 @@ pub struct Admission<'a> {
 }
 
 /// Why a pod is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Left {
     /// What was sent is no review of a pod.
     Malformed,

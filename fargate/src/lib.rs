@@ -77,7 +77,7 @@ pub use policies::{Overruled, Policies, Seen};
 pub use policy::{Caps, Invalid, Labels, Mode, Never, Policy, PolicyError, PolicyId};
 pub use profiles::Profiles;
 pub use recreate::{Owner, Purpose, Stays, may_recreate};
-pub use refusals::Refusals;
+pub use refusals::{Refusals, Refused};
 pub use request::{Full, Request};
 pub use scope::{REGISTRATION, Scope, registration};
 pub use selector::Selector;

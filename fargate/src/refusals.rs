@@ -14,6 +14,12 @@ const KEPT_FOR: u64 = 900;
 /// Workloads that are told apart by reason; more of them count as so many.
 const MOST: usize = 100;
 
+/// The longest word of a workload that another replica is believed, in bytes: namespace, kind and name.
+const LONGEST: usize = 1_024;
+
+/// A policy, why it refused a pod, of which workload, and when last.
+pub type Refused = (PolicyId, Left, String, u64);
+
 /// Refusals by policy and reason: workloads, and when each was refused last.
 #[derive(Clone, Debug, Default)]
 pub struct Refusals {
@@ -25,10 +31,32 @@ impl Refusals {
     pub fn note(&mut self, outcome: &Outcome, now: u64) {
         let Outcome::Refused { why, policy, workload } = outcome else { return };
         let word = workload.as_ref().map_or_else(String::new, ToString::to_string);
-        let reasons = self.by_policy.entry(policy.clone()).or_default();
-        let workloads = reasons.entry(*why).or_default();
-        if workloads.len() < MOST || workloads.contains_key(word.as_str()) {
-            workloads.insert(word.into_boxed_str(), now);
+        self.refused(policy, *why, word, now);
+    }
+
+    fn refused(&mut self, policy: &PolicyId, why: Left, workload: String, at: u64) {
+        let workloads = self.by_policy.entry(policy.clone()).or_default().entry(why).or_default();
+        if workloads.len() < MOST || workloads.contains_key(workload.as_str()) {
+            let last = workloads.entry(workload.into_boxed_str()).or_default();
+            *last = at.max(*last);
+        }
+    }
+
+    /// What was refused since a moment: for the replica that writes the status.
+    pub fn since(&self, moment: u64) -> Vec<Refused> {
+        let all = self.by_policy.iter().flat_map(|(policy, reasons)| {
+            let workloads = reasons.iter().flat_map(|(why, all)| all.iter().map(move |of| (*why, of)));
+            workloads.map(move |(why, (workload, at))| (policy.clone(), why, workload.to_string(), *at))
+        });
+        all.filter(|(.., at)| *at >= moment).collect()
+    }
+
+    /// What another replica has refused, as of `now`; of policies that are not known nothing is kept.
+    pub fn hear(&mut self, told: Vec<Refused>, now: u64, is_known: impl Fn(&PolicyId) -> bool) {
+        for (policy, why, workload, at) in told {
+            if is_known(&policy) && workload.len() <= LONGEST {
+                self.refused(&policy, why, workload, at.min(now));
+            }
         }
     }
 
@@ -84,5 +112,19 @@ mod tests {
         assert!(of(&refusals).iter().any(|(why, n, _)| (*why, *n) == (Left::Stale, MOST)));
         refusals.forget(10_000);
         assert!(refusals.by_policy.is_empty());
+    }
+
+    #[test]
+    fn what_one_replica_has_refused_is_heard_by_another() {
+        let (mut one, mut other) = (Refusals::default(), Refusals::default());
+        one.note(&refused(Left::OwnScheduler, "a"), 100);
+        one.note(&refused(Left::CapPods, "b"), 200);
+        assert_eq!(one.since(150).len(), 1);
+        other.hear(one.since(0), 150, |_| true);
+        assert_eq!(other.since(0).iter().map(|told| told.3).collect::<Vec<_>>(), [100, 150], "clocks differ");
+        let long = (PolicyId::default(), Left::Never, "x".repeat(LONGEST + 1), 100);
+        other.hear(vec![long], 150, |_| true);
+        other.hear(one.since(0), 150, |_| false);
+        assert_eq!(other.since(0).len(), 2);
     }
 }

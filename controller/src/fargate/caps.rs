@@ -26,7 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, DynamicObject, ListParams, ObjectMeta, PostParams};
 use rustls::pki_types::ServerName;
-use stowage_fargate::{FARGATE_SCHEDULER, Full, GrantedUpTo, Ledger, Request};
+use stowage_fargate::{FARGATE_SCHEDULER, Full, GrantedUpTo, Ledger, Refused, Request};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -155,6 +155,17 @@ impl Caps {
         }
         // Whether it comes through or not: what was granted runs out by itself.
         let _ = tokio::time::timeout(GIVE_BACK, self.post("/release", ticket.as_bytes().to_vec())).await;
+    }
+
+    /// Tells the leader what was refused here, for the status of policies; whether it was told.
+    pub(crate) async fn tell_refused(&self, told: &[Refused]) -> bool {
+        let Ok(body) = serde_json::to_vec(told) else { return false };
+        matches!(tokio::time::timeout(GIVE_BACK, self.post("/refused", body)).await, Ok(Ok(_)))
+    }
+
+    /// Whether another replica leads.
+    pub(crate) fn follows(&self) -> bool {
+        matches!(self.leading.now(), Leader::Other { .. })
     }
 
     async fn post(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>> {

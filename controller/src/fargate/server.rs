@@ -23,7 +23,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use sha2::{Digest as _, Sha256};
-use stowage_fargate::{Full, Outcome, Request};
+use stowage_fargate::{Full, Outcome, PolicyId, Refused, Request};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -44,6 +44,11 @@ const IDLE: Duration = Duration::from_mins(2);
 const LARGEST: usize = 5 << 20;
 /// The largest request of another replica.
 const LARGEST_RESERVE: usize = 1 << 20;
+/// The largest list of what another replica has refused, and how many stand in one.
+const LARGEST_REFUSED: usize = 2 << 20;
+const REFUSED_AT_ONCE: usize = 1_000;
+/// How often the leader is told of it.
+const TELL_EVERY: Duration = Duration::from_secs(20);
 /// After a connection could not be taken.
 const AGAIN: Duration = Duration::from_millis(50);
 /// Who a request to the leader is meant for.
@@ -101,8 +106,30 @@ impl Desk {
         Router::new()
             .route("/mutate", post(mutate).layer(DefaultBodyLimit::max(LARGEST)))
             .route("/reserve", post(reserve).layer(DefaultBodyLimit::max(LARGEST_RESERVE)))
+            .route("/refused", post(refused).layer(DefaultBodyLimit::max(LARGEST_REFUSED)))
             .route("/release", post(release).layer(DefaultBodyLimit::max(LARGEST_RESERVE)))
             .with_state(self)
+    }
+
+    /// Tells the replica that leads, which writes the status of policies, what was refused here, until the task is dropped.
+    pub(crate) async fn tell(self) {
+        let mut told = 0;
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            // What is refused in this very second may not be all of it yet.
+            let now = seconds();
+            let all = self.state.refusals(|refusals| {
+                refusals.forget(now);
+                refusals.since(told)
+            });
+            let mut heard = self.caps.follows();
+            for part in all.chunks(REFUSED_AT_ONCE) {
+                heard = heard && self.caps.tell_refused(part).await;
+            }
+            if heard {
+                told = now;
+            }
+        }
     }
 
     /// Whether a request comes of another replica, and is meant for this one.
@@ -177,6 +204,20 @@ async fn reserve(Of(desk): Of<Desk>, headers: HeaderMap, body: Bytes) -> Respons
     };
     let granted = desk.caps.reserve(&request, seconds());
     json(serde_json::to_string(&granted.err()).unwrap_or_default())
+}
+
+async fn refused(Of(desk): Of<Desk>, headers: HeaderMap, body: Bytes) -> Response {
+    if !desk.is_ours(&headers) {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let Ok(told) = serde_json::from_slice::<Vec<Refused>>(&body) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let known = desk.state.known();
+    let is_known =
+        |policy: &PolicyId| known.policies.get(policy).is_some() || known.errors.contains_key(policy);
+    desk.state.refusals(|all| all.hear(told, seconds(), is_known));
+    StatusCode::NO_CONTENT.into_response()
 }
 
 async fn release(Of(desk): Of<Desk>, headers: HeaderMap, body: String) -> Response {

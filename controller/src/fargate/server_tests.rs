@@ -9,7 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use prometheus::Registry;
 use serde_json::{Value, json};
-use stowage_fargate::{Caps as Cap, Ledger, PodKey, Policies, Policy, PolicyId};
+use stowage_fargate::{Caps as Cap, Ledger, Left, PodKey, Policies, Policy, PolicyId};
 
 use super::super::certs::{Kept, Pair, make};
 use super::super::state::Known;
@@ -171,6 +171,10 @@ async fn a_follower_asks_the_leader_and_doubt_is_no_grant() {
     assert_eq!(caps.ask(&request("u")).await, Err(Full::Pods));
     caps.give_back("t").await;
     assert_eq!(caps.ask(&request("u")).await, Ok(()));
+    // What the follower has refused stands in the status that the leader writes.
+    let refused = vec![(request("t").policy, Left::OwnScheduler, "shop/Deployment/a".to_owned(), 1)];
+    assert!(caps.tell_refused(&refused).await);
+    assert_eq!(leader.desk.state.refusals(|all| all.since(0)), refused);
     // The lease has run out.
     leader.leading.set(Leader::Us { until: tokio::time::Instant::now() });
     caps.give_back("u").await;
