@@ -1,7 +1,6 @@
 //! A command: nodes that go together, and what is launched in their place first.
 
-use stowage_cluster::disrupt::{Reason, Refusal, Standing};
-use stowage_cluster::words::kept::refusal;
+use stowage_cluster::disrupt::{Reason, Standing};
 use stowage_cluster::{Pod, Snapshot};
 
 use crate::decide::Wanted;
@@ -104,14 +103,11 @@ impl Command {
         self.overtaken(snapshot, standings)
     }
 
-    /// The same of one that is marked already, so that nothing else holds it: a candidate has other pods than were planned for or
-    /// is protected by now, or a node that takes pods of theirs does no more.
+    /// The same of one that is marked already, so that nothing else holds it: a candidate has other pods than were planned for, or
+    /// a node that takes pods of theirs does no more.
     pub fn overtaken(&self, snapshot: &Snapshot, standings: &[Standing<'_>]) -> Option<String> {
         for candidate in &self.candidates {
             let found = standings.iter().find(|s| s.claim.is_some_and(|c| c.metadata.uid == candidate.uid));
-            if let Some(why) = found.and_then(|standing| shield(self.reason, standing)) {
-                return Some(format!("{}: {}", candidate.node, refusal(why)));
-            }
             let pods = found.into_iter().flat_map(|standing| &standing.pods);
             let more = pods.map(|pod| pod.key()).find(|pod| !candidate.pods.contains(pod));
             if let Some(pod) = more {
@@ -140,20 +136,6 @@ pub fn may_go(reason: Reason, standing: &Standing<'_>) -> bool {
     }
 }
 
-/// Who has come to protect a node since it was chosen. That a budget lets nobody go for now is nothing new: draining waits for it.
-fn shield<'s>(reason: Reason, standing: &'s Standing<'_>) -> Option<&'s Refusal> {
-    let limited = reason == Reason::Drifted
-        && standing.claim.is_some_and(|claim| claim.spec.termination_grace_period.is_some());
-    let lasts = |refusal: &&Refusal| {
-        matches!(
-            refusal,
-            Refusal::PodProtected { .. } | Refusal::BudgetAlways { .. } | Refusal::SeveralBudgets { .. }
-        )
-    };
-    let pods = standing.refused_by_pods.iter().filter(lasts).find(|_| !limited);
-    standing.refused.iter().find(|refusal| **refusal == Refusal::Protected).or(pods)
-}
-
 /// Takes a pod off its node, so that a place is looked for.
 pub fn displace(pod: &mut Pod) {
     pod.node = None;
@@ -161,45 +143,4 @@ pub fn displace(pod: &mut Pod) {
     pod.phase = stowage_cluster::object::Phase::Pending;
     pod.terminating = false;
     pod.refused = true;
-}
-
-#[cfg(test)]
-mod tests {
-    use stowage_api::NodeClaim;
-    use stowage_cluster::object::Node;
-
-    use super::*;
-
-    #[test]
-    fn what_is_protected_meanwhile_does_not_go() {
-        let node = Node::default();
-        let mut claim = NodeClaim::default();
-        let spent = Refusal::BudgetSpent { pod: "p".into(), budget: "b".into() };
-        let marked = Refusal::PodProtected { pod: "p".into(), until: None };
-        let why = |claim: &NodeClaim, reason, refused: &[Refusal], by_pods: &[Refusal]| {
-            let standing = Standing {
-                node: &node,
-                claim: Some(claim),
-                pool: None,
-                pods: Vec::new(),
-                evictions: Vec::new(),
-                restlessness: Vec::new(),
-                lifetime_left: 1_000,
-                quiet: 0,
-                refused: refused.to_vec(),
-                refused_by_pods: by_pods.to_vec(),
-                refused_saving: Vec::new(),
-            };
-            shield(reason, &standing).cloned()
-        };
-        // Our own marks, and budgets that others use up for now, are no news.
-        let own = [Refusal::Chosen, Refusal::Nominated];
-        assert_eq!(why(&claim, Reason::Underutilized, &own, &[spent]), None);
-        assert_eq!(why(&claim, Reason::Empty, &[Refusal::Protected], &[]), Some(Refusal::Protected));
-        assert_eq!(why(&claim, Reason::Drifted, &[], std::slice::from_ref(&marked)), Some(marked.clone()));
-        // Drift passes over pods where it is stated how long they have.
-        claim.spec.termination_grace_period = Some("1m".to_owned());
-        assert_eq!(why(&claim, Reason::Drifted, &[], std::slice::from_ref(&marked)), None);
-        assert_eq!(why(&claim, Reason::Underutilized, &[], std::slice::from_ref(&marked)), Some(marked));
-    }
 }

@@ -422,17 +422,14 @@ impl Disruptor {
         let claims: BTreeMap<&str, &NodeClaim> =
             snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), claim)).collect();
         let reason = of.command.reason;
-        let (mut told, mut goes) = (Vec::new(), 0.0);
+        let mut told = Vec::new();
         for candidate in &of.command.candidates {
             if let Err(error) = self.hands.remove(candidate).await {
                 let claim = &candidate.claim;
                 warn!(claim, error = format!("{error:#}"), "a NodeClaim that is to go could not be deleted");
                 queue.stays(candidate);
-                // Else what comes in its place would be bought again at once, and again.
-                queue.failed(candidate, Instant::now());
                 continue;
             }
-            goes += candidate.price.unwrap_or_default();
             info!(claim = candidate.claim, node = candidate.node, reason = reason.name(), "a node goes");
             if let Some(claim) = claims.get(candidate.claim.as_str()) {
                 self.metrics.lives().disrupted(&claim.metadata.labels, reason.metric());
@@ -442,6 +439,7 @@ impl Disruptor {
         }
         let market = Arc::clone(&self.outlook.market.borrow());
         let prices = Prices::of(&market.catalog);
+        let goes: f64 = of.command.candidates.iter().filter_map(|candidate| candidate.price).sum();
         let comes =
             of.made.iter().filter_map(|name| prices.price(&claims.get(name.as_str())?.metadata.labels));
         self.metrics.disruptions().done(of.command.saving(), goes - comes.sum::<f64>());
