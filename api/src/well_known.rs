@@ -138,8 +138,10 @@ pub const NODE_CLASS_HASH: &str = "karpenter.k8s.aws/ec2nodeclass-hash";
 /// Annotation: version of that hash.
 pub const NODE_CLASS_HASH_VERSION: &str = "karpenter.k8s.aws/ec2nodeclass-hash-version";
 
-/// Domain of annotations of our own, on `NodePools`.
+/// Domain of annotations of our own.
 pub const OWN_DOMAIN: &str = "stowage.dev/";
+/// Annotation of `NodeClaims`: those that go when its node takes pods, with commas between.
+pub const REPLACES: &str = "stowage.dev/replaces";
 /// Annotation: dollars an hour that a node costs beside its instance.
 pub const NODE_COST: &str = "stowage.dev/node-cost";
 /// Annotation: the least vCPUs of a node.

@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
-use stowage_api::well_known::{NODE_POOL, NODES};
+use stowage_api::well_known::{NODE_POOL, NODES, REPLACES};
 use stowage_api::{NodeClaim, NodePool, Quantity, ResourceList};
 use stowage_cluster::object::Node;
 use stowage_cluster::{Kind, Snapshot};
@@ -61,8 +61,8 @@ impl Maker {
         Self { client, cluster, expected, market, turn: Arc::default() }
     }
 
-    /// Makes claims for what is wanted, and says what each is called. They are expected from then on, with their pods. `held`:
-    /// they are for pods that still run on nodes which are to go.
+    /// Makes claims for what is wanted, and says what each is called. They are expected from then on, with their pods. `replaces`:
+    /// the claims of nodes that are to go, on which these pods still run.
     ///
     /// # Errors
     /// Where the API server does not say how it serves them. One of a `NodePool` that cannot be read or is being deleted, that
@@ -70,7 +70,7 @@ impl Maker {
     pub async fn planned<'w>(
         &self,
         all: &'w [Wanted],
-        held: bool,
+        replaces: Option<&str>,
     ) -> Result<Vec<(&'w Wanted, Result<String>)>> {
         if all.is_empty() {
             return Ok(Vec::new());
@@ -94,7 +94,9 @@ impl Maker {
                 Err(why) => out.push((wanted, Err(anyhow!(why.clone())))),
                 Ok((whole, pool)) => {
                     match take(pool, spent.entry(wanted.pool.clone()).or_default(), wanted) {
-                        Ok(()) => asked.push((wanted, node_claim(whole, &wanted.choice))),
+                        Ok(()) => {
+                            asked.push((wanted, in_place_of(replaces, node_claim(whole, &wanted.choice))));
+                        }
                         Err(error) => out.push((wanted, Err(error))),
                     }
                 }
@@ -105,7 +107,7 @@ impl Maker {
             let name = claim.name_any();
             self.expected.with(|all| {
                 all.add(&name, wanted)?;
-                if held {
+                if replaces.is_some() {
                     all.hold(&name);
                 }
                 Ok::<_, serde_json::Error>(())
@@ -177,6 +179,14 @@ async fn template(pools: &Api<DynamicObject>, name: &str) -> Result<(Value, Node
     let whole = serde_json::to_value(pool).map_err(|error| error.to_string())?;
     let read = serde_json::from_value(whole.clone());
     read.map(|read| (whole, read)).map_err(|error| format!("NodePool {name} cannot be read: {error}"))
+}
+
+/// A claim that says which others go when its node takes pods: whoever leads then may be another than now.
+fn in_place_of(claims: Option<&str>, mut claim: Value) -> Value {
+    if let Some(claims) = claims {
+        claim["metadata"]["annotations"][REPLACES] = json!(claims);
+    }
+    claim
 }
 
 /// Takes what a node will have at most from what limits leave.
@@ -272,6 +282,15 @@ mod tests {
         assert!(take(&pool, &mut spent, &wanted("2")).is_ok(), "exactly as much as there is");
         let error = take(&pool, &mut spent, &wanted("0")).expect_err("a fourth node");
         assert_eq!(error.to_string(), "limits.nodes of NodePool p is 3, and with this node it would be 4");
+    }
+
+    #[test]
+    fn replacements_say_what_they_replace() {
+        let of = |claims: Option<&str>| {
+            in_place_of(claims, node_claim(&json!({"metadata": {"name": "p"}}), &Choice::default()))
+        };
+        assert_eq!(of(Some("a,b"))["metadata"]["annotations"][REPLACES], "a,b");
+        assert_eq!(of(None)["metadata"]["annotations"].get(REPLACES), None);
     }
 
     #[test]

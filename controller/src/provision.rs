@@ -249,7 +249,7 @@ impl Provisioner {
 
     /// Makes the claims of a decision, and tells the pods.
     async fn ask(&self, decision: &Decision, amended: &Amended) {
-        let made = self.maker.planned(&decision.wanted, false).await.unwrap_or_else(|error| {
+        let made = self.maker.planned(&decision.wanted, None).await.unwrap_or_else(|error| {
             error!(error = format!("{error:#}"), "no NodeClaim could be made");
             Vec::new()
         });

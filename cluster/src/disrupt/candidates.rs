@@ -134,8 +134,12 @@ impl Standing<'_> {
     /// Whether it may be taken away because it is out of date: pods do not stand in the way of what states how long they
     /// have.
     pub fn may_drift(&self) -> bool {
-        let limited = self.claim.is_some_and(|claim| claim.spec.termination_grace_period.is_some());
-        self.refused.is_empty() && (limited || self.refused_by_pods.is_empty())
+        self.refused.is_empty() && (self.has_term() || self.refused_by_pods.is_empty())
+    }
+
+    /// Whether its claim states how long its pods have once it goes.
+    pub fn has_term(&self) -> bool {
+        self.claim.is_some_and(|claim| claim.spec.termination_grace_period.is_some())
     }
 
     /// Whether it may be taken away to save money.

@@ -1,6 +1,7 @@
 //! A command: nodes that go together, and what is launched in their place first.
 
-use stowage_cluster::disrupt::{Reason, Standing};
+use stowage_cluster::disrupt::{Reason, Refusal, Standing};
+use stowage_cluster::words::kept;
 use stowage_cluster::{Pod, Snapshot};
 
 use crate::decide::Wanted;
@@ -47,6 +48,24 @@ pub enum Replacement {
     Static(String),
 }
 
+/// What has come in the way of a command whose nodes are marked already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It ends by itself, as a rule soon: it is worth waiting for.
+    Passing(String),
+    /// What was planned does not hold any more.
+    Lasting(String),
+}
+
+impl Hindrance {
+    /// What it is, for people.
+    pub fn into_why(self) -> String {
+        match self {
+            Self::Passing(why) | Self::Lasting(why) => why,
+        }
+    }
+}
+
 impl Replacement {
     /// The `NodePool` that it is launched from.
     pub fn pool(&self) -> &str {
@@ -82,12 +101,17 @@ impl Command {
     /// knows count as nothing.
     pub fn saving(&self) -> f64 {
         let goes: f64 = self.candidates.iter().filter_map(|candidate| candidate.price).sum();
+        goes - self.outlay()
+    }
+
+    /// What its replacements are planned to cost, in dollars an hour.
+    pub fn outlay(&self) -> f64 {
         let comes = self.replacements.iter().map(|replacement| match replacement {
             Replacement::Planned(wanted) => wanted.price,
             // As what goes: nobody has planned what it will be.
             Replacement::Static(_) => self.candidates.first().and_then(|c| c.price).unwrap_or_default(),
         });
-        goes - comes.sum::<f64>()
+        comes.sum()
     }
 
     /// Why it must not be carried out any more, in a cluster that has moved on: a candidate may not go, or has other pods than
@@ -100,18 +124,27 @@ impl Command {
                 return Some(format!("{} may not go any more", candidate.node));
             }
         }
-        self.overtaken(snapshot, standings)
+        self.overtaken(snapshot, standings).map(Hindrance::into_why)
     }
 
-    /// The same of one that is marked already, so that nothing else holds it: a candidate has other pods than were planned for, or
-    /// a node that takes pods of theirs does no more.
-    pub fn overtaken(&self, snapshot: &Snapshot, standings: &[Standing<'_>]) -> Option<String> {
+    /// The same of one that is marked already, where the marks themselves say nothing: a candidate, or a pod of it, must not be
+    /// disrupted by now, it has other pods than were planned for, or a node that takes pods of theirs does no more.
+    pub fn overtaken(&self, snapshot: &Snapshot, standings: &[Standing<'_>]) -> Option<Hindrance> {
+        let mut passing = None;
         for candidate in &self.candidates {
             let found = standings.iter().find(|s| s.claim.is_some_and(|c| c.metadata.uid == candidate.uid));
-            let pods = found.into_iter().flat_map(|standing| &standing.pods);
-            let more = pods.map(|pod| pod.key()).find(|pod| !candidate.pods.contains(pod));
+            // What goes already needs nobody's leave.
+            let Some(standing) = found.filter(|standing| !standing.refused.contains(&Refusal::Deleting))
+            else {
+                continue;
+            };
+            let more = standing.pods.iter().map(|pod| pod.key()).find(|pod| !candidate.pods.contains(pod));
             if let Some(pod) = more {
-                return Some(format!("pod {pod} has come to {}", candidate.node));
+                return Some(Hindrance::Lasting(format!("pod {pod} has come to {}", candidate.node)));
+            }
+            match protection(self.reason, standing) {
+                Some(lasting @ Hindrance::Lasting(_)) => return Some(lasting),
+                other => passing = passing.or(other),
             }
         }
         let takes = |name: &str| {
@@ -123,8 +156,23 @@ impl Command {
             })
         };
         let lost = self.moves.iter().find(|(_, node)| !takes(node));
-        lost.map(|(pod, node)| format!("node {node} does not take pod {pod} any more"))
+        let lost = lost.map(|(pod, node)| format!("node {node} does not take pod {pod} any more"));
+        lost.map(Hindrance::Lasting).or(passing)
     }
+}
+
+/// What protects a node that is marked already: a mark of somebody on it or on a pod, or a budget of its pods.
+fn protection(reason: Reason, standing: &Standing<'_>) -> Option<Hindrance> {
+    // The others are marks of the command itself, or of those beside it.
+    let own = standing.refused.iter().filter(|why| matches!(why, Refusal::Protected | Refusal::PodUnread(_)));
+    let asks_nobody = reason == Reason::Drifted && standing.has_term();
+    let of_pods = standing.refused_by_pods.iter().filter(|_| !asks_nobody);
+    // While a pod of it is on its way elsewhere, a budget may look as if it never let one go.
+    let passes = |why: &Refusal| matches!(why, Refusal::BudgetSpent { .. } | Refusal::BudgetAlways { .. });
+    let all: Vec<&Refusal> = own.chain(of_pods).collect();
+    let first = *all.iter().find(|why| !passes(why)).or_else(|| all.first())?;
+    let why = format!("node {} must stay: {}", standing.node.metadata.name, kept::refusal(first));
+    Some(if passes(first) { Hindrance::Passing(why) } else { Hindrance::Lasting(why) })
 }
 
 /// Whether a node may go for a reason, as far as that does not depend on other nodes.

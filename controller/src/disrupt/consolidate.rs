@@ -23,7 +23,7 @@ use stowage_cluster::{LowerOptions, Lowered, lower};
 use stowage_solver::{Aims, Consolidation as Found, Destination, Kept, NodeId, Step, consolidate};
 
 use super::command::{Candidate, Command, Replacement, displace};
-use super::methods::{self, Method, Stays, View};
+use super::methods::{self, Cause, Method, Stays, View};
 use super::simulate::closed;
 use crate::decide::{DecideError, orders_for};
 
@@ -117,9 +117,10 @@ struct Plan {
 impl Plan {
     /// Plans for all nodes that may go, or for those of these claims, by uid.
     fn of(view: &View<'_>, only: Option<&BTreeSet<&str>>) -> Result<Self, DecideError> {
+        let homes = view.homes();
         let mut after = view.snapshot.clone();
         after.pods.retain_mut(|pod| {
-            if let Some(node) = pod.is_bound().then(|| view.promised.get(&pod.key())).flatten() {
+            if let Some(node) = pod.is_bound().then(|| homes.get(&pod.key())).flatten() {
                 displace(Arc::make_mut(pod));
                 Arc::make_mut(pod).nominated = Some(Arc::from(node.as_str()));
             }
@@ -135,7 +136,7 @@ impl Plan {
             let chosen = only.is_none_or(|only| {
                 standing.and_then(|s| s.claim).is_some_and(|claim| only.contains(claim.metadata.uid.as_str()))
             });
-            held.removable &= chosen && !view.needed.contains(&node.name);
+            held.removable &= chosen && !view.needed.nodes.contains(&node.name);
             open += usize::from(held.removable);
         }
         let left = |pool: &str| view.room.left(pool, Reason::Underutilized);
@@ -200,7 +201,7 @@ impl Plan {
                 uid: claim.metadata.uid.clone(),
                 node: standing.node.metadata.name.clone(),
                 pool: standing.pool.map(|pool| pool.metadata.name.clone()).unwrap_or_default(),
-                refused: refusal.is_some(),
+                cause: if refusal.is_some() { Cause::Refused } else { Cause::NotWorth },
                 word,
                 why,
                 saving: words::saving(kept)
@@ -239,9 +240,8 @@ fn signature(view: &View<'_>) -> u64 {
             .hash(&mut hasher);
         view.room.left(&pool.metadata.name, Reason::Underutilized).map(|left| left.more).hash(&mut hasher);
     }
-    view.needed.hash(&mut hasher);
-    let promised: &BTreeMap<String, String> = view.promised;
-    promised.hash(&mut hasher);
+    view.needed.nodes.hash(&mut hasher);
+    view.homes().hash(&mut hasher);
     for of in &view.terms.catalog.types {
         for offering in of.offerings.iter().filter(|offering| offering.available) {
             (&of.name, offering.price.to_bits()).hash(&mut hasher);

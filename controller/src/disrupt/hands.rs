@@ -184,15 +184,18 @@ impl Hands {
         bail!("NodeClaim {name} changes all the time")
     }
 
-    /// Asks for replacements; returns their NodeClaims, in the same order.
+    /// Asks for the replacements of a command; returns their NodeClaims, in the same order.
     ///
     /// # Errors
     /// Where one could not be made. Those that were stay: as nodes that nobody needs, they go again.
     pub async fn launch(
         &self,
-        all: &[Replacement],
+        command: &Command,
         mut asked: impl FnMut(&str, &Wanted),
     ) -> Result<Vec<String>> {
+        let all = &command.replacements;
+        let replaced: Vec<&str> = command.candidates.iter().map(|of| of.claim.as_str()).collect();
+        let replaced = replaced.join(",");
         let planned: Vec<Wanted> = all
             .iter()
             .filter_map(|replacement| match replacement {
@@ -202,7 +205,7 @@ impl Hands {
             .collect();
         let mut made = Vec::new();
         let mut failed = None;
-        for (wanted, claim) in self.maker.planned(&planned, true).await? {
+        for (wanted, claim) in self.maker.planned(&planned, Some(&replaced)).await? {
             match claim {
                 Ok(claim) => {
                     asked(&claim, wanted);

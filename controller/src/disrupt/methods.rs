@@ -23,7 +23,7 @@ use stowage_solver::Aims;
 
 use super::command::{Candidate, Command, Replacement, may_go};
 use super::consolidate::{self, Consolidation};
-use super::simulate::{Outcome, simulate};
+use super::simulate::{Needed, Outcome, simulate};
 use crate::decide::{DecideError, Terms};
 use crate::operate::state::Prices;
 use crate::pool::count::node_limit;
@@ -38,8 +38,8 @@ pub struct View<'a> {
     pub room: Room,
     /// Where pods of nodes that go already are to run: by `namespace/name`.
     pub promised: &'a BTreeMap<String, String>,
-    /// Nodes that are kept free for pods that wait or are to come, by name.
-    pub needed: &'a BTreeSet<String>,
+    /// What is spoken for beside that.
+    pub needed: &'a Needed,
     /// `NodePools` that nodes can be made from.
     pub ready: &'a dyn Fn(&str) -> bool,
     /// What is known beside the cluster.
@@ -52,13 +52,22 @@ pub struct View<'a> {
     pub aims: &'a Aims,
 }
 
+impl View<'_> {
+    /// Where pods of nodes that go already are to run, promised or not: by `namespace/name`.
+    pub fn homes(&self) -> BTreeMap<String, String> {
+        let mut homes = self.needed.homes.clone();
+        homes.extend(self.promised.iter().map(|(pod, node)| (pod.clone(), node.clone())));
+        homes
+    }
+}
+
 /// What came of looking.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
     /// To be carried out, one after the other.
     pub commands: Vec<Command>,
-    /// Nodes that would have gone but for this: (node, why).
-    pub kept: Vec<(String, String)>,
+    /// Nodes that would have gone but for something.
+    pub kept: Vec<HeldUp>,
     /// Why each node is not taken away to save money, where that was looked at.
     pub stays: Vec<Stays>,
     /// Nodes that could go, before budgets and places were looked at.
@@ -67,6 +76,17 @@ pub struct Found {
     pub blocked: BTreeSet<String>,
     /// Whether there was more to look at than there was time for.
     pub cut_short: bool,
+}
+
+/// A node that would have gone but for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldUp {
+    /// The node.
+    pub node: String,
+    /// Why it stays, in one word.
+    pub word: &'static str,
+    /// Why, for people.
+    pub why: String,
 }
 
 /// Why a node stays.
@@ -80,14 +100,25 @@ pub struct Stays {
     pub node: String,
     /// Its `NodePool`.
     pub pool: String,
-    /// Whether it may not go at all; else going does not pay.
-    pub refused: bool,
+    /// What sort of reason it is.
+    pub cause: Cause,
     /// Why, in one word.
     pub word: &'static str,
     /// Why, for people.
     pub why: String,
     /// What would be saved without it, dollars an hour, where that is known and more than nothing.
     pub saving: Option<f64>,
+}
+
+/// What sort of reason it is that a node stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It may not go at all.
+    Refused,
+    /// It would have gone, but for budgets or places for its pods.
+    HeldUp,
+    /// Going does not pay.
+    NotWorth,
 }
 
 /// A way to find nodes to take away.
@@ -132,11 +163,9 @@ impl Method for Emptiness {
             let node = &standing.node.metadata.name;
             let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
             found.eligible += 1;
-            if view.needed.contains(node) {
-                found.kept.push((
-                    node.clone(),
-                    "it is kept free for pods that wait, or of a CapacityBuffer".to_owned(),
-                ));
+            if view.needed.nodes.contains(node) {
+                let why = "it is kept free for pods that wait, or of a CapacityBuffer".to_owned();
+                found.keep(standing, "Awaited", why);
             } else if view.room.take(&candidate.pool, Reason::Empty) {
                 candidates.push(candidate);
             } else {
@@ -191,14 +220,13 @@ impl Method for StaticDrift {
             let Some(pool) = standing.pool.filter(|pool| pool.spec.replicas.is_some()) else { continue };
             let Some(candidate) = Candidate::of(standing, view.prices) else { continue };
             found.eligible += 1;
-            let node = standing.node.metadata.name.clone();
             let count = counts.entry(pool.metadata.name.as_str()).or_default();
             if *count >= node_limit(pool) {
-                found
-                    .kept
-                    .push((node, format!("limits.nodes of NodePool {} leaves no room", candidate.pool)));
+                let why = format!("limits.nodes of NodePool {} leaves no room", candidate.pool);
+                found.keep(standing, "NodePoolLimit", why);
             } else if !(view.ready)(&candidate.pool) {
-                found.kept.push((node, format!("NodePool {} is not ready", candidate.pool)));
+                let why = format!("NodePool {} is not ready", candidate.pool);
+                found.keep(standing, "NodePoolNotReady", why);
             } else if view.room.take(&candidate.pool, Reason::Drifted) {
                 *count += 1;
                 found.commands.push(Command {
@@ -243,6 +271,7 @@ impl Method for Drift {
     fn find(&mut self, view: &mut View<'_>) -> Result<Found, DecideError> {
         let mut found = Found::default();
         let (started, mut tried) = (Instant::now(), 0);
+        let homes = view.homes();
         let mut all = drifted(view.standings);
         all.retain(|standing| standing.pool.is_some_and(|pool| pool.spec.replicas.is_none()));
         let name = |standing: &Standing<'_>| standing.node.metadata.name.clone();
@@ -269,7 +298,7 @@ impl Method for Drift {
             let outcome = if standing.pods.is_empty() {
                 Outcome::Places(crate::decide::Decision::default())
             } else {
-                simulate(view.snapshot, &[standing], view.promised, view.terms)?
+                simulate(view.snapshot, &[standing], &homes, view.terms)?
             };
             match outcome {
                 Outcome::Places(plan) => {
@@ -288,7 +317,7 @@ impl Method for Drift {
                 }
                 Outcome::Nowhere { pod, why } => {
                     let why = format!("no other place for pod {pod}: {why}");
-                    found.kept.push((standing.node.metadata.name.clone(), why));
+                    found.keep(standing, "NoPlace", why);
                 }
             }
         }
@@ -312,8 +341,12 @@ impl Found {
     /// A node would go, but its `NodePool`'s budgets let no more go.
     fn hold_back(&mut self, standing: &Standing<'_>, pool: &str, reason: Reason) {
         let why = format!("the budgets of NodePool {pool} let no more nodes go that are {}", reason.metric());
-        self.kept.push((standing.node.metadata.name.clone(), why));
+        self.keep(standing, "NodePoolBudget", why);
         self.blocked.insert(pool.to_owned());
+    }
+
+    fn keep(&mut self, standing: &Standing<'_>, word: &'static str, why: String) {
+        self.kept.push(HeldUp { node: standing.node.metadata.name.clone(), word, why });
     }
 }
 
@@ -328,7 +361,7 @@ pub fn validate(mut command: Command, view: &mut View<'_>) -> Result<Command, St
             let found =
                 view.standings.iter().find(|s| s.claim.is_some_and(|c| c.metadata.uid == candidate.uid));
             found.is_some_and(|standing| may_go(Reason::Empty, standing))
-                && !view.needed.contains(&candidate.node)
+                && !view.needed.nodes.contains(&candidate.node)
                 && view.room.take(&candidate.pool, Reason::Empty)
         });
         return if command.candidates.is_empty() {

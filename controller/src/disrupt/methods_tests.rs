@@ -9,6 +9,8 @@ use stowage_pricing::{Catalog, Settings, Timestamp};
 use stowage_solver::{Aims, Options};
 
 use super::*;
+use crate::disrupt::command::Hindrance;
+use crate::disrupt::explain::Seen;
 use crate::disrupt::simulate::needed;
 
 const NOW: &str = "2026-07-01T10:00:00Z";
@@ -17,7 +19,7 @@ const NOW: &str = "2026-07-01T10:00:00Z";
 struct Cluster {
     index: Index,
     promised: BTreeMap<String, String>,
-    needed: BTreeSet<String>,
+    needed: Needed,
     leaving: BTreeSet<String>,
 }
 
@@ -27,7 +29,7 @@ impl Cluster {
         let mut cluster = Self {
             index: Index::default(),
             promised: BTreeMap::new(),
-            needed: BTreeSet::new(),
+            needed: Needed::default(),
             leaving: BTreeSet::new(),
         };
         cluster.pool(&json!({"disruption": {"consolidateAfter": "30s", "budgets": [{"nodes": budget}]}}));
@@ -128,6 +130,13 @@ impl Cluster {
         })
     }
 
+    /// What is spoken for, as it is found.
+    fn needed(&mut self) -> Needed {
+        self.view(|view| {
+            needed(view.snapshot, view.standings, view.promised, view.terms).expect("a cluster to plan on")
+        })
+    }
+
     fn found(&mut self, mut method: impl Method) -> Found {
         self.view(|view| method.find(view).expect("a cluster to plan on"))
     }
@@ -138,7 +147,7 @@ fn nodes(found: &Found) -> Vec<Vec<&str>> {
 }
 
 fn kept(found: &Found) -> Vec<&str> {
-    found.kept.iter().map(|(node, _)| node.as_str()).collect()
+    found.kept.iter().map(|held| held.node.as_str()).collect()
 }
 
 #[test]
@@ -165,16 +174,12 @@ fn empty_nodes_go_together_as_far_as_budgets_let_them() {
 fn a_node_that_a_waiting_pod_fits_on_is_needed() {
     let mut cluster = Cluster::new("100%");
     cluster.node("a", None, &json!({}));
-    let needed_by = |cluster: &mut Cluster| {
-        cluster.view(|view| {
-            needed(view.snapshot, view.standings, view.promised, view.terms).expect("a cluster to plan on")
-        })
-    };
-    assert_eq!(needed_by(&mut cluster), BTreeSet::new());
+    assert_eq!(cluster.needed(), Needed::default());
     cluster.pod("web", None, "1", &json!({}));
-    assert_eq!(needed_by(&mut cluster), BTreeSet::from(["a".to_owned()]));
+    let found = cluster.needed();
+    assert_eq!((found.nodes, found.homes.len()), (BTreeSet::from(["a".to_owned()]), 0));
     cluster.pod("web", None, "3", &json!({}));
-    assert_eq!(needed_by(&mut cluster), BTreeSet::new(), "it needs a larger one");
+    assert_eq!(cluster.needed(), Needed::default(), "it needs a larger one");
 }
 
 /// Nowhere is found for their pods, and each look has time for one of them.
@@ -202,7 +207,7 @@ fn a_node_that_is_kept_free_is_not_empty() {
     let mut cluster = Cluster::new("100%");
     cluster.node("a", None, &json!({}));
     cluster.node("b", None, &json!({}));
-    cluster.needed.insert("b".to_owned());
+    cluster.needed.nodes.insert("b".to_owned());
     let found = cluster.found(Emptiness);
     assert_eq!((nodes(&found), kept(&found)), (vec![vec!["a"]], vec!["b"]));
 }
@@ -261,7 +266,7 @@ fn a_node_whose_pods_fit_nowhere_else_stays() {
     cluster.pod("web", Some("old"), "1500m", &json!({}));
     let found = cluster.found(Drift::default());
     assert_eq!((nodes(&found), kept(&found)), (Vec::<Vec<&str>>::new(), vec!["old"]));
-    assert!(found.kept[0].1.contains("default/web"), "{:?}", found.kept);
+    assert!(found.kept[0].why.contains("default/web"), "{:?}", found.kept);
 }
 
 #[test]
@@ -281,6 +286,106 @@ fn room_that_was_promised_is_not_given_twice() {
     cluster.promised.insert("default/other".to_owned(), "free".to_owned());
     let found = cluster.found(Drift::default());
     assert_eq!((taken(&found), found.commands[0].replacements.len()), (vec![], 1));
+}
+
+/// A node ends by force, and its pod has yet to leave it: nobody has promised it anything, and it will need the room all the same.
+#[test]
+fn room_of_pods_whose_node_ends_is_not_given_twice() {
+    let ending = json!({"metadata.deletionTimestamp": "2026-07-01T09:59:00Z"});
+    let mut cluster = Cluster::new("2");
+    cluster.node("old", Some(10), &json!({}));
+    cluster.node("ending", None, &ending);
+    cluster.node("free", None, &json!({}));
+    cluster.pod("web", Some("old"), "1500m", &json!({}));
+    cluster.pod("other", Some("ending"), "1500m", &json!({}));
+    cluster.needed = cluster.needed();
+    assert_eq!(cluster.needed.homes, BTreeMap::from([("default/other".to_owned(), "free".to_owned())]));
+    let command = cluster.found(Drift::default()).commands.remove(0);
+    assert_eq!((command.moves, command.replacements.len()), (vec![], 1));
+
+    let mut cluster = Cluster::new("100%");
+    cluster.node("a", None, &json!({}));
+    cluster.node("ending", None, &ending);
+    cluster.node("free", None, &json!({}));
+    cluster.pod("web", Some("a"), "900m", &json!({}));
+    cluster.pod("other", Some("ending"), "1500m", &json!({}));
+    cluster.needed = cluster.needed();
+    assert_eq!(cluster.found(Consolidation::default()).commands, []);
+    // One that fits nowhere waits for a node of its own, and takes no room here.
+    cluster.pod("other", Some("ending"), "3", &json!({}));
+    cluster.needed = cluster.needed();
+    assert_eq!(cluster.needed, Needed::default());
+}
+
+/// Minutes lie between the marks and the deletion: who says meanwhile that he must not be disturbed is heard.
+#[test]
+fn what_is_protected_since_it_was_marked_does_not_go() {
+    let chosen = json!([{"type": "DisruptionReason", "status": "True"}]);
+    let protected = json!({"karpenter.sh/do-not-disrupt": "true"});
+    let mut cluster = Cluster::new("1");
+    cluster.node("old", Some(10), &json!({}));
+    cluster.pod("web", Some("old"), "1500m", &json!({}));
+    let command = cluster.found(Drift::default()).commands.remove(0);
+    let hindrance = |cluster: &mut Cluster, command: &Command| {
+        cluster.view(|view| command.overtaken(view.snapshot, view.standings))
+    };
+    let lasting = |found: Option<Hindrance>, what: &str| {
+        assert!(matches!(&found, Some(Hindrance::Lasting(why)) if why.contains(what)), "{found:?}");
+    };
+    cluster.node("old", None, &json!({"status.conditions": chosen}));
+    assert_eq!(hindrance(&mut cluster, &command), None, "its own marks do not count");
+
+    cluster.pod("web", Some("old"), "1500m", &json!({"annotations": protected}));
+    lasting(hindrance(&mut cluster, &command), "default/web");
+    cluster.node("old", None, &json!({"status.conditions": chosen, "spec.terminationGracePeriod": "1h"}));
+    assert_eq!(hindrance(&mut cluster, &command), None, "its pods are not asked");
+    let saving = Command { reason: Reason::Underutilized, ..command.clone() };
+    lasting(hindrance(&mut cluster, &saving), "default/web");
+
+    cluster.pod("web", Some("old"), "1500m", &json!({"labels": {"app": "web"}}));
+    cluster.node("old", None, &json!({"status.conditions": chosen, "metadata.annotations": protected}));
+    lasting(hindrance(&mut cluster, &command), "node old");
+
+    cluster.node("old", None, &json!({"status.conditions": chosen}));
+    cluster.put(
+        Kind::PodDisruptionBudget,
+        &json!({
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+            "status": {"disruptionsAllowed": 0},
+        }),
+    );
+    let found = hindrance(&mut cluster, &command);
+    assert!(matches!(&found, Some(Hindrance::Passing(why)) if why.contains("default/web")), "{found:?}");
+    cluster.node("old", None, &json!({"metadata.deletionTimestamp": "2026-07-01T09:59:00Z"}));
+    assert_eq!(hindrance(&mut cluster, &command), None, "it goes already");
+}
+
+#[test]
+fn nodes_say_why_they_stay_while_others_go() {
+    let mut cluster = Cluster::new("100%");
+    for (name, drifted, cpu) in [("large", Some(1), "9"), ("old", Some(2), "500m"), ("fine", None, "500m")] {
+        cluster.node(name, drifted, &json!({}));
+        cluster.pod(&format!("of-{name}"), Some(name), cpu, &json!({}));
+    }
+    cluster.node("guarded", None, &json!({}));
+    let protected = json!({"annotations": {"karpenter.sh/do-not-disrupt": "true"}});
+    cluster.pod("of-guarded", Some("guarded"), "500m", &protected);
+    let said = |seen: &Seen| {
+        let all = seen.stays.iter().map(|of| (of.node.clone(), of.word, of.cause));
+        all.collect::<Vec<_>>()
+    };
+    let held = ("large".to_owned(), "NoPlace", Cause::HeldUp);
+    let (part, whole) = cluster.view(|view| {
+        let drift = Drift::default().find(view).expect("a cluster to plan on");
+        assert_eq!(nodes(&drift), [["old"]]);
+        let part = Seen::of(view.standings, &[(Reason::Drifted, &drift)]);
+        let last = Consolidation::default().find(view).expect("a cluster to plan on");
+        (part, Seen::of(view.standings, &[(Reason::Drifted, &drift), (Reason::Underutilized, &last)]))
+    });
+    let refused = ("guarded".to_owned(), "PodProtected", Cause::Refused);
+    assert_eq!((said(&part), part.whole, part.here.len()), (vec![refused, held.clone()], false, 4));
+    assert!(whole.whole && said(&whole).contains(&held), "{whole:?}");
 }
 
 #[test]

@@ -5,6 +5,9 @@
 //!       └───────────────────────────┴── one is lost, or it takes too long ─▶ marks taken off again
 //! ```
 //!
+//! A deletion that is refused is tried again, and so is one that a budget of its pods holds up for now, as long as there is
+//! patience.
+//!
 //! What is known here is known nowhere else, and nothing is lost with it: whoever takes over finds the marks of commands
 //! that nobody carries out, and takes them off. Pure; [`super::hands`] does what is decided here.
 //!
@@ -22,12 +25,16 @@ use stowage_api::{NodeClaim, StatusCondition};
 use stowage_cluster::Snapshot;
 use stowage_cluster::disrupt::{Moment, Standing};
 
-use super::command::{Candidate, Command, Replacement};
+use super::command::{Candidate, Command, Hindrance, Replacement};
 use crate::time::doubled;
 
 /// How long replacements may take: so long for each node of the command, within these bounds.
-const PATIENCE: (Duration, Duration, Duration) =
+pub(super) const PATIENCE: (Duration, Duration, Duration) =
     (Duration::from_millis(80), Duration::from_mins(10), Duration::from_hours(1));
+
+/// How soon a deletion that was refused is tried again: so soon after the first time, half as often after each that follows, and
+/// so seldom at most.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// How long a node rests whose replacement has failed: so long after the first time, twice as long after each that follows, and
 /// so long at most. Else a fleet whose new nodes never start would grow by a node in each round.
@@ -49,7 +56,11 @@ pub struct UnderWay {
     pub command: Command,
     /// NodeClaims of its replacements, in their order.
     pub made: Vec<String>,
+    /// Whether what its replacements cost has been set against what went.
+    pub counted: bool,
     since: Instant,
+    /// How often candidates could not be sent on their way, and until when that is not tried again.
+    refused: Option<(u32, Instant)>,
 }
 
 /// A node that was sent on its way, and where its pods are to run.
@@ -88,16 +99,30 @@ impl UnderWay {
                 Some(_) => waiting.push(name.clone()),
             }
         }
-        if waiting.is_empty() {
-            return Step::Go;
+        let late = self.is_late(now);
+        match (waiting.first(), self.refused) {
+            (Some(first), _) if late => {
+                Step::Fail(format!("{first} takes no pods after {} s", self.patience().as_secs()))
+            }
+            (Some(_), _) => Step::Wait(waiting),
+            (None, Some(_)) if late => {
+                let claims = self.command.candidates.iter().map(|of| of.claim.as_str()).collect::<Vec<_>>();
+                let after = self.patience().as_secs();
+                Step::Fail(format!("{} could not be deleted within {after} s", claims.join(", ")))
+            }
+            (None, Some((_, next))) if now < next => Step::Wait(Vec::new()),
+            (None, _) => Step::Go,
         }
+    }
+
+    fn patience(&self) -> Duration {
         let nodes = self.command.candidates.len() + self.made.len();
         let (each, least, most) = PATIENCE;
-        let patience = (each * u32::try_from(nodes).unwrap_or(u32::MAX)).clamp(least, most);
-        if now.duration_since(self.since) >= patience {
-            return Step::Fail(format!("{} takes no pods after {} s", waiting[0], patience.as_secs()));
-        }
-        Step::Wait(waiting)
+        (each * u32::try_from(nodes).unwrap_or(u32::MAX)).clamp(least, most)
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= self.patience()
     }
 
     fn homes(&self) -> Vec<(String, Home)> {
@@ -116,7 +141,7 @@ impl UnderWay {
 impl Queue {
     /// A command whose candidates are marked, and whose replacements were asked for.
     pub fn add(&mut self, command: Command, made: Vec<String>, since: Instant) {
-        self.under_way.push(UnderWay { command, made, since });
+        self.under_way.push(UnderWay { command, made, counted: false, since, refused: None });
     }
 
     /// Whether nothing is under way.
@@ -151,7 +176,7 @@ impl Queue {
         &mut self,
         snapshot: &Snapshot,
         now: Instant,
-        overtaken: impl Fn(&Command) -> Option<String>,
+        overtaken: impl Fn(&Command) -> Option<Hindrance>,
     ) -> Vec<(UnderWay, Step)> {
         let claims: HashMap<&str, &NodeClaim> =
             snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), claim)).collect();
@@ -159,7 +184,11 @@ impl Queue {
         let mut left = Vec::new();
         for of in std::mem::take(&mut self.under_way) {
             let step = match of.step(&claims, now) {
-                Step::Go => overtaken(&of.command).map_or(Step::Go, Step::Fail),
+                Step::Go => match overtaken(&of.command) {
+                    None => Step::Go,
+                    Some(Hindrance::Passing(_)) if !of.is_late(now) => Step::Wait(Vec::new()),
+                    Some(hindrance) => Step::Fail(hindrance.into_why()),
+                },
                 other => other,
             };
             match &step {
@@ -179,9 +208,18 @@ impl Queue {
         out
     }
 
-    /// A candidate could not be sent on its way after all.
-    pub fn stays(&mut self, candidate: &Candidate) {
-        self.gone.retain(|gone| gone.candidate.uid != candidate.uid);
+    /// Some candidates of a command could not be sent on their way: they are under way still, which is tried again.
+    pub fn refused(&mut self, mut of: UnderWay, candidates: Vec<Candidate>, now: Instant) {
+        self.gone.retain(|gone| candidates.iter().all(|candidate| candidate.uid != gone.candidate.uid));
+        let before = of.refused.map_or(0, |(times, _)| times);
+        if before == 0 {
+            // Patience with this is another than that with what was launched.
+            of.since = now;
+        }
+        let times = before.saturating_add(1);
+        of.refused = Some((times, now + doubled(times, AGAIN)));
+        of.command.candidates = candidates;
+        self.under_way.push(of);
     }
 
     fn candidates(&self) -> impl Iterator<Item = &Candidate> {
@@ -358,8 +396,51 @@ mod tests {
         queue.add(command("a"), vec!["new".to_owned()], start);
         let ready = [claim("a", &[], false), claim("new", &["Launched", "Initialized"], false)];
         let why = "pod default/late has come to node-a";
-        let found = queue.turn(&snapshot(&ready), start, |_| Some(why.to_owned()));
+        let found = queue.turn(&snapshot(&ready), start, |_| Some(Hindrance::Lasting(why.to_owned())));
         assert_eq!(found[0].1, Step::Fail(why.to_owned()));
+        assert!(queue.is_empty() && queue.leaving().is_empty());
+    }
+
+    #[test]
+    fn what_passes_is_waited_for_as_long_as_there_is_patience() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        queue.add(command("a"), vec!["new".to_owned()], start);
+        let ready = snapshot(&[claim("a", &[], false), claim("new", &["Launched", "Initialized"], false)]);
+        let held_up = |_: &Command| Some(Hindrance::Passing("a budget is spent".to_owned()));
+        let mut step = |after, hindrance: &dyn Fn(&Command) -> Option<Hindrance>| {
+            let found = queue.turn(&ready, start + Duration::from_secs(after), hindrance);
+            found.into_iter().map(|(_, step)| step).collect::<Vec<_>>()
+        };
+        assert_eq!(step(1, &held_up), [Step::Wait(Vec::new())]);
+        assert_eq!(step(2, &|_| None), [Step::Go]);
+        queue.add(command("a"), vec!["new".to_owned()], start);
+        let late = queue.turn(&ready, start + Duration::from_mins(10), held_up);
+        assert_eq!(late[0].1, Step::Fail("a budget is spent".to_owned()));
+    }
+
+    #[test]
+    fn a_deletion_that_is_refused_is_tried_again_and_then_given_up() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        queue.add(command("a"), vec!["new".to_owned()], start);
+        let ready = snapshot(&[claim("a", &[], false), claim("new", &["Launched", "Initialized"], false)]);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let turn = |queue: &mut Queue, seconds| queue.turn(&ready, after(seconds), |_| None).remove(0);
+        for (refused, early, due) in [(5, 5, 6), (6, 7, 8), (8, 11, 12)] {
+            let (of, step) = turn(&mut queue, refused);
+            assert_eq!(step, Step::Go);
+            queue.refused(of, vec![candidate("a")], after(refused));
+            assert!(!queue.is_empty() && queue.leaving().contains("a"), "it is under way still");
+            assert_eq!(turn(&mut queue, early).1, Step::Wait(Vec::new()), "at {early}, not before {due}");
+        }
+        // Ten minutes from when it was first refused.
+        let (_, step) = turn(&mut queue, 604);
+        assert_eq!(step, Step::Go, "what was launched for it is there for longer");
+        queue.add(command("a"), vec!["new".to_owned()], after(700));
+        let (of, _) = turn(&mut queue, 700);
+        queue.refused(of, vec![candidate("a")], after(700));
+        let (of, step) = turn(&mut queue, 1_300);
+        assert_eq!(step, Step::Fail("a could not be deleted within 600 s".to_owned()));
+        assert_eq!(of.made, ["new"]);
         assert!(queue.is_empty() && queue.leaving().is_empty());
     }
 

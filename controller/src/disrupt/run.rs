@@ -1,30 +1,29 @@
 //! The loop that takes nodes away: looks, decides, looks again, acts, and sees to what is under way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::core::v1::ObjectReference;
 use stowage_api::crd::condition::INITIALIZED;
 use stowage_api::{NodeClaim, StatusCondition};
-use stowage_cluster::Pod;
 use stowage_cluster::Snapshot;
-use stowage_cluster::disrupt::{Mark, Reason, Room, standings};
-use stowage_cluster::words::count;
+use stowage_cluster::disrupt::{Reason, Room, standings};
 use stowage_solver::Aims;
 use tracing::{info, warn};
 
-use super::command::{Command, Replacement};
+use super::command::Command;
 use super::conditions::is_drifted;
-use super::explain::Explainer;
+use super::explain::{Explainer, Known, Seen};
 use super::hands::Hands;
 use super::methods::{self, Found, Method, View};
+use super::orphans::orphans;
 use super::queue::{Queue, Step, UnderWay};
 use super::simulate::needed;
+use super::tell::{Said, Told, launching, marked, saves};
 use super::words::refusal;
-use crate::announce::{Announcer, normal, warning};
+use crate::announce::Announcer;
 use crate::assumed::{Beside, Expected};
 use crate::claim::is_ours;
 use crate::decide::Terms;
@@ -49,9 +48,6 @@ const HOLDS: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// Claims that are written side by side.
-const SIDE_BY_SIDE: usize = 10;
-
 /// What the loop works with.
 pub struct Disruptor {
     /// What is done.
@@ -68,17 +64,6 @@ pub struct Disruptor {
     pub pulse: Pulse,
 }
 
-/// Of what keeps nodes that could save money, what somebody may want to do something about: it is an event. All others end by
-/// themselves, or are what the NodePool says.
-const OBSTACLES: [&str; 6] = [
-    "NodeProtected",
-    "PodUnread",
-    "PodProtected",
-    "PodDisruptionBudget",
-    "SeveralPodDisruptionBudgets",
-    "ReplacementFailed",
-];
-
 /// What it remembers.
 struct State {
     queue: Queue,
@@ -90,6 +75,10 @@ struct State {
     /// `NodePools` whose budgets held nodes back when it was looked last.
     blocked: BTreeSet<(String, Reason)>,
     explainer: Explainer,
+    /// Why nodes stay, as of the last looks.
+    known: Known,
+    /// What was said of marks of pods.
+    told: Told,
     looked: Instant,
 }
 
@@ -106,14 +95,19 @@ struct Facts {
 
 /// What came of a look.
 #[derive(Default)]
-struct Round {
+pub(super) struct Round {
+    /// Nodes with marks of nobody: (NodeClaim, Node).
     stray: Vec<(String, String)>,
+    /// NodeClaims of replacements that nobody waits for: (name, uid).
+    orphans: Vec<(String, String)>,
     room: Room,
-    found: Vec<(Reason, &'static str, Found, f64)>,
+    pub(super) found: Vec<(Reason, &'static str, Found, f64)>,
+    /// Why nodes stay, where that was looked at.
+    seen: Option<Seen>,
     /// Nodes that are out of date and must stay: (NodeClaim, Node, why).
-    refused: Vec<(String, String, String)>,
+    pub(super) refused: Vec<(String, String, String)>,
     /// Pods that are marked not to be disrupted for a time, or with what says nothing.
-    marked: Vec<(ObjectReference, Said)>,
+    pub(super) marked: Vec<(ObjectReference, Said)>,
 }
 
 impl Facts {
@@ -146,8 +140,14 @@ impl Facts {
 /// Looks for nodes to take away: the first method that finds some is followed.
 fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Round> {
     facts.view(|view| {
-        let mut round =
-            Round { stray: queue.stray(view.standings), room: view.room.clone(), ..Round::default() };
+        let ours = view.standings.iter().filter(|standing| standing.claim.is_some());
+        let mut round = Round {
+            stray: queue.stray(view.standings),
+            orphans: orphans(view.standings, view.needed, now()),
+            room: view.room.clone(),
+            marked: ours.flat_map(|standing| &standing.pods).filter_map(|pod| marked(pod)).collect(),
+            ..Round::default()
+        };
         if !round.stray.is_empty() {
             return Ok(round);
         }
@@ -161,8 +161,6 @@ fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Rou
                 round.refused.push((claim.metadata.name.clone(), standing.node.metadata.name.clone(), why));
             }
         }
-        let ours = view.standings.iter().filter(|standing| standing.claim.is_some());
-        round.marked = ours.flat_map(|standing| &standing.pods).filter_map(|pod| marked(pod)).collect();
         for method in all {
             let started = Instant::now();
             let found = method.find(view)?;
@@ -172,6 +170,8 @@ fn look(facts: &Facts, queue: &Queue, all: &mut [Box<dyn Method>]) -> Result<Rou
                 break;
             }
         }
+        let found: Vec<_> = round.found.iter().map(|(reason, _, found, _)| (*reason, found)).collect();
+        round.seen = Some(Seen::of(view.standings, &found));
         Ok(round)
     })
 }
@@ -187,6 +187,8 @@ impl Disruptor {
             next: start,
             blocked: BTreeSet::new(),
             explainer: Explainer::default(),
+            known: Known::default(),
+            told: Told::default(),
             looked: start,
         };
         let mut changes = self.hands.cluster.changes();
@@ -233,10 +235,14 @@ impl Disruptor {
         state.methods = methods::all();
         let (round, methods, queue) = looked.await.context("looking for nodes ended without an answer")?;
         (state.methods, state.queue) = (methods, queue);
-        let round = round?;
+        let mut round = round?;
         self.measure(&round, state);
-        self.tell(&round);
-        self.explain(&round, state).await;
+        self.tell(&mut round, &mut state.told);
+        if let Some(seen) = round.seen.take() {
+            let stays = state.known.update(seen);
+            self.explain(&stays, &mut state.explainer).await;
+        }
+        self.drop_claims(&round.orphans, "a replacement that nobody waits for has not started up").await;
         if !round.stray.is_empty() {
             info!(nodes = round.stray.len(), "marks of commands that nobody carries out are taken off");
             let stray = round.stray.iter().map(|(claim, node)| (claim.as_str(), node.as_str()));
@@ -334,7 +340,7 @@ impl Disruptor {
         let (metrics, reason) = (&self.metrics, command.reason);
         let made = self
             .hands
-            .launch(&command.replacements, |claim, wanted| {
+            .launch(&command, |claim, wanted| {
                 metrics.promised(claim, wanted.price);
                 metrics.claim_made_for(reason.metric(), &wanted.pool, wanted.choice.relaxed);
                 info!(
@@ -383,7 +389,7 @@ impl Disruptor {
                     let event = || ("DisruptionWaitingReadiness", note.to_owned());
                     self.announce(claims.iter().map(|claim| (claim.as_str(), "", event())).collect());
                 }
-                Step::Go => self.remove(&of, snapshot, &mut state.queue).await,
+                Step::Go => self.remove(of, snapshot, &mut state.queue).await,
                 Step::Fail(why) => {
                     warn!(why, "nodes that were to go stay");
                     self.metrics.disruptions().failed(self::of(&of.command));
@@ -408,28 +414,37 @@ impl Disruptor {
                 && !StatusCondition::holds(&claim.status.conditions, INITIALIZED)
                 && !claim.metadata.is_terminating()
         };
-        for claim in snapshot.node_claims().filter(starts) {
-            let name = claim.metadata.name.as_str();
-            match self.hands.drop_claim(name, &claim.metadata.uid).await {
-                Ok(()) => info!(claim = name, "a replacement that has not started up is taken back"),
-                Err(error) => warn!(claim = name, error = format!("{error:#}"), "a replacement stays"),
+        let all = snapshot.node_claims().filter(starts);
+        let all: Vec<_> =
+            all.map(|claim| (claim.metadata.name.clone(), claim.metadata.uid.clone())).collect();
+        self.drop_claims(&all, "what it was to replace stays, and it has not started up").await;
+    }
+
+    /// Deletes NodeClaims, by name and uid.
+    async fn drop_claims(&self, all: &[(String, String)], why: &str) {
+        for (claim, uid) in all {
+            match self.hands.drop_claim(claim, uid).await {
+                Ok(()) => info!(claim, why, "a replacement is taken back"),
+                Err(error) => warn!(claim, error = format!("{error:#}"), "a replacement stays"),
             }
         }
     }
 
-    /// Sends the candidates of a command on their way.
-    async fn remove(&self, of: &UnderWay, snapshot: &Snapshot, queue: &mut Queue) {
+    /// Sends the candidates of a command on their way. Where that is refused, it is tried again.
+    async fn remove(&self, mut of: UnderWay, snapshot: &Snapshot, queue: &mut Queue) {
         let claims: BTreeMap<&str, &NodeClaim> =
             snapshot.node_claims().map(|claim| (claim.metadata.name.as_str(), claim)).collect();
         let reason = of.command.reason;
-        let mut told = Vec::new();
+        let (mut told, mut refused) = (Vec::new(), Vec::new());
+        let mut goes = 0.0;
         for candidate in &of.command.candidates {
             if let Err(error) = self.hands.remove(candidate).await {
                 let claim = &candidate.claim;
                 warn!(claim, error = format!("{error:#}"), "a NodeClaim that is to go could not be deleted");
-                queue.stays(candidate);
+                refused.push(candidate.clone());
                 continue;
             }
+            goes += candidate.price.unwrap_or_default();
             info!(claim = candidate.claim, node = candidate.node, reason = reason.name(), "a node goes");
             if let Some(claim) = claims.get(candidate.claim.as_str()) {
                 self.metrics.lives().disrupted(&claim.metadata.labels, reason.metric());
@@ -437,20 +452,25 @@ impl Disruptor {
             let note = format!("Disrupting: {}", reason.name());
             told.push((candidate.claim.as_str(), candidate.node.as_str(), ("DisruptionTerminating", note)));
         }
-        let market = Arc::clone(&self.outlook.market.borrow());
-        let prices = Prices::of(&market.catalog);
-        let goes: f64 = of.command.candidates.iter().filter_map(|candidate| candidate.price).sum();
-        let comes =
-            of.made.iter().filter_map(|name| prices.price(&claims.get(name.as_str())?.metadata.labels));
-        self.metrics.disruptions().done(of.command.saving(), goes - comes.sum::<f64>());
-        self.announce(told);
+        if !told.is_empty() {
+            // What comes is set against the first that go.
+            let (planned, paid) = if of.counted { (0.0, 0.0) } else { self.outlay(&of, &claims) };
+            self.metrics.disruptions().done(goes - planned, goes - paid);
+            self.announce(told);
+            of.counted = true;
+        }
+        if !refused.is_empty() {
+            queue.refused(of, refused, Instant::now());
+        }
     }
 
-    /// Says to the nodes of a command what has become of it.
-    fn trail(&self, reason: &'static str, command: &Command, note: &str) {
-        let said = |of: &super::command::Candidate| -> Said { (reason, format!("{}: {note}", of.node)) };
-        let all = command.candidates.iter().map(|of| (of.claim.as_str(), of.node.as_str(), said(of)));
-        self.announce(all.collect());
+    /// What the replacements of a command were planned to cost, and what they do, in dollars an hour.
+    fn outlay(&self, of: &UnderWay, claims: &BTreeMap<&str, &NodeClaim>) -> (f64, f64) {
+        let market = Arc::clone(&self.outlook.market.borrow());
+        let prices = Prices::of(&market.catalog);
+        let comes =
+            of.made.iter().filter_map(|name| prices.price(&claims.get(name.as_str())?.metadata.labels));
+        (of.command.outlay(), comes.sum())
     }
 
     async fn release(&self, command: &Command) -> Result<()> {
@@ -481,116 +501,8 @@ impl Disruptor {
         }
         state.blocked = blocked;
     }
-
-    /// Writes into NodeClaims why their nodes stay, and says so.
-    async fn explain(&self, round: &Round, state: &mut State) {
-        let Some((_, _, found, _)) = round.found.iter().find(|(reason, ..)| *reason == Reason::Underutilized)
-        else {
-            return;
-        };
-        self.metrics.disruptions().stay(&found.stays);
-        let Some(snapshot) = self.hands.cluster.snapshot() else { return };
-        let due = state.explainer.due(&found.stays, &snapshot, Instant::now());
-        let told =
-            due.iter().filter(|stays| !stays.refused || OBSTACLES.contains(&stays.word)).map(|stays| {
-                let reason = if stays.refused { "DisruptionBlocked" } else { "Unconsolidatable" };
-                (stays.claim.as_str(), stays.node.as_str(), (reason, stays.why.clone()))
-            });
-        self.announce(told.collect());
-        let written = due.into_iter().map(|stays| self.hands.explain(stays).boxed());
-        let written = futures::stream::iter(written.collect::<Vec<_>>()).buffer_unordered(SIDE_BY_SIDE);
-        if let Some(error) = written.collect::<Vec<_>>().await.into_iter().find_map(Result::err) {
-            warn!(error = format!("{error:#}"), "why a node stays could not be written");
-        }
-    }
-
-    /// Says why nodes stay that would go but for that.
-    fn tell(&self, round: &Round) {
-        let kept = round.found.iter().flat_map(|(_, _, found, _)| &found.kept);
-        let kept = kept.map(|(node, why)| ("", node.as_str(), why));
-        let refused = round.refused.iter().map(|(claim, node, why)| (claim.as_str(), node.as_str(), why));
-        let all =
-            kept.chain(refused).map(|(claim, node, why)| (claim, node, ("DisruptionBlocked", why.clone())));
-        self.announce(all.collect());
-        self.announcer.tell_all(round.marked.iter().map(|(of, (reason, note))| {
-            let event = if *reason == ODD_MARK {
-                warning(reason, note.clone())
-            } else {
-                normal(reason, note.clone())
-            };
-            (of.clone(), event)
-        }));
-    }
-
-    /// Tells NodeClaims and Nodes, by name; an empty name is nobody.
-    fn announce(&self, all: Vec<(&str, &str, Said)>) {
-        let Some(snapshot) = self.hands.cluster.snapshot().filter(|_| !all.is_empty()) else { return };
-        let uids: HashMap<&str, &str> =
-            snapshot.node_claims().map(|c| (c.metadata.name.as_str(), c.metadata.uid.as_str())).collect();
-        let told = all.into_iter().flat_map(|(claim, node, event)| {
-            let claim = uids.get(claim).map(|uid| about("karpenter.sh/v1", "NodeClaim", claim, uid));
-            // Nodes are known by their name where others would state a uid: kubectl looks for that.
-            let node = (!node.is_empty()).then(|| about("v1", "Node", node, node));
-            claim.into_iter().chain(node).map(move |of| (of, normal(event.0, event.1.clone())))
-        });
-        self.announcer.tell_all(told);
-    }
-}
-
-const ODD_MARK: &str = "InvalidDoNotDisruptAnnotation";
-
-/// What is to be said of the mark of a pod, where that is not plain.
-fn marked(pod: &Pod) -> Option<(ObjectReference, Said)> {
-    let said = match Mark::of(pod, Some(now()))? {
-        Mark::Odd => {
-            let note = "karpenter.sh/do-not-disrupt is neither true nor a time as 30m: it counts for nothing";
-            (ODD_MARK, note.to_owned())
-        }
-        Mark::Until(Some(until)) => ("DoNotDisruptUntil", format!("It must not be disrupted until {until}")),
-        Mark::Over => {
-            let note = "The time for which it must not be disrupted is over: its node may go";
-            ("DoNotDisruptGracePeriodElapsed", note.to_owned())
-        }
-        Mark::Always | Mark::Until(None) => return None,
-    };
-    let mut of = about("v1", "Pod", &pod.name, &pod.uid);
-    of.namespace = Some(pod.namespace.to_string());
-    Some((of, said))
-}
-
-/// Reason and words of an event.
-type Said = (&'static str, String);
-
-pub(crate) fn about(version: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(version.to_owned()),
-        kind: Some(kind.to_owned()),
-        name: Some(name.to_owned()),
-        uid: Some(uid.to_owned()),
-        ..ObjectReference::default()
-    }
 }
 
 fn of(command: &Command) -> Of<'static> {
     Of { decision: command.decision(), reason: command.reason, kind: command.kind }
-}
-
-/// What a command comes to, in words.
-fn saves(command: &Command) -> String {
-    format!(
-        "{} go, {} come, which saves ${:.4} an hour",
-        count(command.candidates.len(), "node"),
-        command.replacements.len(),
-        command.saving()
-    )
-}
-
-fn launching(command: &Command) -> Said {
-    let nodes: Vec<&str> = command.candidates.iter().map(|candidate| candidate.node.as_str()).collect();
-    let planned = command.replacements.iter().any(|r| matches!(r, Replacement::Planned(_)));
-    let what = if planned { "for the pods" } else { "in the place" };
-    (
-        "DisruptionLaunching",
-        format!("Launching NodeClaim {what} of {}: {}", nodes.join(", "), command.reason.name()),
-    )
 }

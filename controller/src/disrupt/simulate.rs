@@ -37,6 +37,16 @@ pub enum Outcome {
     },
 }
 
+/// What is spoken for beside what runs and what was promised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needed {
+    /// Nodes that are kept free for pods that wait or are to come, by name.
+    pub nodes: BTreeSet<String>,
+    /// Where pods have room whose nodes go without a promise, by `namespace/name`: nodes that end by force, or that whoever led
+    /// before has sent on their way.
+    pub homes: BTreeMap<String, String>,
+}
+
 /// Plans for the pods of nodes that go. `promised` says where pods of nodes that go already are to run: by `namespace/name`.
 ///
 /// # Errors
@@ -101,7 +111,8 @@ pub(super) fn closed(snapshot: &Snapshot) -> BTreeSet<String> {
 }
 
 /// Nodes that pods are to run on which are not there yet: those that wait for kube-scheduler, or are to come, and those of nodes
-/// that go already and have been promised no place. Nothing runs there yet, and they are needed all the same.
+/// that go already and have been promised no place. Nothing runs there yet, and they are needed all the same; what the last of
+/// these need there is not given to others.
 ///
 /// # Errors
 /// Where the snapshot cannot be lowered, or a defect shows.
@@ -110,7 +121,7 @@ pub fn needed(
     standings: &[Standing<'_>],
     promised: &BTreeMap<String, String>,
     terms: &Terms<'_>,
-) -> Result<BTreeSet<String>, DecideError> {
+) -> Result<Needed, DecideError> {
     let goes = |standing: &&Standing<'_>| {
         standing.node.metadata.is_terminating() || standing.claim.is_some_and(|c| c.metadata.is_terminating())
     };
@@ -131,11 +142,16 @@ pub fn needed(
         asked.insert(key)
     });
     if asked.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(Needed::default());
     }
     let leaving = standings.iter().filter(goes).map(|standing| standing.node.metadata.name.clone());
     let lowering = LowerOptions { closed: leaving.collect(), ..terms.lowering.clone() };
     let terms = Terms { lowering: &lowering, ..terms.clone() };
     let plan = decide(&after, &terms, &mut Memory::default(), &AtomicBool::new(false))?;
-    Ok(plan.placed.into_iter().filter(|(pod, _)| asked.contains(pod)).map(|(_, node)| node).collect())
+    let placed: Vec<(String, String)> =
+        plan.placed.into_iter().filter(|(pod, _)| asked.contains(pod)).collect();
+    Ok(Needed {
+        nodes: placed.iter().map(|(_, node)| node.clone()).collect(),
+        homes: placed.into_iter().filter(|(pod, _)| homeless.contains(pod)).collect(),
+    })
 }

@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::act::Owner;
 use crate::announce::{Announcer, normal, warning};
 use crate::answer::{is_conflict, is_gone, is_outdated};
-use crate::disrupt::run::about;
+use crate::disrupt::tell::about;
 use crate::follow::Cluster;
 use crate::life::join::keep_off;
 use crate::life::notes::{self, DEADLINE, Notes, TAKEN, WHY};

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use super::trouble::Trouble;
 use crate::announce::{Announcer, normal, warning};
-use crate::disrupt::run::about;
+use crate::disrupt::tell::about;
 use crate::follow::Cluster;
 use crate::launch::run::Shortages;
 use crate::market::Market;
