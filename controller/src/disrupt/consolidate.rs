@@ -17,13 +17,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use stowage_api::ConsolidationPolicy;
 use stowage_cluster::disrupt::{Reason, Standing, fleet};
 use stowage_cluster::words::kept as words;
 use stowage_cluster::{LowerOptions, Lowered, lower};
-use stowage_solver::{Aims, Consolidation as Found, Destination, Kept, NodeId, Step, consolidate};
+use stowage_solver::{
+    Aims, Consolidation as Found, Destination, Fleet, Kept, NodeId, Price, Problem, Step, consolidate,
+};
 
 use super::command::{Candidate, Command, Replacement, displace};
-use super::methods::{self, Cause, Method, Stays, View};
+use super::methods::{self, Cause, Method, Stays, View, Weighed};
 use super::simulate::closed;
 use crate::decide::{DecideError, orders_for};
 
@@ -68,6 +71,7 @@ impl Method for Consolidation {
         found.eligible = plan.open;
         found.blocked = plan.blocked(view.standings);
         found.cut_short = plan.found.spent;
+        found.weighed = plan.weighed(view.standings);
         for step in plan.found.steps.iter().take(MOST_STEPS) {
             let Some(command) = plan.command(step, view) else { continue };
             if command.replacements.iter().all(|of| (view.ready)(of.pool()))
@@ -76,7 +80,7 @@ impl Method for Consolidation {
                 found.commands.push(command);
             }
         }
-        let seen = methods::Found { cut_short: false, ..found.clone() };
+        let seen = methods::Found { cut_short: false, weighed: Vec::new(), ..found.clone() };
         self.fruitless = found.commands.is_empty().then(|| (signature, Instant::now(), seen));
         Ok(found)
     }
@@ -112,6 +116,35 @@ struct Plan {
     found: Found,
     /// Nodes that could go, before budgets were looked at.
     open: usize,
+    sums: Sums,
+}
+
+/// By `NodePool`: what its nodes cost, and what taking all of them away would disrupt.
+#[derive(Debug, Default)]
+struct Sums(BTreeMap<String, (Price, i64)>);
+
+impl Sums {
+    fn of(problem: &Problem, fleet: &Fleet) -> Self {
+        let mut sums = BTreeMap::<String, (Price, i64)>::new();
+        for (node, held) in problem.nodes.iter().zip(&fleet.nodes) {
+            let (cost, disruption) = sums.entry(node.pool.clone().unwrap_or_default()).or_default();
+            *cost += held.price.unwrap_or(Price::ZERO);
+            *disruption = disruption.saturating_add(held.disruption());
+        }
+        Self(sums)
+    }
+
+    /// The share saved over the share disrupted, of what these `NodePools` come to together.
+    ///
+    /// compat: karpenter v1.14, `ScoreMove`.
+    fn score(&self, pools: &BTreeSet<&str>, saving: Price, disruption: i64) -> f64 {
+        let own = pools.iter().filter_map(|pool| self.0.get(*pool));
+        let (cost, whole) =
+            own.fold((Price::ZERO, 0_i64), |sum, of| (sum.0 + of.0, sum.1.saturating_add(of.1)));
+        let saved = saving.dollars() / cost.max(Price::from_micros(1)).dollars();
+        let disrupted = disruption.max(1) as f64 / whole.max(1) as f64;
+        saved / disrupted
+    }
 }
 
 impl Plan {
@@ -139,6 +172,7 @@ impl Plan {
             held.removable &= chosen && !view.needed.nodes.contains(&node.name);
             open += usize::from(held.removable);
         }
+        let sums = Sums::of(&lowered.problem, &fleet);
         let left = |pool: &str| view.room.left(pool, Reason::Underutilized);
         let limits = view.snapshot.node_pools.iter().filter_map(|pool| {
             let more = left(&pool.metadata.name)?.more;
@@ -149,7 +183,7 @@ impl Plan {
             .map_err(|broken| {
                 DecideError::Broken(broken.first().map(|v| v.what.clone()).unwrap_or_default())
             })?;
-        Ok(Self { lowered, found, open })
+        Ok(Self { lowered, found, open, sums })
     }
 
     fn name(&self, node: NodeId) -> &str {
@@ -210,6 +244,40 @@ impl Plan {
             })
         };
         self.found.kept.iter().filter_map(stays).collect()
+    }
+
+    /// What the policies of `NodePools` have said: of the steps, and of nodes whose going is worth too little to them.
+    fn weighed(&self, standings: &[Standing<'_>]) -> Vec<Weighed> {
+        let by_name = by_name(standings);
+        let of_node = |node: &NodeId| by_name.get(self.name(*node))?.pool;
+        let mut out = Vec::new();
+        for step in &self.found.steps {
+            let pools: BTreeMap<&str, ConsolidationPolicy> = step
+                .removes
+                .iter()
+                .filter_map(of_node)
+                .map(|pool| (pool.metadata.name.as_str(), pool.spec.disruption.consolidation_policy))
+                .collect();
+            let score = self.sums.score(&pools.keys().copied().collect(), step.saving, step.disruption);
+            out.extend(pools.into_iter().map(|(pool, policy)| Weighed {
+                pool: pool.to_owned(),
+                policy: policy.name(),
+                approved: true,
+                score: (policy == ConsolidationPolicy::Balanced).then_some(score),
+            }));
+        }
+        let rejected = self.found.kept.iter().filter_map(|(node, kept)| {
+            let Kept::Unbalanced { score, .. } = kept else { return None };
+            let pool = of_node(node)?;
+            Some(Weighed {
+                pool: pool.metadata.name.clone(),
+                policy: pool.spec.disruption.consolidation_policy.name(),
+                approved: false,
+                score: Some(f64::from(*score) / 1000.0),
+            })
+        });
+        out.extend(rejected);
+        out
     }
 
     /// `NodePools` whose budgets held nodes back.

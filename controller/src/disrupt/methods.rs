@@ -76,6 +76,8 @@ pub struct Found {
     pub blocked: BTreeSet<String>,
     /// Whether there was more to look at than there was time for.
     pub cut_short: bool,
+    /// What nodes were weighed to go by their `NodePool`'s policy.
+    pub weighed: Vec<Weighed>,
 }
 
 /// A node that would have gone but for something.
@@ -87,6 +89,19 @@ pub struct HeldUp {
     pub word: &'static str,
     /// Why, for people.
     pub why: String,
+}
+
+/// What became of nodes of a `NodePool` that might have gone together to save money.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weighed {
+    /// The `NodePool`.
+    pub pool: String,
+    /// Its policy.
+    pub policy: &'static str,
+    /// Whether they go.
+    pub approved: bool,
+    /// The share that is saved over the share that is disrupted, where the policy asks for that.
+    pub score: Option<f64>,
 }
 
 /// Why a node stays.

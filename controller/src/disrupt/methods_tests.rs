@@ -389,6 +389,32 @@ fn nodes_say_why_they_stay_while_others_go() {
 }
 
 #[test]
+fn what_policies_weigh_is_told() {
+    let mut cluster = Cluster::new("100%");
+    for name in ["a", "b", "c"] {
+        cluster.node(name, None, &json!({}));
+        cluster.pod(&format!("web-{name}"), Some(name), "900m", &json!({}));
+    }
+    let weighed = cluster.found(Consolidation::default()).weighed;
+    let plain = Weighed {
+        pool: "default".to_owned(),
+        policy: "WhenEmptyOrUnderutilized",
+        approved: true,
+        score: None,
+    };
+    assert_eq!(weighed, [plain]);
+    cluster.pool(&json!({"disruption": {
+        "consolidateAfter": "30s", "consolidationPolicy": "Balanced", "budgets": [{"nodes": "100%"}],
+    }}));
+    let weighed = cluster.found(Consolidation::default()).weighed;
+    let [Weighed { policy: "Balanced", approved: true, score: Some(score), .. }] = &weighed[..] else {
+        panic!("one in {weighed:?}")
+    };
+    // One of three alike: a third of the cost for a third of the disruption.
+    assert!((score - 1.0).abs() < 1e-6, "{score}");
+}
+
+#[test]
 fn pods_that_must_stay_keep_their_node_unless_it_has_a_term() {
     let protected = json!({"annotations": {"karpenter.sh/do-not-disrupt": "true"}});
     let mut cluster = Cluster::new("1");

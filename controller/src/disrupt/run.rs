@@ -493,6 +493,7 @@ impl Disruptor {
             if found.cut_short {
                 metrics.cut_short(kind);
             }
+            found.weighed.iter().for_each(|weighed| metrics.weighed(weighed));
             blocked.extend(found.blocked.iter().map(|pool| (pool.clone(), *reason)));
         }
         // What was held back then and is now was held back in between.

@@ -8,7 +8,7 @@ use prometheus::{
 use stowage_cluster::disrupt::{Reason, Room};
 
 use super::metrics::{SECONDS, kept};
-use crate::disrupt::methods::Stays;
+use crate::disrupt::methods::{Stays, Weighed};
 
 /// Counters of what is taken away.
 #[derive(Clone, Debug)]
@@ -27,7 +27,20 @@ pub struct Disruptions {
     stay_savings: GaugeVec,
     promised: Gauge,
     realised: Gauge,
+    moves: Moves,
 }
+
+/// What consolidation has weighed.
+#[derive(Clone, Debug)]
+struct Moves {
+    total: IntCounterVec,
+    scores: HistogramVec,
+}
+
+/// Bounds of scores of moves: a half is enough for the policy `Balanced`.
+///
+/// compat: karpenter v1.14, `consolidation_score`.
+const SCORES: [f64; 8] = [0.1, 0.25, 0.33, 0.5, 1.0, 2.0, 5.0, 10.0];
 
 /// What a decision was about.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +51,24 @@ pub struct Of<'a> {
     pub reason: Reason,
     /// How it was found: `empty`, `single`, `multi`; empty for drift.
     pub kind: &'a str,
+}
+
+impl Moves {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let labels = ["decision", "nodepool", "policy"];
+        let total = Opts::new(
+            "karpenter_consolidation_moves_total",
+            "Moves of consolidation that were weighed, by what came of it",
+        );
+        let scores = HistogramOpts::new(
+            "karpenter_consolidation_score",
+            "The share saved over the share disrupted of moves, where a NodePool's policy weighs them",
+        );
+        Ok(Self {
+            total: kept(registry, IntCounterVec::new(total, &labels)?)?,
+            scores: kept(registry, HistogramVec::new(scores.buckets(SCORES.to_vec()), &labels)?)?,
+        })
+    }
 }
 
 impl Disruptions {
@@ -103,9 +134,10 @@ impl Disruptions {
             consuming: gauges(
                 "nodepools_nodes_consuming_budgets",
                 "Nodes that use budgets up: on their way, or not ready",
-                &["nodepool"],
+                &["nodepool", "reason"],
             )?,
             blocked: kept(registry, blocked)?,
+            moves: Moves::new(registry)?,
             stay: kept(
                 registry,
                 IntGaugeVec::new(
@@ -185,7 +217,17 @@ impl Disruptions {
             let more = i64::try_from(left.more).unwrap_or(i64::MAX);
             self.allowed.with_label_values(&[pool, reason.metric()]).set(more);
             let going = i64::try_from(left.tally.going).unwrap_or(i64::MAX);
-            self.consuming.with_label_values(&[pool]).set(going);
+            self.consuming.with_label_values(&[pool, reason.metric()]).set(going);
+        }
+    }
+
+    /// Nodes of a `NodePool` were weighed.
+    pub(crate) fn weighed(&self, weighed: &Weighed) {
+        let decision = if weighed.approved { "approved" } else { "rejected" };
+        let labels = [decision, weighed.pool.as_str(), weighed.policy];
+        self.moves.total.with_label_values(&labels).inc();
+        if let Some(score) = weighed.score {
+            self.moves.scores.with_label_values(&labels).observe(score);
         }
     }
 

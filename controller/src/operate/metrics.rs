@@ -390,8 +390,16 @@ fn build_info() -> prometheus::Result<IntGaugeVec> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+    use stowage_cluster::disrupt::Room;
+    use stowage_cluster::{Index, Kind};
+
     use super::*;
     use crate::decide::Figures;
+    use crate::disrupt::methods::Weighed;
+    use crate::market::now;
 
     #[test]
     fn what_was_planned_can_be_read() {
@@ -414,5 +422,33 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn what_consolidation_weighs_and_budgets_leave_can_be_read_by_reason() {
+        let metrics = Metrics::new().expect("names are different");
+        let weighed =
+            |approved, policy, score| Weighed { pool: "default".to_owned(), policy, approved, score };
+        metrics.disruptions().weighed(&weighed(true, "WhenEmptyOrUnderutilized", None));
+        metrics.disruptions().weighed(&weighed(true, "Balanced", Some(0.75)));
+        metrics.disruptions().weighed(&weighed(false, "Balanced", Some(0.3)));
+        let mut index = Index::default();
+        let pool =
+            json!({"metadata": {"name": "default"}, "spec": {"disruption": {"consolidateAfter": "0s"}}});
+        index.apply(Kind::NodePool, &pool.to_string()).expect("a pool");
+        metrics.disruptions().room(&Room::of(&index.snapshot(), &BTreeSet::new(), now()));
+        let text = metrics.text();
+        for line in [
+            r#"karpenter_consolidation_moves_total{decision="approved",nodepool="default",policy="WhenEmptyOrUnderutilized"} 1"#,
+            r#"karpenter_consolidation_moves_total{decision="rejected",nodepool="default",policy="Balanced"} 1"#,
+            r#"karpenter_consolidation_score_sum{decision="approved",nodepool="default",policy="Balanced"} 0.75"#,
+            r#"karpenter_consolidation_score_bucket{decision="rejected",nodepool="default",policy="Balanced",le="0.33"} 1"#,
+            r#"karpenter_nodepools_nodes_consuming_budgets{nodepool="default",reason="drifted"} 0"#,
+            r#"karpenter_nodepools_nodes_consuming_budgets{nodepool="default",reason="empty"} 0"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
+        let plain = r#"consolidation_score_sum{decision="approved",nodepool="default",policy="WhenEmpty"#;
+        assert!(!text.contains(plain), "only where the policy asks for a score");
     }
 }
