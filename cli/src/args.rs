@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use stowage_api::duration;
+use stowage_cluster::disrupt::Payback;
 use stowage_cluster::object::{SpreadConstraint, Unsatisfiable};
 use stowage_pricing::Share;
 use stowage_solver::SavingFloor;
@@ -100,22 +100,6 @@ pub(crate) struct ConsolidateArgs {
     /// Within what time a step pays for the pods that it moves, each taken to cost a tenth of a cent: 10m, 2h, or Never for any. Up to twelve times that where nodes have been quiet for days
     #[arg(long, value_name = "TIME", default_value = "10m", requires = "consolidate")]
     pub(crate) payback: Payback,
-}
-
-/// Within how many seconds a step pays; `None` for any time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Payback(pub(crate) Option<u64>);
-
-impl FromStr for Payback {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "Never" {
-            return Ok(Self(None));
-        }
-        let time = duration(text).ok_or_else(|| format!("`{text}` is no length of time, as 2h or 30m"))?;
-        Ok(Self(Some(time.as_secs())))
-    }
 }
 
 /// What every command that plans a cluster takes.
@@ -365,7 +349,7 @@ mod tests {
             assert!(of(bad).is_err(), "{bad}");
         }
         let time = |text: &str| text.parse::<super::Payback>().map(|p| p.0);
-        assert_eq!((time("2h"), time("Never")), (Ok(Some(7200)), Ok(None)));
+        assert_eq!((time("2h"), time("Never"), time("never")), (Ok(Some(7200)), Ok(None), Ok(None)));
         assert!(time("soon").is_err());
     }
 

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use stowage_cluster::LowerOptions;
+use stowage_cluster::disrupt::Payback;
 use stowage_pricing::Share;
 use stowage_solver::{Aims, Options, SavingFloor};
 
@@ -206,18 +206,6 @@ pub struct Settings {
     pub log_format: LogFormat,
 }
 
-/// Within what time a step of consolidation pays; `None` for any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Payback(pub Option<Duration>);
-
-impl FromStr for Payback {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(if text.eq_ignore_ascii_case("never") { None } else { Some(duration(text)?) }))
-    }
-}
-
 /// What becomes of preferences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PreferencePolicy {
@@ -279,11 +267,10 @@ impl Settings {
     pub fn aims(&self) -> Aims {
         let standard = Aims::default();
         let spot_types = standard.spot_types.filter(|_| self.feature_gates.spot_to_spot_consolidation);
-        let payback = self.payback.0.map(|time| time.as_secs());
         Aims {
             floor: self.saving_floor.price,
             floor_share: self.saving_floor.share,
-            payback,
+            payback: self.payback.0,
             spot_types,
             ..standard
         }

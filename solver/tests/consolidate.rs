@@ -6,7 +6,7 @@ mod common;
 
 use common::town::Town;
 use common::{World, amounts, away_from, node_selector, one_of, spec, zone_spread};
-use stowage_solver::{Aims, Consolidation, Destination, Kept, Price, ResourceId, TopologyKey};
+use stowage_solver::{Aims, Consolidation, Destination, Kept, MinValues, Price, ResourceId, TopologyKey};
 
 /// The names of the nodes that each step removes, and of the types that it launches.
 fn told(town: &Town, out: &Consolidation) -> Vec<(Vec<String>, Vec<String>)> {
@@ -154,6 +154,136 @@ fn spot_becomes_cheaper_spot_where_there_are_types_enough_to_choose_from() {
     town.fleet.nodes[0].sold_as.instance_type = "old".to_owned();
     let out = town.plan_with(&Aims { spot_types: None, ..Aims::default() });
     assert_eq!((out.steps.len(), &out.kept[0].1), (0, &Kept::SpotTypes { found: 0, least: 0 }));
+}
+
+#[test]
+fn a_spot_node_becomes_several_where_each_has_types_enough_to_choose_from() {
+    // Two pods that a type of 2 CPU holds one of each: both nodes together cost less than the one that is half empty.
+    for (count, expected) in [(14, false), (15, true), (20, true)] {
+        let mut town = Town::new(spots(count));
+        town.world.instance("old", amounts(8000, 32768, 0, 80), 0.4);
+        for offering in &mut town.world.0.types.last_mut().unwrap().offerings {
+            "spot".clone_into(&mut offering.capacity_type);
+            offering.labels.insert(common::CAPACITY.to_owned(), "spot".to_owned());
+        }
+        town.bought("a", "old", "a", "spot", None).pods("web", 2, &spec(1800, 512));
+        let out = town.plan();
+        assert_eq!(out.steps.len(), usize::from(expected), "{count}: {out:#?}");
+        if expected {
+            let flexible = |new: &stowage_solver::NewNode| new.flexibility(&town.world.0);
+            assert_eq!(out.steps[0].launches.iter().map(flexible).collect::<Vec<_>>(), [15, 15]);
+        } else {
+            assert!(matches!(out.kept[0].1, Kept::SpotTypes { found: 14, least: 15 }), "{:?}", out.kept);
+        }
+    }
+}
+
+#[test]
+fn several_spot_nodes_become_one_whatever_there_is_to_choose_from() {
+    let mut town = Town::new(spots(3));
+    for name in ["a", "b"] {
+        town.bought(name, "type-02", "a", "spot", Some(0.2)).pods("web", 1, &spec(900, 512));
+        town.fleet.nodes.last_mut().unwrap().sold_as.instance_type = "old".to_owned();
+    }
+    assert_eq!(told(&town, &town.plan()), [(names(&["a", "b"]), names(&["type-00"]))]);
+}
+
+#[test]
+fn on_demand_that_takes_the_place_of_spot_does_not_become_spot_again() {
+    // Spot that costs more than on demand, of a few types.
+    let mut town = Town::new(market());
+    town.world.spot(1.1);
+    town.bought("a", "small", "a", "spot", Some(0.4)).pods("web", 3, &spec(600, 512));
+    let out = town.plan();
+    assert_eq!(told(&town, &out), [(names(&["a"]), names(&["small"]))]);
+    let launch = &out.steps[0].launches[0];
+    let kinds = launch.alternatives.iter().map(|other| &other.offering(&town.world.0).capacity_type);
+    assert!(kinds.chain([&launch.offering(&town.world.0).capacity_type]).all(|kind| kind == "on-demand"));
+}
+
+/// Types of 2 CPU at these prices, of which a `NodePool` asks for so many to choose from.
+fn choosy(dollars: &[f64], least: u32, relax: bool) -> Town {
+    let mut world = World::new();
+    world.instance("own", amounts(2000, 8192, 0, 20), 0.2);
+    for (at, dollars) in dollars.iter().enumerate() {
+        world.instance(&format!("type-{at}"), amounts(2000, 8192, 0, 20), *dollars);
+    }
+    let key = "node.kubernetes.io/instance-type".to_owned();
+    world.0.pools[0].min_values = vec![MinValues { key, least, relax }];
+    let mut town = Town::new(world);
+    town.node("a", "own", "a").pods("web", 3, &spec(600, 512));
+    town
+}
+
+#[test]
+fn what_min_values_asks_for_is_counted_among_what_is_cheap_enough() {
+    // Two types are cheaper; the third would be the type that goes, or one that costs more.
+    let out = choosy(&[0.1, 0.12, 0.3], 3, false).plan();
+    assert_eq!(out.steps, []);
+    let key = "node.kubernetes.io/instance-type".to_owned();
+    assert_eq!(out.kept[0].1, Kept::MinValues { key, found: 2, least: 3 });
+    // A third that leaves a saving is enough, and nothing else may be chosen.
+    let town = choosy(&[0.1, 0.12, 0.15, 0.3], 3, false);
+    let out = town.plan();
+    assert_eq!(told(&town, &out), [(names(&["a"]), names(&["type-0"]))]);
+    assert_eq!(out.steps[0].launches[0].flexibility(&town.world.0), 3);
+    // Where fewer will do, they do.
+    let town = choosy(&[0.1, 0.12, 0.3], 3, true);
+    assert_eq!(told(&town, &town.plan()), [(names(&["a"]), names(&["type-0"]))]);
+    // Nothing is chosen where nothing is bought.
+    let mut town = choosy(&[0.3], 3, false);
+    town.node("b", "own", "a").pods("web", 1, &spec(100, 128));
+    assert_eq!(told(&town, &town.plan()), [(names(&["b"]), vec![])]);
+}
+
+#[test]
+fn spot_may_be_chosen_from_as_many_as_min_values_asks_for() {
+    let mut town = Town::new(spots(20));
+    let key = "node.kubernetes.io/instance-type".to_owned();
+    town.world.0.pools[0].min_values = vec![MinValues { key, least: 18, relax: false }];
+    town.bought("a", "type-00", "a", "spot", Some(0.12)).pods("web", 3, &spec(600, 512));
+    town.fleet.nodes[0].sold_as.instance_type = "old".to_owned();
+    assert_eq!(town.plan().steps[0].launches[0].flexibility(&town.world.0), 18);
+}
+
+#[test]
+fn pods_that_hold_memory_go_onto_types_of_much_memory() {
+    // Each pod needs most of the memory of its node and little of its CPU: one node with twice the memory holds all three.
+    let mut world = World::new();
+    world
+        .instance("m.2xlarge", amounts(8000, 32 << 10, 0, 58), 0.384)
+        .instance("c.2xlarge", amounts(8000, 16 << 10, 0, 58), 0.34)
+        .instance("r.2xlarge", amounts(8000, 64 << 10, 0, 58), 0.504)
+        .instance("m.4xlarge", amounts(16_000, 64 << 10, 0, 58), 0.768);
+    let mut town = Town::new(world);
+    for name in ["a", "b", "c"] {
+        town.node(name, "m.2xlarge", "a").pods("cache", 1, &spec(1500, 20 << 10));
+    }
+    let out = town.plan();
+    assert_eq!(told(&town, &out), [(names(&["a", "b", "c"]), names(&["r.2xlarge"]))]);
+    assert_eq!(out.steps[0].saving, Price::from_dollars(0.648).unwrap());
+    assert_eq!(out.steps[0].moves.len(), 3);
+}
+
+#[test]
+fn of_steps_that_save_as_much_those_of_old_nodes_go_first() {
+    // Each becomes a small one in its own zone, as its pod has a disk there.
+    let mut town = Town::new(market());
+    for name in ["a", "b", "c"] {
+        let mut disk = spec(1800, 512);
+        disk.node.push(node_selector(one_of(common::ZONE, &[name])));
+        town.node(name, "big", name).pods("db", 1, &disk);
+    }
+    let order = |town: &Town| told(town, &town.plan()).into_iter().map(|(gone, _)| gone).collect::<Vec<_>>();
+    assert_eq!(order(&town), [names(&["a"]), names(&["b"]), names(&["c"])]);
+    town.fleet.nodes[2].aged = 900;
+    assert_eq!(order(&town), [names(&["c"]), names(&["a"]), names(&["b"])]);
+    // What it comes to does not depend on it.
+    let steps = town.plan().steps;
+    assert!(
+        steps.iter().all(|step| (step.disruption, step.payback) == (2000, steps[1].payback)),
+        "{steps:#?}"
+    );
 }
 
 #[test]

@@ -8,14 +8,37 @@ use common::exhaustive::cheapest;
 use common::plan_with;
 use common::random::{Draft, draft};
 use common::town::{Town, consolidated};
-use common::{World, amounts, away_from, node_selector, one_of, spec};
+use common::{World, ZONE, amounts, away_from, node_selector, one_of, spec};
 use proptest::prelude::*;
 use stowage_solver::{
-    Aims, Consolidation, Effort, Fleet, Options, Pod, PodId, Price, Problem, ResourceId, TopologyKey,
+    Aims, Consolidation, Effort, Fleet, MinValues, Options, Pod, PodId, Price, Problem, ResourceId,
+    TopologyKey,
 };
 
+/// What the first `NodePool` of a random cluster has come to ask of the choice of what to launch: in two of five nothing but what
+/// the draft says itself.
+fn varied(problem: &mut Problem, wide: u32) {
+    let of_types = |least: u32, relax: bool| MinValues {
+        key: "node.kubernetes.io/instance-type".to_owned(),
+        least,
+        relax,
+    };
+    let zones = MinValues { key: ZONE.to_owned(), least: 2, relax: false };
+    match wide % 5 {
+        0 => problem.pools[0].min_values = vec![of_types(2, false)],
+        1 => problem.pools[0].min_values = vec![zones, of_types(3, true)],
+        2 => problem.pools[0].min_values = vec![of_types(3, false)],
+        _ => {}
+    }
+}
+
+/// Spot for spot with as many types as are documented, or with so few that random clusters have them.
+fn aims(wide: u32) -> Aims {
+    Aims { spot_types: Some(if wide < 5 { 15 } else { 2 }), ..Aims::default() }
+}
+
 /// Nodes that a plan bought, with their pods, of which some have gone since.
-fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
+fn settled(draft: &Draft, gone: u32, wide: u32) -> Option<(Problem, Fleet)> {
     let mut problem = draft.world(false).0;
     let options = Options { effort: Effort::Quick, ..Options::default() };
     // Pods that are planned now are the cluster's; what runs already stays as it is, and so do the rules that held.
@@ -31,6 +54,7 @@ fn settled(draft: &Draft, gone: u32) -> Option<(Problem, Fleet)> {
     let waiting: Vec<String> = problem.pods.iter().map(|pod| pod.name.clone()).collect();
     let old: Vec<String> = problem.nodes.iter().map(|node| node.name.clone()).collect();
     let (mut next, mut fleet) = plan.carried_out(&problem, &there);
+    varied(&mut next, wide);
     for (node, held) in next.nodes.iter_mut().zip(&mut fleet.nodes) {
         let new = !old.contains(&node.name);
         (held.removable, held.receives, node.open) = (new, true, node.open || new);
@@ -61,9 +85,9 @@ proptest! {
     /// Never dearer, never below the bound, every step within the rules; and whoever looks again finds nothing, unless the plan
     /// says that there is more.
     #[test]
-    fn consolidation_keeps_its_laws(draft in draft(), gone in any::<u32>()) {
-        let Some((problem, fleet)) = settled(&draft, gone) else { return Ok(()) };
-        let aims = Aims::default();
+    fn consolidation_keeps_its_laws(draft in draft(), gone in any::<u32>(), wide in 0_u32..10) {
+        let Some((problem, fleet)) = settled(&draft, gone, wide) else { return Ok(()) };
+        let aims = aims(wide);
         let out = consolidated(&problem, &fleet, &aims);
         let (next, next_fleet) = out.carried_out(&problem, &fleet);
         let cost: Price = next_fleet.nodes.iter().filter_map(|held| held.price).sum();
@@ -83,13 +107,14 @@ proptest! {
 
     /// The order of the nodes changes nothing.
     #[test]
-    fn consolidation_does_not_depend_on_order(draft in draft(), gone in any::<u32>()) {
-        let Some((problem, fleet)) = settled(&draft, gone) else { return Ok(()) };
-        let out = consolidated(&problem, &fleet, &Aims::default());
+    fn consolidation_does_not_depend_on_order(draft in draft(), gone in any::<u32>(), wide in 0_u32..10) {
+        let Some((problem, fleet)) = settled(&draft, gone, wide) else { return Ok(()) };
+        let aims = aims(wide);
+        let out = consolidated(&problem, &fleet, &aims);
         let (mut turned, mut turned_fleet) = (problem.clone(), fleet.clone());
         turned.nodes.reverse();
         turned_fleet.nodes.reverse();
-        let other = consolidated(&turned, &turned_fleet, &Aims::default());
+        let other = consolidated(&turned, &turned_fleet, &aims);
         let told = |problem: &Problem, out: &Consolidation| -> Vec<(Vec<String>, usize, Price)> {
             let names = |step: &stowage_solver::Step| {
                 step.removes.iter().map(|node| problem.nodes[node.index()].name.clone()).collect()
@@ -141,8 +166,8 @@ fn tiny(seed: u64) -> Town {
             let app = ["web", "api"][draws.below(2) as usize];
             let mut pod = spec(cpu, [256, 512, 6000][draws.below(3) as usize]);
             if draws.below(6) == 0 && of_type == "big" {
-                let zone = town.world.0.nodes.last().unwrap().labels[common::ZONE].clone();
-                pod.node.push(node_selector(one_of(common::ZONE, &[&zone])));
+                let zone = town.world.0.nodes.last().unwrap().labels[ZONE].clone();
+                pod.node.push(node_selector(one_of(ZONE, &[&zone])));
             }
             if app == "api" && draws.below(3) == 0 && town.world.0.nodes.last().unwrap().pods.is_empty() {
                 pod.anti_affinity.push(away_from(TopologyKey::Host, "api"));

@@ -9,6 +9,12 @@
 //! So nodes are thought to go one after the other, those first that cost most for what their going disrupts, and those that may
 //! not go last; each costs what is then taken off. Whatever set of them goes saves that much, or more: what covers a node covers
 //! another as soon as it is gone, and the more have gone, the less is left to cover.
+//!
+//! # What taking it away disrupts
+//! The same however old the node is. compat: karpenter v1.14 scales a node's disruption cost by `LifetimeRemaining`, to say which
+//! of the nodes that may go is taken first; what must be saved does not shrink with it, nor does the score of `Balanced`. So the
+//! order of steps knows of age ([`Held::aged`]), and what a step has to pay for does not: else a cluster in which nothing changes
+//! would be taken apart because its nodes grow old.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -45,8 +51,8 @@ pub fn fleet(
             .iter()
             .zip(standing.evictions.iter().zip(&standing.restlessness))
             .map(|(pod, (cost, restless))| {
-                let cost = thousandths(*cost, standing.lifetime_left);
-                // What is worth less than the trouble is so however old it is.
+                let cost = thousandths(*cost);
+                // What is worth less than the trouble is so however new it is.
                 (pod.key(), if cost > 0 { cost.saturating_mul(*restless) / 1000 } else { cost })
             })
             .collect();
@@ -58,9 +64,10 @@ pub fn fleet(
             removable: standing.may_save(),
             receives: receives(standing),
             moves: moves.collect(),
-            fixed: thousandths(UNIT, standing.lifetime_left),
+            fixed: thousandths(UNIT),
             capacity,
             quiet: standing.quiet,
+            aged: u32::try_from(1000 - standing.lifetime_left.clamp(0, 1000)).unwrap_or(0),
             balanced: standing.policy() == ConsolidationPolicy::Balanced,
         }
     };
@@ -134,9 +141,9 @@ pub fn latest(snapshot: &Snapshot) -> Option<Timestamp> {
     snapshot.pods().map(|pod| pod.started).chain(nodes).chain(claims).flatten().max()
 }
 
-/// Parts of [`UNIT`] in thousandths of an ordinary pod, for a node with so many thousandths of its life before it.
-fn thousandths(cost: i64, left: i64) -> i64 {
-    i64::try_from(i128::from(cost) * i128::from(left.clamp(0, 1000)) / i128::from(UNIT)).unwrap_or(i64::MAX)
+/// Parts of [`UNIT`] in thousandths of an ordinary pod.
+fn thousandths(cost: i64) -> i64 {
+    i64::try_from(i128::from(cost) * 1000 / i128::from(UNIT)).unwrap_or(i64::MAX)
 }
 
 /// Whether pods may be moved to a node: one that is there to stay, and has come to rest. Karpenter leaves nodes alone whose
@@ -187,5 +194,95 @@ impl Prices<'_> {
             let reserved = (sold.capacity_type == well_known::RESERVED).then_some(Price::ZERO);
             for_sale.or_else(stated).or(reserved)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use stowage_solver::{Aims, Kept, consolidate};
+
+    use super::*;
+    use crate::disrupt::{Moment, standings};
+    use crate::{LowerOptions, ReadOptions, Source, lower, read};
+
+    /// Two types of the same room, of which the other is six in a hundred cheaper.
+    fn catalog() -> Catalog {
+        let of = |name: &str, price: f64| {
+            format!(
+                r#"{{"name": "{name}", "architecture": "amd64", "operatingSystems": ["linux"],
+                "resources": {{"cpu": "2", "memory": "7577Mi", "pods": "29", "ephemeral-storage": "20Gi"}}, "labels": {{}},
+                "offerings": [{{"Price": {price}, "Available": true, "Requirements": [
+                    {{"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]}},
+                    {{"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["us-east-1a"]}}]}}]}}"#
+            )
+        };
+        let text = format!("[{}, {}]", of("m6i.large", 0.1), of("m6a.large", 0.094));
+        Catalog::parse(text.as_bytes(), "types").expect("a catalogue")
+    }
+
+    /// A node of the dearer type with nine pods, all as old as the month.
+    fn snapshot(spec: &str) -> Snapshot {
+        let pods: Vec<String> = (0..9)
+            .map(|at| {
+                format!(
+                    r#"{{"kind": "Pod", "metadata": {{"name": "web-{at}"}}, "spec": {{"nodeName": "n", "containers": [
+                    {{"name": "c", "resources": {{"requests": {{"cpu": "150m", "memory": "128Mi"}}}}}}]}},
+                    "status": {{"phase": "Running", "startTime": "2026-07-01T00:00:00Z"}}}}"#
+                )
+            })
+            .collect();
+        let text = format!(
+            r#"{{"kind": "List", "items": [
+            {{"kind": "NodePool", "metadata": {{"name": "default"}}, "spec": {{}}}},
+            {{"kind": "Node", "metadata": {{"name": "n", "labels": {{"karpenter.sh/nodepool": "default",
+                "karpenter.sh/initialized": "true", "node.kubernetes.io/instance-type": "m6i.large",
+                "karpenter.sh/capacity-type": "on-demand", "topology.kubernetes.io/zone": "us-east-1a"}}}},
+                "status": {{"allocatable": {{"cpu": "1930m", "memory": "7000Mi", "pods": "29"}}}}}},
+            {{"kind": "NodeClaim", "metadata": {{"name": "c", "creationTimestamp": "2026-07-01T00:00:00Z",
+                "labels": {{"karpenter.sh/nodepool": "default"}}}}, "spec": {{{spec}}},
+                "status": {{"nodeName": "n", "lastPodEventTime": "2026-07-01T00:00:00Z"}}}}, {}]}}"#,
+            pods.join(", ")
+        );
+        read(&[Source { name: "t", bytes: text.as_bytes() }], &ReadOptions::default()).expect("valid")
+    }
+
+    fn held(snapshot: &Snapshot, now: &str) -> (Problem, Fleet) {
+        let catalog = catalog();
+        let moment = Moment { now: Some(now.parse().expect("a moment")), ..Moment::default() };
+        let problem = lower(snapshot, &catalog, &LowerOptions::default()).expect("lowered").problem;
+        let fleet = fleet(&problem, &catalog, &Commitments::default(), &standings(snapshot, &moment));
+        (problem, fleet)
+    }
+
+    #[test]
+    fn a_cluster_that_merely_grows_old_is_left_alone() {
+        // $0.006 an hour for ten units of disruption at $0.001 and $0.0031 while the new node starts: in two hours and eleven
+        // minutes, where two hours are the most.
+        for spec in ["", r#""expireAfter": "720h""#, r#""expireAfter": "Never""#] {
+            let snapshot = snapshot(spec);
+            let mut ages = Vec::new();
+            for day in ["03", "08", "16", "30"] {
+                let (problem, fleet) = held(&snapshot, &format!("2026-07-{day}T12:00:00Z"));
+                assert_eq!((fleet.nodes[0].removable, fleet.nodes[0].disruption()), (true, 10_000), "{day}");
+                ages.push(fleet.nodes[0].aged);
+                let never = AtomicBool::new(false);
+                let out = consolidate(&problem, &fleet, &Aims::default(), &never, &mut |_, _, _| {});
+                let out = out.expect("no rule is broken");
+                let why = out.kept.first().map(|(_, why)| why.clone());
+                assert!(matches!(why, Some(Kept::Payback { seconds: 7880, .. })), "day {day}: {out:#?}");
+            }
+            let aging = if spec.contains("Never") { vec![0; 4] } else { vec![84, 250, 517, 984] };
+            assert_eq!(ages, aging, "the order of steps knows of it");
+        }
+    }
+
+    #[test]
+    fn pods_that_have_only_just_come_up_weigh_more_for_an_hour() {
+        let snapshot = snapshot("");
+        let weights = |now: &str| held(&snapshot, now).1.nodes[0].disruption();
+        assert_eq!(weights("2026-07-01T00:30:00Z"), 1000 + 9 * 1500);
+        assert_eq!(weights("2026-07-01T01:00:00Z"), 10_000);
     }
 }

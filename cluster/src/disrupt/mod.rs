@@ -19,6 +19,7 @@ mod candidates;
 mod cost;
 mod cron;
 mod fleet;
+mod payback;
 mod shields;
 
 pub use budget::{Allowance, Left, Reason, Room, Tally, allowance, tallies};
@@ -28,4 +29,5 @@ pub use cost::{
 };
 pub use cron::{Schedule, ScheduleError};
 pub use fleet::{fleet, latest};
+pub use payback::Payback;
 pub use shields::Shields;

@@ -84,6 +84,7 @@ pub const fn kept_word(why: &Kept) -> &'static str {
         Kept::LikeForLike { .. } => "LikeForLike",
         Kept::Payback { .. } => "PaybackTooLong",
         Kept::SpotTypes { .. } => "TooFewSpotTypes",
+        Kept::MinValues { .. } => "MinValues",
         Kept::Unbalanced { .. } => "Unbalanced",
         Kept::Limit => "NodePoolBudget",
         Kept::Broken(_) => "RuleBroken",
@@ -137,6 +138,10 @@ pub fn kept(problem: &Problem, why: &Kept) -> String {
         Kept::SpotTypes { least: 0, .. } => "spot is not to be replaced by spot".to_owned(),
         Kept::SpotTypes { found, least } => format!(
             "spot is replaced by spot only with {least} cheaper instance types to choose from, and there are {found}"
+        ),
+        Kept::MinValues { key, found, least } => format!(
+            "what would take its place must be chosen from {least} values of {key} (minValues), and only {found} of what \
+             is cheap enough are there"
         ),
         Kept::Unbalanced { saving, score } => format!(
             "without it {} an hour would be saved, too little for what it disrupts of its NodePool (score 0.{score:03}, \

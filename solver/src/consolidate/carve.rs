@@ -1,6 +1,7 @@
 //! From what a search found to steps that can be taken one after the other.
 //!
-//! Steps stand in the order of what they save for what they disrupt, those that disrupt nothing first; in large clusters in the
+//! Steps stand in the order of what they save for what they disrupt, which counts for less the sooner their nodes would expire
+//! anyway, those that disrupt nothing first; in large clusters in the
 //! order in which they were found, which is about the same. Each is checked on the
 //! cluster that those before it leave, with everything that is for sale. One that needs another first (it moves pods to a zone
 //! that the other makes the emptiest) is taken after it. One that breaks a rule whatever was done before, or finds too few types
@@ -9,13 +10,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choice::Choice;
-use super::fleet::{Fleet, SPOT};
+use super::fleet::Fleet;
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
 use super::steps::{Account, Case, Draft, drafts};
 use super::{Destination, Kept, PodMove, Stage, Step};
 use crate::Progress;
-use crate::money::Price;
 use crate::problem::{NodeId, PodId, Problem, TopologyKey};
 use crate::solution::{NewNode, Placement, Solution};
 use crate::verify::verify;
@@ -43,9 +43,8 @@ pub(super) fn carve(
         if !search.thorough {
             return found(da).cmp(&found(db)).then_with(|| da.removes.cmp(&db.removes));
         }
-        let per = |one: &Account, other: &Account| {
-            i128::from(one.saving.micros()) * i128::from(other.disruption.max(1))
-        };
+        let per =
+            |one: &Account, other: &Account| i128::from(one.saving.micros()) * i128::from(other.rank.max(1));
         per(b, a).cmp(&per(a, b)).then_with(|| da.removes.cmp(&db.removes))
     });
     let mut left = search.court.aims.limits.clone();
@@ -135,23 +134,11 @@ impl Carver<'_> {
         let mut launches = self.launches(&numbers)?;
         let removed: BTreeSet<Key> = draft.removes.iter().map(|at| Key::Old(*at)).collect();
         let positions: BTreeSet<usize> = removed.iter().filter_map(|key| self.state.position(*key)).collect();
-        let least = account.least(self.search.court.aims);
-        let spot = self.spot_rule(draft);
-        let saving = account.saving;
         let near = near(&self.state, &positions, going.values().map(|(_, to)| *to));
         let sale = self.search.sale;
-        let choice = Choice {
-            sale,
-            going: draft
-                .removes
-                .iter()
-                .map(|at| (self.problem.nodes[*at].pool.as_deref(), &self.fleet.nodes[*at]))
-                .collect(),
-            spot,
-            saving,
-            least,
-            launches: numbers.len(),
-        };
+        let own = draft.removes.iter();
+        let own = own.map(|at| (self.problem.nodes[*at].pool.as_deref(), &self.fleet.nodes[*at]));
+        let choice = Choice::new(sale, self.search.court.aims, own.collect(), &account, numbers.len());
         let mut budget = sale.budget(&self.state.problem);
         let found = self.state.without(&positions, near.as_ref(), |problem, movers, keys| {
             plan(problem, movers, keys, &going, &numbers, &mut launches)?;
@@ -159,7 +146,8 @@ impl Carver<'_> {
                 sale.take(launch, &mut budget);
             }
             for launch in &mut launches {
-                launch.alternatives = choice.of(problem, launch, &budget)?;
+                let pods = launch.pods.iter().map(|pod| problem.pods[pod.index()].name.as_str());
+                launch.alternatives = choice.of(problem, launch, pods, &budget)?;
             }
             let solution = |launches: &[NewNode]| Solution {
                 new_nodes: launches.to_vec(),
@@ -168,12 +156,10 @@ impl Carver<'_> {
                 ..Solution::default()
             };
             let mut broken = verify(problem, &solution(&launches));
-            if !broken.is_empty()
-                && launches.iter().any(|launch| !launch.alternatives.is_empty())
-                && spot.is_none()
-            {
+            let free = |launch: &NewNode| !launch.alternatives.is_empty() && !choice.matters(problem, launch);
+            if !broken.is_empty() && launches.iter().any(free) {
                 // Better without something to fall back on than not at all.
-                for launch in &mut launches {
+                for launch in launches.iter_mut().filter(|launch| free(launch)) {
                     launch.alternatives = [].into();
                 }
                 broken = verify(problem, &solution(&launches));
@@ -233,14 +219,6 @@ impl Carver<'_> {
             Ok(NewNode { alternatives: [].into(), pods: Vec::new(), ..new })
         };
         numbers.iter().map(launch).collect()
-    }
-
-    /// How many types there must be to choose from, below which price: where one spot node takes the place of another.
-    fn spot_rule(&self, draft: &Draft) -> Option<(usize, Price)> {
-        let mut own = draft.removes.iter().map(|at| &self.fleet.nodes[*at]);
-        let (one, None) = (own.next()?, own.next()) else { return None };
-        let spot = one.sold_as.capacity_type == SPOT && draft.launches.len() == 1;
-        self.search.court.aims.spot_types.zip(one.price).filter(|_| spot)
     }
 }
 

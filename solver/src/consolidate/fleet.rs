@@ -32,6 +32,9 @@ pub struct Held {
     pub capacity: Resources,
     /// For how many seconds no pod has come to it or left it; see [`Aims::horizon`].
     pub quiet: u64,
+    /// How much of its life is over, in thousandths: of steps that pay, those go first whose pods would soon have to move
+    /// anyway. Whether a step pays does not depend on it: nodes that merely grow old stay.
+    pub aged: u32,
     /// Whether its `NodePool` wants savings in proportion to disruption: see [`super::Aims::balance`].
     pub balanced: bool,
 }
@@ -73,6 +76,12 @@ impl Held {
         self.moves.iter().fold(self.fixed, |sum, (_, weight)| sum.saturating_add((*weight).max(0)))
     }
 
+    /// The same less by the part of its life that is over.
+    pub(super) fn rest_of_disruption(&self) -> i64 {
+        let left = 1000_u32.saturating_sub(self.aged);
+        i64::try_from(i128::from(self.disruption()) * i128::from(left) / 1000).unwrap_or(i64::MAX)
+    }
+
     /// Whether it may go, and anything is known to be saved by that.
     pub(super) fn candidate(&self) -> Option<Price> {
         self.price.filter(|_| self.removable)
@@ -108,7 +117,7 @@ pub struct Aims {
     /// What a step disrupts pays for itself within so many seconds; `None` for any time. Where its nodes have been quiet for long,
     /// what it saves will last: an hour for each day of that then, up to twelve times as long.
     pub payback: Option<u64>,
-    /// A spot node is replaced by another one only where so many types are cheaper, of which the launch may choose. `None`:
+    /// A spot node is replaced by others only where each of them may be chosen from so many types that leave a saving. `None`:
     /// spot is not replaced by spot. (Several nodes at once are, as Karpenter documents.)
     pub spot_types: Option<usize>,
     /// Of `NodePools` whose nodes are [`Held::balanced`]: the share that a step saves of what the pool costs, over the share

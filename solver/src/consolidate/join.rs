@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::carve::near;
+use super::choice::{Spot, matters};
 use super::fleet::{Aims, Fleet, Held};
 use super::state::{Key, State, weighed};
 use super::steps::{Case, Court, Groups};
@@ -150,6 +151,7 @@ impl Joined {
             pods: self.moves.len(),
         };
         let account = court.judge(&case).ok()?;
+        let spot = Spot::of(court.aims, self.removes.iter().map(|at| &fleet.nodes[*at]));
         let going = |pod: &str| self.moves.get(pod).map(|(_, to)| *to);
         let near = near(state, &positions, self.moves.values().map(|(_, to)| *to));
         let launches = state.without(&positions, near.as_ref(), |problem, movers, keys| {
@@ -167,6 +169,10 @@ impl Joined {
             for (launch, at) in launches.iter_mut().zip(&numbers) {
                 // What holds more or other pods than planned may not be launched as anything else.
                 if !self.untouched.contains(at) {
+                    // Where it may not be launched without a choice, the two cannot be one.
+                    if matters(problem, spot, launch) {
+                        return None;
+                    }
                     launch.alternatives = [].into();
                 }
             }

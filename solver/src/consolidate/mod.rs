@@ -19,7 +19,7 @@
 //!   does to a node that an earlier one launched, or to a pod that it moved, is made one step with that (`join.rs`). Where it
 //!   cannot be one step, that is the end, and there is more: the two together would put a node in the place of its like (one
 //!   goes for a cheaper one, which goes again, with others, for the first), or need more of a limit at the same time than there
-//!   is, or save too little for the pods of both. Whoever takes the steps may look again. In clusters of more than 64 nodes that
+//!   is, or save too little for the pods of both, or leave no choice where there must be one. Whoever takes the steps may look again. In clusters of more than 64 nodes that
 //!   may go (`search.rs`) a plan is one look, of which no part touches what another has launched, so that steps stay small: there
 //!   may always be more.
 //! - The bound holds for every arrangement: see `ideal.rs`.
@@ -132,6 +132,16 @@ pub enum Kept {
         disruption: i64,
         /// After how long it would have paid, in seconds.
         seconds: u64,
+    },
+    /// Of what holds its pods, too little is cheap enough for a choice as wide as the `NodePool` of what would take its place asks
+    /// for with `minValues`.
+    MinValues {
+        /// The label whose values are counted.
+        key: String,
+        /// How many there are.
+        found: u32,
+        /// How many there must be.
+        least: u32,
     },
     /// Spot would be replaced by spot with too few cheaper types to choose from.
     SpotTypes {

@@ -15,10 +15,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fleet::{Aims, Fleet, Held, SPOT, Sold};
+use super::choice::Choice;
+use super::fleet::{Fleet, Held, Sold};
 use super::ideal::ideal;
 use super::state::{Key, Mover, State, Targets, Trial};
-use super::steps::{Case, Court, Moves};
+use super::steps::{Account, Case, Court, Moves};
 use super::wide::Sale;
 use super::{Kept, Stage};
 use crate::Progress;
@@ -378,13 +379,37 @@ impl Search<'_> {
             self.biased = true;
             return Err(why);
         }
-        if let Some((least, price)) = spot_rule(self.court.aims, &self.state, group, &launches) {
-            let found = self.sale.types_below(&self.state.problem, &launches[0].0, &launches[0].1, price);
-            if found < least {
-                return Err(Kept::SpotTypes { found, least });
-            }
-        }
+        self.is_choice(group, &launches, &account)?;
         Ok(Proposal { removed: group.clone(), placed, launches, gain: self.court.gain(&account) })
+    }
+
+    /// Whether launches leave EC2 a choice as wide as it must be.
+    fn is_choice(
+        &self,
+        group: &BTreeSet<Key>,
+        launches: &[(NewNode, Vec<Mover>)],
+        account: &Account,
+    ) -> Result<(), Kept> {
+        let state = &self.state;
+        let going = group.iter().filter_map(|key| state.position(*key));
+        let going = going.map(|at| (state.problem.nodes[at].pool.as_deref(), &state.fleet.nodes[at]));
+        let choice = Choice::new(self.sale, self.court.aims, going.collect(), account, launches.len());
+        if !launches.iter().any(|(new, _)| choice.matters(&state.problem, new)) {
+            return Ok(());
+        }
+        let mut budget = self.sale.budget(&state.problem);
+        let mut whole = Vec::with_capacity(launches.len());
+        for (new, movers) in launches {
+            let new = self.sale.launch(&state.problem, new);
+            let new = new.ok_or_else(|| Kept::Broken("an offering is not for sale".to_owned()))?;
+            self.sale.take(&new, &mut budget);
+            whole.push((new, movers));
+        }
+        for (new, movers) in whole.iter().filter(|(new, _)| choice.matters(self.whole, new)) {
+            let pods = movers.iter().map(|mover| mover.name.as_str());
+            choice.of(self.whole, new, pods, &budget)?;
+        }
+        Ok(())
     }
 
     /// Whether no more nodes of any `NodePool` go than may at the same time, with those that go already.
@@ -503,17 +528,4 @@ impl Search<'_> {
             }
         }
     }
-}
-
-/// How many spot types there must be to choose from, and below which price: where one spot node takes the place of another.
-fn spot_rule(
-    aims: &Aims,
-    state: &State,
-    removed: &BTreeSet<Key>,
-    launches: &[(NewNode, Vec<Mover>)],
-) -> Option<(usize, Price)> {
-    let mut own = removed.iter().filter_map(|key| state.position(*key)).map(|at| &state.fleet.nodes[at]);
-    let (one, None, [(launch, _)]) = (own.next()?, own.next(), launches) else { return None };
-    let spot = one.sold_as.capacity_type == SPOT && launch.offering(&state.problem).capacity_type == SPOT;
-    aims.spot_types.zip(one.price).filter(|_| spot)
 }

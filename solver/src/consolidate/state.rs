@@ -291,6 +291,7 @@ impl State {
         };
         let held = Held {
             quiet: 0,
+            aged: 0,
             price: Some(weighed(new)),
             sold_as,
             removable: true,

@@ -88,6 +88,8 @@ pub(super) struct Account {
     pub(super) bought: Price,
     pub(super) saving: Price,
     pub(super) disruption: i64,
+    /// What counts of that in the order of steps: old nodes go first.
+    pub(super) rank: i64,
     /// Within how many seconds it has to pay; `None` for any time.
     pub(super) horizon: Option<u64>,
 }
@@ -117,11 +119,14 @@ impl Case<'_> {
     /// What it saves and disrupts.
     pub(super) fn account(&self, aims: &Aims) -> Account {
         let held = |all: &[(&str, &Held)]| all.iter().filter_map(|(_, held)| held.price).sum::<Price>();
-        let disruption =
-            self.removed.iter().fold(0_i64, |sum, (_, held)| sum.saturating_add(held.disruption()));
+        let of_all = |of: fn(&Held) -> i64| {
+            self.removed.iter().fold(0_i64, |sum, (_, held)| sum.saturating_add(of(held)))
+        };
+        let (disruption, rank) = (of_all(Held::disruption), of_all(Held::rest_of_disruption));
         let (removed, bought) = (held(&self.removed), held(&self.bought));
         let quiet = self.removed.iter().map(|(_, held)| held.quiet).min().unwrap_or(0);
-        Account { removed, bought, saving: removed - bought, disruption, horizon: aims.horizon(quiet) }
+        let (saving, horizon) = (removed - bought, aims.horizon(quiet));
+        Account { removed, bought, saving, disruption, rank, horizon }
     }
 
     /// Whether none that comes is the like of one that goes.

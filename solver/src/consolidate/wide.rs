@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fixedbitset::FixedBitSet;
 
 use super::fleet::{Fleet, SPOT};
-use super::state::{Mover, weighed};
+use super::state::weighed;
 use crate::alternatives::{Alternatives, column};
 use crate::arrangement::{NewNodes, Pods};
 use crate::model::Model;
@@ -17,7 +17,7 @@ use crate::money::Price;
 use crate::pack::useful::{Asking, useful};
 use crate::pack::{Budget, add_to};
 use crate::problem::{InstanceType, Node, Pod, PoolId, Problem, TypeId};
-use crate::solution::{Alternative, NewNode};
+use crate::solution::{Alternative, NewNode, Relaxed};
 
 /// The problem in which the pods of all nodes that may go wait, with everything that is for sale.
 pub(super) fn everything(problem: &Problem, fleet: &Fleet) -> Problem {
@@ -217,15 +217,19 @@ impl<'m> Sale<'m> {
         self.choices.of_nodes_up_to(&bins, budget, most.micros())
     }
 
-    /// As how many types a launch that is planned on a narrowed catalogue could be had for less than a price, with its capacity
-    /// type.
-    pub(super) fn types_below(&self, narrow: &Problem, new: &NewNode, pods: &[Mover], price: Price) -> usize {
-        let Some(new) = self.launch(narrow, new) else { return 0 };
-        let mut budget = self.budget(narrow);
-        self.take(&new, &mut budget);
-        let pods = pods.iter().map(|pod| pod.name.as_str());
-        let found = self.alternatives(&new, pods, price - Price::from_micros(1), &budget);
-        types(self.model.problem, &new, &found)
+    /// What a launch and what else it could be lack of the `minValues` that its `NodePool` insists on.
+    pub(super) fn lacking(&self, problem: &Problem, new: &NewNode, all: &[Alternative]) -> Option<Relaxed> {
+        let demands = &problem.pools[new.pool.index()].min_values;
+        if demands.iter().all(|demand| demand.relax) {
+            return None;
+        }
+        let own = self.kind(new)?;
+        let of = |other: &Alternative| {
+            self.kinds.get(&(new.pool, other.instance_type, other.offering))?.first().copied()
+        };
+        let kinds: Vec<u32> = all.iter().filter_map(of).chain([own]).collect();
+        let insists = |key: &str| demands.iter().any(|demand| demand.key == key && !demand.relax);
+        self.model.lacking(own, &kinds).into_iter().find(|lacking| insists(&lacking.key))
     }
 }
 

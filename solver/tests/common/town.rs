@@ -1,12 +1,12 @@
 //! Clusters with nodes that were bought, and what holds of every consolidation of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use super::{CAPACITY, World, labels};
 use stowage_solver::{
-    Aims, Consolidation, Destination, Fleet, Held, NewNode, NodeId, Placement, Pod, PodId, PodSpec, Price,
-    Problem, Sold, Solution, consolidate, verify,
+    Aims, Consolidation, Destination, Fleet, Held, InstanceType, NewNode, NodeId, Offering, Placement, Pod,
+    PodId, PodSpec, Price, Problem, Sold, Solution, consolidate, verify,
 };
 
 /// A cluster with nodes that were bought.
@@ -104,8 +104,7 @@ pub fn consolidated(problem: &Problem, fleet: &Fleet, aims: &Aims) -> Consolidat
                         == (own, &offering.zone, &offering.capacity_type)
             });
             assert!(alike.is_none(), "like for like: {step:#?}");
-            let wide = !problem.pools[launch.pool.index()].min_values.is_empty();
-            for other in launch.alternatives.iter().filter(|_| !wide) {
+            for other in launch.alternatives.iter() {
                 let (own, offering) =
                     (&problem.types[other.instance_type.index()].name, other.offering(problem));
                 let alike = step.removes.iter().find(|node| {
@@ -117,6 +116,22 @@ pub fn consolidated(problem: &Problem, fleet: &Fleet, aims: &Aims) -> Consolidat
                 });
                 assert!(alike.is_none(), "EC2 may choose like for like: {step:#?}");
             }
+            for demand in problem.pools[launch.pool.index()].min_values.iter().filter(|d| !d.relax) {
+                let found = values(problem, launch, &demand.key);
+                assert!(found >= demand.least as usize, "{found} values of {}: {step:#?}", demand.key);
+            }
+        }
+        // Whatever EC2 chooses of all that, the step saves something.
+        let dearer: Price =
+            step.launches.iter().map(|launch| dearest(problem, launch) - weighed(launch)).sum();
+        assert!(step.saving > dearer, "EC2 may choose what saves nothing: {step:#?}");
+        let spot = |node: &NodeId| fleet.nodes[node.index()].sold_as.capacity_type == "spot";
+        if let ([one], Some(least)) = (step.removes.as_slice(), aims.spot_types)
+            && spot(one)
+        {
+            for types in step.launches.iter().map(|launch| spot_types(problem, launch)) {
+                assert!(types == 0 || types >= least, "spot for spot of {types} types: {step:#?}");
+            }
         }
     }
     if problem.pods.is_empty() {
@@ -126,6 +141,45 @@ pub fn consolidated(problem: &Problem, fleet: &Fleet, aims: &Aims) -> Consolidat
     let gone: usize = out.steps.iter().map(|step| step.removes.len()).sum();
     assert_eq!(gone + out.kept.len(), problem.nodes.len(), "every node goes or has a reason");
     out
+}
+
+/// Everything that a launch may become.
+fn ways<'p>(
+    problem: &'p Problem,
+    launch: &NewNode,
+) -> impl Iterator<Item = (&'p InstanceType, &'p Offering)> {
+    let own = (launch.instance_type, launch.offering);
+    let others: Vec<_> =
+        launch.alternatives.iter().map(|other| (other.instance_type, other.offering as usize)).collect();
+    others.into_iter().chain([own]).map(|(of_type, offering)| {
+        let of_type = &problem.types[of_type.index()];
+        (of_type, &of_type.offerings[offering])
+    })
+}
+
+/// How many values of a label all that comes to: a type counts with all the ways in which it is sold.
+fn values(problem: &Problem, launch: &NewNode, key: &str) -> usize {
+    let of = |of_type: &InstanceType| -> Vec<String> {
+        let sold = of_type.offerings.iter().filter_map(|offering| offering.labels.get(key));
+        sold.chain(of_type.labels.get(key)).cloned().collect()
+    };
+    ways(problem, launch).flat_map(|(of_type, _)| of(of_type)).collect::<BTreeSet<_>>().len()
+}
+
+/// How many types of spot it may become.
+fn spot_types(problem: &Problem, launch: &NewNode) -> usize {
+    let spot = ways(problem, launch).filter(|(_, offering)| offering.capacity_type == "spot");
+    spot.map(|(of_type, _)| &of_type.name).collect::<BTreeSet<_>>().len()
+}
+
+fn weighed(launch: &NewNode) -> Price {
+    launch.price - launch.rebate + launch.fixed_cost
+}
+
+/// The most that it may cost.
+fn dearest(problem: &Problem, launch: &NewNode) -> Price {
+    let prices = ways(problem, launch).map(|(_, offering)| offering.due() + launch.fixed_cost);
+    prices.max().unwrap()
 }
 
 /// All steps as one plan: nodes gone, their pods waiting, and where they are to go. Limits and spread hold step by step, and not
