@@ -6,7 +6,7 @@ mod common;
 
 use common::exhaustive::cheapest;
 use common::plan_with;
-use common::random::{Draft, draft};
+use common::random::{App, Draft, draft};
 use common::town::{Town, consolidated};
 use common::{World, ZONE, amounts, away_from, node_selector, one_of, spec};
 use proptest::prelude::*;
@@ -124,6 +124,25 @@ proptest! {
         prop_assert_eq!(told(&problem, &out), told(&turned, &other));
         prop_assert_eq!(out.bound, other.bound);
     }
+}
+
+#[test]
+fn what_a_refused_step_kept_from_going_is_more() {
+    // Three nodes are the most: two of them together may not become one, but once one is gone, another may become a cheaper one.
+    let app = |count, mib, rules, target| App { count, cpu: 250, mib, gpu: 0, rules, target };
+    let draft = Draft {
+        apps: vec![app(2, 3584, 32, 1), app(1, 2048, 40, 1), app(3, 1024, 0, 0)],
+        nodes: Vec::new(),
+        types: vec![(1, 2, 0, 4), (1, 5, 0, 2)],
+        pools: 33_840,
+        daemon: false,
+        quotas: 49_156,
+    };
+    let (problem, fleet) = settled(&draft, 1_913_351_458, 3).unwrap();
+    let out = consolidated(&problem, &fleet, &Aims::default());
+    assert_eq!((out.steps.len(), out.more), (1, true), "{out:#?}");
+    let (next, next_fleet) = out.carried_out(&problem, &fleet);
+    assert_eq!(consolidated(&next, &next_fleet, &Aims::default()).steps.len(), 1);
 }
 
 /// Numbers that are the same everywhere.

@@ -90,9 +90,10 @@ pub(super) fn look(
         out.kept = search.kept.into_iter().filter_map(old).collect();
         out.kept.extend(refused);
         let done = broken.is_empty() || out.spent || !steps.is_empty();
-        out.again = !steps.is_empty() && (!broken.is_empty() || search.biased) && search.thorough;
-        out.more = !steps.is_empty() && !search.thorough;
         barred.extend(broken);
+        // What was barred while the steps were found may go once they are taken.
+        out.again = !steps.is_empty() && (!barred.is_empty() || search.biased) && search.thorough;
+        out.more = !steps.is_empty() && !search.thorough;
         if done {
             out.kept.extend(barred);
             out.steps = steps;
