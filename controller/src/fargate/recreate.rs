@@ -84,7 +84,7 @@ impl Recreator {
             let Some(target) = self.target(group, now) else { continue };
             for key in &group.waiting {
                 let Some(pod) = pods.get(key) else { continue };
-                if left == 0 || !memory.backoff.is_open(&word, now) {
+                if left == 0 || !memory.backoff.is_open(&word, now) || !is_next(memory, &word, &pod.uid) {
                     continue;
                 }
                 left -= 1;
@@ -118,7 +118,7 @@ impl Recreator {
                     info!(pod = key, policy = %group.policy.id, "deleted, to be made anew for Fargate");
                     self.announcer.tell(named(key, &found.uid), normal("FargateRecreate", note));
                     self.measured.recreated("Fargate");
-                    memory.tried.insert(word.clone(), (now, uids.clone()));
+                    memory.tried.entry(word.clone()).or_insert_with(|| (now, uids.clone()));
                 }
             }
         }
@@ -170,7 +170,14 @@ fn settle(memory: &mut Memory, word: &str, waiting: &BTreeSet<String>, on_fargat
         memory.tried.remove(word);
     } else if on_fargate {
         memory.backoff.worked(word);
+        memory.tried.remove(word);
     }
+}
+
+/// Whether a pod may be made anew although it is not known yet what became of others of its workload: only those that waited then.
+/// One that came after may be one of them again, and would be made anew for ever.
+fn is_next(memory: &Memory, word: &str, uid: &str) -> bool {
+    memory.tried.get(word).is_none_or(|(_, waited)| waited.contains(uid))
 }
 
 #[cfg(test)]
@@ -184,8 +191,12 @@ mod tests {
         memory.tried.insert("w".to_owned(), (100, set(&["a", "b"])));
         settle(&mut memory, "w", &set(&["b", "c"]), false, 105);
         assert!(memory.backoff.is_open("w", 105), "too soon to tell");
+        assert!(is_next(&memory, "w", "b"), "it waited already");
+        assert!(!is_next(&memory, "w", "c"), "it may be the one that was deleted");
         settle(&mut memory, "w", &set(&["b"]), true, 110);
         assert!(memory.backoff.is_open("w", 110), "one has got there");
+        assert!(is_next(&memory, "w", "c"));
+        memory.tried.insert("w".to_owned(), (100, set(&["a", "b"])));
         settle(&mut memory, "w", &set(&["b", "c"]), false, 110);
         assert!(!memory.backoff.is_open("w", 110), "it waits again");
     }
