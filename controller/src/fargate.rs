@@ -167,7 +167,7 @@ impl Fargate {
         };
         let (of_namespaces, of_cluster) =
             (common.kinds.of_namespaces.clone(), common.kinds.of_cluster.clone());
-        let verdicts = publish::follow(self.state.clone(), common.maps.clone(), self.leading.clone());
+        let verdicts = publish::follow(common.publisher.clone(), self.leading.clone());
         let client = self.client.clone();
         async move {
             let followed = async {
@@ -210,7 +210,7 @@ impl Fargate {
             state: self.state.clone(),
             cluster: self.cluster.clone(),
             outlook: self.outlook,
-            expected: self.expected,
+            expected: self.expected.clone(),
             announcer: self.announcer.clone(),
             measured: measured.clone(),
             publisher: publisher.clone(),
@@ -219,7 +219,7 @@ impl Fargate {
         let watch = guard::Watch {
             client: self.once.clone(),
             state: self.state.clone(),
-            publisher,
+            publisher: publisher.clone(),
             announcer: self.announcer.clone(),
             measured: measured.clone(),
         };
@@ -227,6 +227,8 @@ impl Fargate {
             client: self.once,
             state: self.state.clone(),
             cluster: self.cluster.clone(),
+            expected: self.expected,
+            publisher,
             announcer: self.announcer.clone(),
             measured: measured.clone(),
         };

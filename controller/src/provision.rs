@@ -160,8 +160,16 @@ impl Provisioner {
         });
         // Nothing is placed on what goes, whoever has been told of that already.
         amended.held.extend(nodes);
-        let withheld =
+        let mut withheld =
             if amended.waiting.is_empty() { BTreeSet::new() } else { self.routed.withheld(seconds()) };
+        if !withheld.is_empty() {
+            // Those that a node was asked for keep their room there.
+            self.expected.with(|all| {
+                for (pod, _) in all.expected() {
+                    withheld.remove(pod);
+                }
+            });
+        }
         state.withholds = !withheld.is_empty();
         if state.withholds {
             amended.waiting.retain(|pod| !withheld.contains(pod));

@@ -23,7 +23,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
-use stowage_pricing::fargate::{Profile, choose_profile};
+use stowage_pricing::fargate::Profile;
 
 use crate::aws::read_request;
 use crate::client::Client;
@@ -149,6 +149,36 @@ fn connection(stream: TcpStream, config: Arc<ServerConfig>, state: &State) -> Re
     Ok(())
 }
 
+/// Whether a text is as a pattern says, in which `*` is any characters and `?` is one. Source: EKS User Guide, "Fargate profile
+/// wildcards".
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some(first) = pattern.chars().next() else { return text.is_empty() };
+    let rest = &pattern[first.len_utf8()..];
+    if first == '*' {
+        return text.char_indices().any(|(at, _)| is_like(rest, &text[at..])) || is_like(rest, "");
+    }
+    let Some(head) = text.chars().next() else { return false };
+    (first == '?' || first == head) && is_like(rest, &text[head.len_utf8()..])
+}
+
+/// The profile that takes a pod: the one that its label names, or else the first by name; one of whose selectors has its namespace
+/// and labels that it has. Source: EKS User Guide, "Define which Pods use AWS Fargate when launched".
+fn chosen<'p>(
+    profiles: &'p [Profile],
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+) -> Option<&'p Profile> {
+    let takes = |profile: &&Profile| {
+        profile.selectors.iter().any(|selector| {
+            let has =
+                |(key, value): (&String, &String)| labels.get(key).is_some_and(|own| is_like(value, own));
+            is_like(&selector.namespace, namespace) && selector.labels.iter().all(has)
+        })
+    };
+    let named = |profile: &&Profile| labels.get(PROFILE).is_none_or(|name| *name == profile.name);
+    profiles.iter().filter(named).filter(takes).min_by_key(|profile| &profile.name)
+}
+
 /// What EKS makes of a pod that is being created.
 fn mutated(request: &Value, profiles: &[Profile]) -> Value {
     let mut response = json!({"uid": request["uid"], "allowed": true});
@@ -156,7 +186,7 @@ fn mutated(request: &Value, profiles: &[Profile]) -> Value {
     let labels: BTreeMap<String, String> =
         serde_json::from_value(pod["metadata"]["labels"].clone()).unwrap_or_default();
     let namespace = request["namespace"].as_str().unwrap_or_default();
-    if let Some(profile) = choose_profile(profiles, namespace, &labels) {
+    if let Some(profile) = chosen(profiles, namespace, &labels) {
         let mut all = labels.clone();
         all.insert(PROFILE.to_owned(), profile.name.clone());
         let patch = json!([
@@ -263,4 +293,25 @@ const SHAPES: [(f64, f64, &[f64]); 7] = [
 
 fn text<'v>(object: &'v Value, key: &str) -> &'v str {
     object["metadata"][key].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_like;
+
+    #[test]
+    fn patterns_are_those_of_eks() {
+        for (pattern, text, is) in [
+            ("prod*", "prod", true),
+            ("prod*", "prod-a", true),
+            ("*a", "prod-a", true),
+            ("p?od", "prod", true),
+            ("p?od", "pod", false),
+            ("*-*-?", "a-b-c", true),
+            ("prod", "prod-a", false),
+            ("", "", true),
+        ] {
+            assert_eq!(is_like(pattern, text), is, "{pattern} {text}");
+        }
+    }
 }

@@ -177,6 +177,20 @@ impl World {
         asked.send(wish.to_string()).map(drop).context("EKS does not make a cluster")
     }
 
+    /// Gives the cluster a Fargate profile, at EKS: after [`World::eks`].
+    ///
+    /// # Errors
+    /// Where moto does not make it.
+    pub fn fargate_profile(&self, name: &str, selectors: &Value) -> Result<()> {
+        let wish = json!({
+            "fargateProfileName": name, "selectors": selectors,
+            "podExecutionRoleArn": "arn:aws:iam::123456789012:role/pods",
+        });
+        let path = format!("/clusters/{}/fargate-profiles", self.cluster);
+        let asked = self.post("eks", &path).header("Content-Type", "application/json");
+        asked.send(wish.to_string()).map(drop).with_context(|| format!("EKS does not make a profile {name}"))
+    }
+
     /// What IAM answers, as XML.
     ///
     /// # Errors
@@ -306,6 +320,8 @@ fn install(plane: &ControlPlane, values: &[&str]) -> Result<PathBuf> {
                 account = object["metadata"]["name"].as_str().map(str::to_owned);
                 format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts")
             }
+            // The controller may fill it, and make none.
+            "Secret" => format!("/api/v1/namespaces/{NAMESPACE}/secrets"),
             "ClusterRole" => wide("clusterroles"),
             "ClusterRoleBinding" => wide("clusterrolebindings"),
             "Role" => match object["metadata"]["namespace"].as_str() {

@@ -225,15 +225,17 @@ fn roles_say_what_they_allow() {
     }
 }
 
-/// Who sends pods to Fargate may read one Secret, which it makes, and change one registration.
+/// Who sends pods to Fargate may change one Secret, its own `ConfigMaps` and one registration, and nothing else of its namespace.
 #[test]
 fn roles_for_fargate_are_there_where_it_is_wanted() {
     let helm = Helm::ready().unwrap();
-    let rules = |values: &[&str]| -> Vec<Value> {
+    let objects = |values: &[&str]| -> Vec<Value> {
         let flags = values.iter().flat_map(|value| ["--set", *value]);
         let flags: Vec<&str> = NAME.iter().copied().chain(flags).collect();
-        let objects = helm.template(&chart("stowage"), &flags).unwrap();
-        let roles = objects
+        helm.template(&chart("stowage"), &flags).unwrap()
+    };
+    let rules = |values: &[&str]| -> Vec<Value> {
+        let roles = objects(values)
             .into_iter()
             .filter(|o| ["Role", "ClusterRole"].contains(&o["kind"].as_str().unwrap_or_default()));
         roles.flat_map(|role| role["rules"].as_array().unwrap().clone()).collect()
@@ -247,14 +249,34 @@ fn roles_for_fargate_are_there_where_it_is_wanted() {
         assert!(of(&without, resource).is_empty(), "{resource}");
     }
     let with = rules(&["settings.fargate=true"]);
-    for resource in ["secrets", "mutatingwebhookconfigurations"] {
+    for (resource, named, wide) in [
+        ("secrets", 1, json!(null)),
+        ("mutatingwebhookconfigurations", 1, json!(["create"])),
+        ("configmaps", 33, json!(["list", "watch", "create"])),
+    ] {
         let all = of(&with, resource);
-        assert_eq!(all.len(), 2, "{resource}");
-        let named = |rule: &Value| rule["resourceNames"].as_array().is_some_and(|names| names.len() == 1);
-        assert!(all.iter().all(|rule| named(rule) || rule["verbs"] == json!(["create"])), "{all:?}");
+        let (of_names, of_all): (Vec<_>, Vec<_>) =
+            all.iter().partition(|rule| rule["resourceNames"].is_array());
+        let names = of_names.iter().map(|rule| rule["resourceNames"].as_array().unwrap().len());
+        assert_eq!(names.sum::<usize>(), named, "{all:?}");
+        assert_eq!(of_all.first().map_or(&Value::Null, |rule| &rule["verbs"]), &wide, "{all:?}");
+        assert!(of_all.len() <= 1, "{all:?}");
     }
-    let others = rules(&["settings.fargate=true", "controller.webhook.certificateSecret=hook"]);
-    assert!(of(&others, "secrets").is_empty(), "somebody else keeps the certificate");
+    let secrets = |values: &[&str]| -> Vec<Value> {
+        objects(values).into_iter().filter(|object| object["kind"] == "Secret").collect()
+    };
+    let made = secrets(&["settings.fargate=true"]);
+    let name = &of(&with, "secrets")[0]["resourceNames"][0];
+    assert_eq!(
+        (made.len(), &made[0]["metadata"]["name"]),
+        (1, name),
+        "it is there for the controller to fill"
+    );
+    assert!(made[0].get("data").is_none(), "an upgrade leaves the certificate as it is");
+    let others = ["settings.fargate=true", "controller.webhook.certificateSecret=hook"];
+    assert!(of(&rules(&others), "secrets").is_empty(), "somebody else keeps the certificate");
+    assert_eq!(secrets(&others), [] as [Value; 0]);
+    assert_eq!(secrets(&[]), [] as [Value; 0]);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(crate) struct Doubt {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Account {
     pub(crate) cap: Caps,
+    /// Whether its policy lets nothing go, whatever the cap.
+    pub(crate) closed: bool,
     pub(crate) tickets: Level,
     pub(crate) pods: Level,
     pub(crate) doubt: Option<Doubt>,
@@ -65,11 +67,12 @@ impl Account {
         self.tickets.plus(self.doubt.map_or(self.pods, |doubt| self.pods.max(doubt.most)))
     }
 
-    pub(crate) fn room_for(&self, price: Price) -> Result<(), Full> {
+    /// Whether there is room for so many pods of this price.
+    pub(crate) fn room_for(&self, price: Price, pods: u32) -> Result<(), Full> {
         if !self.is_capped() {
             return Ok(());
         }
-        let (cap, level) = (Level::of(self.cap), self.used().plus(Level::one(price)));
+        let (cap, level) = (Level::of(self.cap), self.used().plus(Level::of_alike(price, pods)));
         let doubted = self.doubt.is_some_and(|doubt| doubt.most == Level::ENDLESS);
         match (level.pods > cap.pods, level.micros > cap.micros) {
             (true, _) | (_, true) if doubted => Err(Full::Settling),

@@ -4,19 +4,16 @@
 //! of the pod says of itself.
 //!
 //! # Invariants
-//! - A workload is told of once, as long as what was planned and what was provisioned stay as they are.
+//! - A workload is told of once, as long as some pod of it shows what was planned and what was provisioned.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use stowage_pricing::fargate::Shape;
 
-use crate::sighting::Sighting;
-use crate::workload::Workload;
-
 /// The annotation.
 pub const CAPACITY_PROVISIONED: &str = "CapacityProvisioned";
-/// Workloads of which is kept what was told.
+/// Differences that are kept.
 const MOST: usize = 10_000;
 
 /// What is provisioned: thousandths of a vCPU, and MiB.
@@ -73,7 +70,7 @@ impl fmt::Display for Billed {
 }
 
 /// A difference that is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
     /// What was planned.
     pub planned: Billed,
@@ -87,39 +84,37 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What was told of already, by workload.
+/// What was told of already.
 #[derive(Clone, Debug, Default)]
-pub struct Told {
-    by_workload: BTreeMap<String, Difference>,
-}
+pub struct Told(BTreeSet<(String, Difference)>);
 
 impl Told {
-    /// Compares, and says so where they differ and it was not said before.
-    pub fn compare(&mut self, workload: &str, planned: Shape, annotation: &str) -> Option<Difference> {
-        let difference = Difference { planned: Billed::of(planned), billed: Billed::parse(annotation)? };
-        if difference.planned == difference.billed {
-            self.by_workload.remove(workload);
-            return None;
+    /// Compares all pods that are there, each with its workload and what Fargate provisioned for it; says where they differ and it
+    /// was not said before, each once. What no pod shows any more is forgotten.
+    pub fn compare<'a, T>(
+        &mut self,
+        pods: impl IntoIterator<Item = (&'a str, Shape, &'a str, T)>,
+    ) -> Vec<(Difference, T)> {
+        let (mut seen, mut news) = (BTreeSet::new(), Vec::new());
+        for (workload, planned, annotation, of) in pods {
+            let Some(billed) = Billed::parse(annotation) else { continue };
+            let difference = Difference { planned: Billed::of(planned), billed };
+            if difference.planned == billed || seen.len() >= MOST {
+                continue;
+            }
+            let found = (workload.to_owned(), difference);
+            let is_known = self.0.contains(&found);
+            if seen.insert(found) && !is_known {
+                news.push((difference, of));
+            }
         }
-        if self.by_workload.get(workload) == Some(&difference) {
-            return None;
-        }
-        // What was told and has to go may be told twice: better than to be told never.
-        if self.by_workload.len() >= MOST {
-            self.by_workload.pop_first();
-        }
-        self.by_workload.insert(workload.to_owned(), difference);
-        Some(difference)
-    }
-
-    /// The same for a pod as it is stored; nothing where Fargate has not said yet what it provisioned.
-    pub fn see(&mut self, workload: &Workload, pod: &Sighting) -> Option<Difference> {
-        self.compare(&workload.to_string(), pod.shape?, pod.provisioned.as_deref()?)
+        self.0 = seen;
+        news
     }
 
     /// How many workloads differ.
     pub fn differ(&self) -> usize {
-        self.by_workload.len()
+        self.0.iter().map(|(workload, _)| workload).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -154,18 +149,24 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_told_once() {
+    fn a_difference_is_told_once_as_long_as_pods_show_it() {
         let planned = Shape { cpu_millis: 250, memory_mib: 512, disk_gib: 20 };
         let mut told = Told::default();
-        assert_eq!(told.compare("w", planned, "0.25vCPU 0.5GB"), None);
-        let said = told.compare("w", planned, "0.25vCPU 1GB").unwrap().to_string();
-        assert_eq!(said, "Fargate bills 0.25 vCPU and 1 GB, and 0.25 vCPU and 0.5 GB were planned");
-        assert_eq!(told.compare("w", planned, "0.25vCPU 1GB"), None);
-        assert!(told.compare("w", planned, "0.5vCPU 1GB").is_some());
-        assert_eq!(
-            (told.differ(), told.compare("w", planned, "0.25vCPU 0.5GB"), told.differ()),
-            (1, None, 0)
-        );
-        assert_eq!(told.compare("w", planned, "unreadable"), None);
+        let mut look = |annotations: &[&str]| -> Vec<String> {
+            let pods = annotations.iter().map(|annotation| ("w", planned, *annotation, ()));
+            told.compare(pods).into_iter().map(|(difference, ())| difference.to_string()).collect()
+        };
+        let as_planned = "0.25vCPU 0.5GB";
+        assert_eq!(look(&[as_planned]), [""; 0]);
+        let said = "Fargate bills 0.25 vCPU and 1 GB, and 0.25 vCPU and 0.5 GB were planned";
+        // One odd pod among others of its workload, seen first or last.
+        assert_eq!(look(&[as_planned, "0.25vCPU 1GB", as_planned, "0.25vCPU 1GB"]), [said]);
+        assert_eq!(look(&["0.25vCPU 1GB", as_planned]), [""; 0]);
+        assert_eq!(look(&["0.5vCPU 1GB", "0.25vCPU 1GB", "unreadable"]).len(), 1);
+        assert_eq!(look(&["0.25vCPU 1GB"]), [""; 0]);
+        assert_eq!(look(&[as_planned]), [""; 0]);
+        assert_eq!(told.differ(), 0);
+        let again = told.compare([("w", planned, "0.5vCPU 1GB", 1), ("v", planned, "0.5vCPU 1GB", 2)]);
+        assert_eq!((again.len(), told.differ()), (2, 2));
     }
 }

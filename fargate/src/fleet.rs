@@ -133,6 +133,25 @@ pub struct Group {
     pub on_fargate: (usize, Price),
 }
 
+/// A pod that has not waited for long and may be made anew.
+#[derive(Clone, Debug)]
+pub struct Young {
+    /// `namespace/name`.
+    pub pod: String,
+    /// Its namespace,
+    pub namespace: Arc<str>,
+    /// and its labels.
+    pub labels: Arc<Labels>,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// What it is of.
+    pub workload: Arc<Workload>,
+    /// What rules it.
+    pub policy: Arc<Policy>,
+    /// How many pods a minute that lets be made anew.
+    pub per_minute: u32,
+}
+
 impl Fleet {
     /// A pod is there, or has changed. Says what else is known of it, for the ledger, the guard and the bill. When it has ended,
     /// for how long it ran is noted once.
@@ -210,23 +229,26 @@ impl Fleet {
         workload_of(self.pods.get(uid)?, jobs)
     }
 
-    /// Pods that have waited for less than `within` seconds and that their policy lets be made anew, with what they are of, as
-    /// `namespace/name`.
-    pub fn young(
-        &self,
-        policies: &Policies,
-        jobs: &Jobs,
-        now: u64,
-        within: u64,
-    ) -> Vec<(String, u64, Arc<Workload>, Arc<Policy>)> {
+    /// Pods that have waited for less than `within` seconds and that their policy lets be made anew, by an owner that does so; the
+    /// oldest first.
+    pub fn young(&self, policies: &Policies, jobs: &Jobs, now: u64, within: u64) -> Vec<Young> {
         let young = |kept: &&Kept| kept.place == Place::Waits && now.saturating_sub(kept.created) < within;
         let found = |kept: &Kept| {
             let policy = policies.ruling(&kept.namespace, &kept.labels)?;
-            let workload = workload_of(kept, jobs).filter(|workload| workload.has_owner())?;
-            policy.recreate_per_minute?;
-            Some((format!("{}/{}", kept.namespace, kept.name), kept.created, workload, Arc::clone(policy)))
+            let workload = workload_of(kept, jobs).filter(|workload| workload.is_endless())?;
+            Some(Young {
+                per_minute: policy.recreate_per_minute?,
+                pod: format!("{}/{}", kept.namespace, kept.name),
+                namespace: Arc::clone(&kept.namespace),
+                labels: Arc::clone(&kept.labels),
+                created: kept.created,
+                workload,
+                policy: Arc::clone(policy),
+            })
         };
-        self.pods.values().filter(young).filter_map(found).collect()
+        let mut all: Vec<Young> = self.pods.values().filter(young).filter_map(found).collect();
+        all.sort_by(|a, b| (a.created, &a.pod).cmp(&(b.created, &b.pod)));
+        all
     }
 
     /// The workloads that policies rule, by word. Where policies rule pods of one workload differently, the one of the newest

@@ -85,7 +85,7 @@ fn young_pods_are_those_that_wait_and_that_may_be_made_anew() {
     }
     let young = |policies: &Policies| {
         let found = fleet.young(policies, &jobs, 9 * 60 + 10, 30);
-        found.into_iter().map(|(key, created, ..)| (key, created)).collect::<Vec<_>>()
+        found.into_iter().map(|young| (young.pod, young.created)).collect::<Vec<_>>()
     };
     assert_eq!(young(&recreating), [("shop/web-a".to_owned(), 540)]);
     assert_eq!(young(&policies()), [], "no policy lets any be made anew");

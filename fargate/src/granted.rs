@@ -39,7 +39,11 @@ impl Level {
     pub(crate) const ENDLESS: Self = Self { pods: u32::MAX, micros: i64::MAX };
 
     pub(crate) fn one(price: Price) -> Self {
-        Self { pods: 1, micros: price.micros() }
+        Self::of_alike(price, 1)
+    }
+
+    pub(crate) fn of_alike(price: Price, pods: u32) -> Self {
+        Self { pods, micros: price.micros().saturating_mul(i64::from(pods)) }
     }
 
     pub(crate) fn plus(self, other: Self) -> Self {

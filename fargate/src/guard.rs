@@ -13,7 +13,8 @@
 //!
 //! # Invariants
 //! - A workload is taken back once; until that has run out it is told of no more.
-//! - Each pod that waits too long is made anew once, where its owner does that. Others are told of once.
+//! - Each pod that waits too long is made anew once, where its owner does that. Others are told of once, and made anew when their
+//!   owner does that after all: a `ReplicaSet` that is being scaled, for example, is certain of how many it wants a moment later.
 //! - No pod is deleted before the hold of its workload was published.
 
 use std::collections::BTreeSet;
@@ -35,8 +36,8 @@ pub struct Routed {
     pub uid: String,
     /// The version of it that was looked at.
     pub resource_version: String,
-    /// When it was created, in seconds since 1970.
-    pub created: u64,
+    /// Since when it could be started, in seconds since 1970: when it was made, or its last gate was taken away.
+    pub since: u64,
     /// `spec.guard.pendingTimeout` of its policy, in seconds.
     pub timeout: u64,
     /// Whether it may be deleted for its owner to make it anew: [`crate::may_recreate`], back to nodes.
@@ -64,7 +65,7 @@ pub enum Intent {
         /// Its resource version.
         resource_version: String,
     },
-    /// Tell that a pod waits, and that somebody else has to make it anew; then confirm it.
+    /// Tell that a pod waits, and that somebody else has to make it anew. It is said once.
     Stuck {
         /// `namespace/name`.
         pod: String,
@@ -79,9 +80,15 @@ pub enum Intent {
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
     done: BTreeSet<String>,
+    told: BTreeSet<String>,
 }
 
 impl Guard {
+    /// Whether it was told of a pod of this uid that it is left as it is.
+    pub fn is_told(&self, uid: &str) -> bool {
+        self.told.contains(uid)
+    }
+
     /// Looks after pods that wait on Fargate, all of them. `published` says whether all replicas that answer admissions know of a
     /// hold; `bucket` how fast pods may be deleted.
     pub fn look(
@@ -93,17 +100,20 @@ impl Guard {
         now: u64,
     ) -> Vec<Intent> {
         let there: BTreeSet<&str> = waiting.iter().map(|pod| pod.uid.as_str()).collect();
-        self.done.retain(|uid| there.contains(uid.as_str()));
+        for known in [&mut self.done, &mut self.told] {
+            known.retain(|uid| there.contains(uid.as_str()));
+        }
         let late =
-            |pod: &&Routed| now.saturating_sub(pod.created) > pod.timeout && !self.done.contains(&pod.uid);
+            |pod: &&Routed| now.saturating_sub(pod.since) > pod.timeout && !self.done.contains(&pod.uid);
         let mut late: Vec<&Routed> = waiting.iter().filter(late).collect();
-        late.sort_by(|a, b| (a.created, &a.pod).cmp(&(b.created, &b.pod)));
+        late.sort_by(|a, b| (a.since, &a.pod).cmp(&(b.since, &b.pod)));
         let mut asked = BTreeSet::new();
         let mut intents = Vec::new();
         for pod in late {
             let Some(hold) = cache.held(&pod.workload, now) else {
-                if asked.insert(pod.workload.hold_word()) {
-                    let waited = now.saturating_sub(pod.created);
+                // One that nobody makes anew waits on, and that is no news.
+                if !self.told.contains(&pod.uid) && asked.insert(pod.workload.hold_word()) {
+                    let waited = now.saturating_sub(pod.since);
                     intents.push(Intent::Hold {
                         workload: pod.workload.clone(),
                         pod: pod.pod.clone(),
@@ -114,7 +124,11 @@ impl Guard {
             };
             let (name, uid) = (pod.pod.clone(), pod.uid.clone());
             match pod.may_recreate {
-                Err(why) => intents.push(Intent::Stuck { pod: name, uid, why }),
+                Err(why) => {
+                    if self.told.insert(uid.clone()) {
+                        intents.push(Intent::Stuck { pod: name, uid, why });
+                    }
+                }
                 Ok(()) if published(&pod.workload, hold) && bucket.take(now) => {
                     let resource_version = pod.resource_version.clone();
                     intents.push(Intent::Recreate { pod: name, uid, resource_version });

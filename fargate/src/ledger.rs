@@ -34,7 +34,7 @@ use crate::account::{Account, Doubt, Hold, pods_of, tickets_of};
 use crate::granted::{GrantedUpTo, Level};
 use crate::json::has_all;
 use crate::policies::Policies;
-use crate::policy::{Labels, Mode, Policy, PolicyId};
+use crate::policy::{Caps, Labels, Mode, Policy, PolicyId};
 use crate::request::{Full, Request};
 use crate::sighting::{PodKey, Sighting};
 
@@ -76,11 +76,11 @@ impl Ledger {
     pub fn take_over(written: Option<&GrantedUpTo>, policies: &Policies, now: u64) -> Self {
         let epoch = written.map_or(0, |w| w.epoch).saturating_add(1);
         let mut this = Self { epoch, policies: policies.all().to_vec(), ..Self::default() };
-        for policy in policies.all().iter().filter(|policy| counts(policy)) {
+        for policy in policies.all() {
             let most = written.and_then(|w| w.levels.get(&policy.id)).copied().unwrap_or(Level::ENDLESS);
             let doubt = Some(Doubt { most, until: now.saturating_add(UNSEEN_FOR) });
-            this.accounts
-                .insert(policy.id.clone(), Account { cap: policy.caps, doubt, ..Account::default() });
+            let (cap, closed) = cap(policy);
+            this.accounts.insert(policy.id.clone(), Account { cap, closed, doubt, ..Account::default() });
         }
         this
     }
@@ -105,11 +105,12 @@ impl Ledger {
         let doubted = self.accounts.values().any(|account| account.doubt.is_some());
         let wait = Doubt { most: Level::ENDLESS, until: now.saturating_add(UNSEEN_FOR) };
         let mut accounts = BTreeMap::new();
-        for policy in policies.all().iter().filter(|policy| counts(policy)) {
+        for policy in policies.all() {
             let old = self.accounts.remove(&policy.id);
-            let was_capped = old.as_ref().is_some_and(Account::is_capped);
+            let was_capped = old.as_ref().is_some_and(|old| old.is_capped() && !old.closed);
             let mut account = old.unwrap_or_default();
-            (account.tickets, account.pods, account.cap) = (Level::default(), Level::default(), policy.caps);
+            (account.tickets, account.pods) = (Level::default(), Level::default());
+            (account.cap, account.closed) = cap(policy);
             // What a predecessor granted under one policy may be ruled by another one now.
             if (!was_capped && unasked) || (!same && doubted) {
                 account.doubt = Some(wait);
@@ -120,7 +121,7 @@ impl Ledger {
         self.policies = policies.all().to_vec();
         let rule = |hold: &mut Hold| {
             let ruling = policies.ruling(&hold.namespace, &hold.labels);
-            hold.policy = ruling.filter(|policy| counts(policy)).map(|policy| policy.id.clone());
+            hold.policy = ruling.map(|policy| policy.id.clone());
         };
         for ticket in self.tickets.values_mut() {
             rule(&mut ticket.hold);
@@ -149,7 +150,7 @@ impl Ledger {
             if now >= self.leads_until {
                 return Err(Full::NotLeading);
             }
-            account.room_for(request.price)?;
+            account.room_for(request.price, 1)?;
         }
         if request.dry_run {
             return Ok(());
@@ -176,9 +177,9 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a policy has room for one more. Nothing is granted by that, so it is told whoever leads.
-    pub fn has_room(&self, policy: &PolicyId, price: Price) -> bool {
-        self.accounts.get(policy).is_some_and(|account| account.room_for(price).is_ok())
+    /// Whether a policy has room for so many more, one at least. Nothing is granted by that, so it is told whoever leads.
+    pub fn has_room(&self, policy: &PolicyId, price: Price, pods: u32) -> bool {
+        self.accounts.get(policy).is_some_and(|account| account.room_for(price, pods.max(1)).is_ok())
     }
 
     /// Gives a ticket back, as its answer was not or may not have been heard in time.
@@ -349,7 +350,10 @@ impl Ledger {
     }
 }
 
-/// Whether pods of a policy are counted.
-fn counts(policy: &Policy) -> bool {
-    policy.mode != Mode::Never
+/// The cap of a policy, and whether it lets nothing go: its pods on Fargate are there and cost all the same.
+fn cap(policy: &Policy) -> (Caps, bool) {
+    if policy.mode == Mode::Never {
+        return (Caps { pods: Some(0), hourly: None }, true);
+    }
+    (policy.caps, false)
 }

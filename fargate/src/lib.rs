@@ -60,7 +60,7 @@ mod workload;
 pub use admit::{Admission, Answer, Left, Outcome, Reserve, admit};
 pub use billed::{Billed, CAPACITY_PROVISIONED, Difference, Told};
 pub use cache::{Cache, DEFAULT_LIMIT};
-pub use fleet::{Fleet, Group};
+pub use fleet::{Fleet, Group, Young};
 pub use granted::{GrantedUpTo, Level};
 pub use guard::{Guard, Intent, Routed};
 pub use hold::Hold;

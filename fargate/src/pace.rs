@@ -39,10 +39,15 @@ impl Bucket {
         self.tokens = self.tokens.saturating_add(seconds.saturating_mul(rate)).min(rate * 60);
     }
 
+    /// Whether there is one.
+    pub fn has(&mut self, now: u64) -> bool {
+        self.fill(now);
+        self.tokens >= 60
+    }
+
     /// Takes one, if there is one.
     pub fn take(&mut self, now: u64) -> bool {
-        self.fill(now);
-        let some = self.tokens >= 60;
+        let some = self.has(now);
         if some {
             self.tokens -= 60;
         }
@@ -72,6 +77,11 @@ impl Backoff {
     /// Whether pods of a workload may be deleted to be made anew. While tries are not in vain, as many as a policy's rate allows.
     pub fn is_open(&self, workload: &str, now: u64) -> bool {
         self.by_workload.get(workload).is_none_or(|tried| now >= tried.again)
+    }
+
+    /// Workloads of which no pods may be deleted now.
+    pub fn closed(&self, now: u64) -> impl Iterator<Item = &str> {
+        self.by_workload.iter().filter(move |(_, tried)| now < tried.again).map(|(word, _)| word.as_str())
     }
 
     /// A pod that was made anew is as the one before it: waiting, and on the side that it was to leave.

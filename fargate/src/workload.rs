@@ -127,7 +127,12 @@ impl Workload {
         !matches!(self.root, Root::Bare | Root::Node)
     }
 
-    /// Whether its pods are there to stay.
+    /// Whether it is of a name that comes back with new pods when its pods are gone: not of a `Job`, whose run is over then.
+    pub fn comes_back(&self) -> bool {
+        !matches!(&self.root, Root::Controller(kind, _) if kind == "Job")
+    }
+
+    /// Whether its pods are there to stay: who owns them makes another one for each that goes.
     pub fn is_endless(&self) -> bool {
         matches!(&self.root, Root::Controller(kind, _) if ENDLESS.contains(&kind.as_str()))
     }

@@ -222,18 +222,34 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Takes over and keeps the ledger, until somebody else writes what only the leader may write.
+    /// Takes over and keeps the ledger until the task is dropped.
     pub(crate) async fn run(self) {
-        let mut map = loop {
+        loop {
+            let map = self.granted().await;
+            self.take_over(map.as_ref());
+            self.keep(map).await;
+            // It is either somebody who led before, whose last write came late, or a person. Who really leads begins anew, with
+            // all doubt.
+            warn!("another one has written what goes to Fargate: it is counted anew");
+            self.state.ledger(|ledger| *ledger = None);
+        }
+    }
+
+    /// What is written of what was granted.
+    async fn granted(&self) -> Option<ConfigMap> {
+        loop {
             match tokio::time::timeout(LIMIT, self.maps.get_opt(&self.name)).await {
-                Ok(Ok(map)) if self.state.known().listed => break map,
+                Ok(Ok(map)) if self.state.known().listed => return map,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => warn!(%error, "what was granted cannot be read"),
                 Err(_) => warn!("what was granted cannot be read in time"),
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-        };
-        self.take_over(map.as_ref());
+        }
+    }
+
+    /// Keeps the ledger until somebody else writes what only the leader may write.
+    async fn keep(&self, mut map: Option<ConfigMap>) {
         let mut listed = Instant::now();
         loop {
             tokio::time::sleep(WRITE_EVERY).await;
@@ -243,17 +259,7 @@ impl Keeper {
                         map = Some(written);
                         self.state.ledger(|ledger| ledger.iter_mut().for_each(|l| l.wrote(&wanted)));
                     }
-                    Ok(Err(error)) if is_conflict(&error) || is_gone(&error) => {
-                        warn!("another replica counts what goes to Fargate: nothing more is granted here");
-                        self.state.ledger(|ledger| *ledger = None);
-                        map = match self.maps.get_opt(&self.name).await {
-                            Ok(now) => now,
-                            Err(_) => continue,
-                        };
-                        // It is either somebody who led before, whose last write came late, or a person. Who really leads
-                        // begins anew, with all doubt.
-                        self.take_over(map.as_ref());
-                    }
+                    Ok(Err(error)) if is_conflict(&error) || is_gone(&error) => return,
                     Ok(Err(error)) => warn!(%error, "what is granted cannot be written"),
                     Err(_) => warn!("what is granted cannot be written in time"),
                 }

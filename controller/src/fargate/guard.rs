@@ -1,15 +1,18 @@
 //! The loop that looks after pods on Fargate: those that do not start go back to nodes, and what is billed is compared with what
 //! was planned.
+//!
+//! # Invariants
+//! - Whom nobody makes anew, or whose deletion is refused, keeps no other from its turn.
+//! - Who was sent is looked after, though the policy that sent it is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use stowage_fargate::{
-    Bucket, Guard, Hold, Intent, Purpose, Routed, Sighting, Stays, Told, Workload, may_recreate,
+    Bucket, Guard, Hold, Intent, Policy, Purpose, Routed, Sighting, Stays, Told, Workload, may_recreate,
 };
 use stowage_pricing::fargate::choose_profile;
 use tracing::{info, warn};
@@ -26,6 +29,8 @@ const EVERY: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 50;
 /// How many pods a minute go back, of all policies together: who sent them may be wrong about all of them at once.
 const PER_MINUTE: u32 = 30;
+/// A pod that was left as it is, for so many seconds.
+const REST: u64 = 60;
 /// How long a call may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -44,8 +49,31 @@ struct Memory {
     told: Told,
     /// How many writings of verdicts were begun when a hold was first seen here, by the word that holds go by.
     held: BTreeMap<String, u64>,
+    /// What rules pods that wait, by uid: should it go while they do.
+    ruled: BTreeMap<String, Arc<Policy>>,
+    /// Pods that were held back by a gate, by uid, and when that was last so.
+    gated: BTreeMap<String, u64>,
+    /// Pods that are not looked at before then, by uid.
+    rests: BTreeMap<String, u64>,
     /// Where a look begins.
     turn: usize,
+}
+
+impl Memory {
+    /// Forgets pods that do not wait any more.
+    fn forget(&mut self, waiting: &BTreeSet<&str>, now: u64) {
+        self.ruled.retain(|uid, _| waiting.contains(uid.as_str()));
+        self.gated.retain(|uid, _| waiting.contains(uid.as_str()));
+        self.rests.retain(|uid, until| waiting.contains(uid.as_str()) && now < *until);
+    }
+
+    /// Who rules a pod, or did when it began to wait.
+    fn ruling(&mut self, known: &Known, pod: &Sighting) -> Option<Arc<Policy>> {
+        if let Some(policy) = known.policies.ruling(&pod.key.namespace, &pod.labels) {
+            self.ruled.insert(pod.uid.clone(), Arc::clone(policy));
+        }
+        self.ruled.get(&pod.uid).cloned()
+    }
 }
 
 impl Watch {
@@ -57,21 +85,23 @@ impl Watch {
             bucket: Bucket::new(PER_MINUTE, now),
             told: Told::default(),
             held: BTreeMap::new(),
+            ruled: BTreeMap::new(),
+            gated: BTreeMap::new(),
+            rests: BTreeMap::new(),
             turn: 0,
         };
         loop {
             tokio::time::sleep(EVERY).await;
             let known = self.state.known();
-            if known.policies.all().is_empty() {
+            if known.policies.all().is_empty() && memory.ruled.is_empty() {
+                self.measured.standing(0, 0, 0);
                 continue;
             }
-            if let Err(error) = self.look(&known, &mut memory).await {
-                warn!(error = format!("{error:#}"), "pods on Fargate cannot be looked after");
-            }
+            self.look(&known, &mut memory).await;
         }
     }
 
-    async fn look(&self, known: &Arc<Known>, memory: &mut Memory) -> Result<()> {
+    async fn look(&self, known: &Arc<Known>, memory: &mut Memory) {
         let now = seconds();
         let mut all = self.routed();
         // Each look begins where the one before has ended, so that those who are left as they are keep nobody from his turn.
@@ -79,49 +109,67 @@ impl Watch {
         all.sort_by(|(_, a), (_, b)| a.uid.cmp(&b.uid));
         all.rotate_left(memory.turn % many);
         memory.turn = memory.turn.wrapping_add(AT_ONCE);
-        for (workload, pod) in &all {
-            if let Some(difference) = memory.told.see(workload, pod) {
-                warn!(%workload, pod = pod.pod(), %difference, "Fargate provisions something else than planned");
-                self.announcer.tell(reference(pod), warning("FargateShape", difference.to_string()));
-            }
-        }
+        self.compare(&all, &mut memory.told);
+        all.retain(|(_, pod)| !pod.bound && !pod.over && !pod.terminating);
+        memory.forget(&all.iter().map(|(_, pod)| pod.uid.as_str()).collect(), now);
         let (mut waiting, mut left) = (Vec::new(), AT_ONCE);
-        for (workload, pod) in all.iter().filter(|(_, pod)| !pod.bound && !pod.over && !pod.terminating) {
-            let Some(policy) = known.policies.ruling(&pod.key.namespace, &pod.labels) else { continue };
-            let Some(created) = pod.created else { continue };
+        for (workload, pod) in &all {
+            let Some((policy, created)) = memory.ruling(known, pod).zip(pod.created) else { continue };
+            if pod.gated {
+                memory.gated.insert(pod.uid.clone(), now);
+                continue;
+            }
+            let since = memory.gated.get(&pod.uid).map_or(created, |gated| created.max(*gated));
             let mut routed = Routed {
                 workload: Workload::clone(workload),
                 pod: pod.pod(),
                 uid: pod.uid.clone(),
                 resource_version: pod.resource_version.clone(),
-                created,
+                since,
                 timeout: policy.pending_timeout,
                 // Nobody asks while it is not late.
                 may_recreate: Err(Stays::NotWaiting),
             };
-            if now.saturating_sub(created) > policy.pending_timeout {
-                let found = if left > 0 { self.live(&routed).await } else { None };
-                left = left.saturating_sub(1);
+            if now.saturating_sub(since) > policy.pending_timeout {
+                let is_due = left > 0 && !memory.rests.contains_key(&pod.uid);
+                let found = if is_due { self.live(&routed).await } else { None };
+                left -= usize::from(is_due);
                 // One that goes to a profile as its owner makes it would go there again, whatever is held.
-                let profiles = known.profiles.of(policy);
+                let profiles = known.profiles.of(&policy);
                 let found = found
                     .filter(|found| choose_profile(profiles, &pod.key.namespace, &found.template).is_none());
-                match found {
-                    Some(found) => {
-                        routed.resource_version.clone_from(&found.resource_version);
-                        routed.may_recreate = back(&found);
-                    }
+                if let Some(found) = found {
+                    routed.resource_version.clone_from(&found.resource_version);
+                    routed.may_recreate = back(&found);
+                } else {
                     // It is not gone, and its turn comes later.
-                    None => routed.timeout = u64::MAX,
+                    routed.timeout = u64::MAX;
+                    if is_due {
+                        memory.rests.insert(pod.uid.clone(), now.saturating_add(REST));
+                    }
+                }
+                if memory.guard.is_told(&pod.uid) && routed.may_recreate.is_err() {
+                    memory.rests.insert(pod.uid.clone(), now.saturating_add(REST));
                 }
             }
             waiting.push(routed);
         }
-        self.act(&waiting, memory, now).await?;
+        self.act(&waiting, memory, now).await;
         let tickets = self.state.ledger(|ledger| ledger.as_ref().map_or(0, stowage_fargate::Ledger::open));
         let held = self.state.cache(|cache| cache.holds(now));
         self.measured.standing(held, memory.told.differ(), tickets);
-        Ok(())
+    }
+
+    /// Says where Fargate provisions something else than was planned.
+    fn compare(&self, all: &[(Arc<Workload>, Sighting)], told: &mut Told) {
+        let words: Vec<String> = all.iter().map(|(workload, _)| workload.to_string()).collect();
+        let provisioned = words.iter().zip(all).filter_map(|(word, (_, pod))| {
+            Some((word.as_str(), pod.shape?, pod.provisioned.as_deref()?, pod))
+        });
+        for (difference, pod) in told.compare(provisioned) {
+            warn!(pod = pod.pod(), %difference, "Fargate provisions something else than planned");
+            self.announcer.tell(reference(pod), warning("FargateShape", difference.to_string()));
+        }
     }
 
     /// A pod as it is now; `None` where it is gone, or cannot be read now.
@@ -146,7 +194,7 @@ impl Watch {
         })
     }
 
-    async fn act(&self, waiting: &[Routed], memory: &mut Memory, now: u64) -> Result<()> {
+    async fn act(&self, waiting: &[Routed], memory: &mut Memory, now: u64) {
         // What is published is asked beforehand, of all that are held: the guard asks at once.
         let mut published = BTreeMap::new();
         for pod in waiting {
@@ -166,6 +214,7 @@ impl Watch {
             .state
             .cache(|cache| memory.guard.look(waiting, cache, &is_published, &mut memory.bucket, now));
         let mut is_news = false;
+        let mut doomed = Vec::new();
         for intent in intents {
             match intent {
                 Intent::Hold { workload, pod, waited } => {
@@ -182,24 +231,36 @@ impl Watch {
                         self.announcer.tell(named(&pod, &found.uid), warning("FargatePending", why));
                     }
                 }
-                Intent::Recreate { pod, uid, resource_version } => {
-                    if delete(&self.client, &pod, &uid, &resource_version).await? {
-                        info!(pod, "deleted, to be made anew for nodes");
-                        self.measured.recreated("Nodes");
-                        memory.guard.confirm(&uid);
-                    }
-                }
+                Intent::Recreate { pod, uid, resource_version } => doomed.push((pod, uid, resource_version)),
                 Intent::Stuck { pod, uid, why } => {
                     let note = format!("waits for Fargate and is left as it is: {why}");
                     self.announcer.tell(named(&pod, &uid), warning("FargateStuck", note));
-                    memory.guard.confirm(&uid);
                 }
             }
         }
-        if is_news {
-            self.publisher.publish().await?;
+        if is_news && let Err(error) = self.publisher.publish().await {
+            // The look for verdicts tries again.
+            warn!(error = format!("{error:#}"), "that pods are held on nodes cannot be written");
         }
-        Ok(())
+        for (pod, uid, resource_version) in doomed {
+            match delete(&self.client, &pod, &uid, &resource_version).await {
+                Ok(true) => {
+                    info!(pod, "deleted, to be made anew for nodes");
+                    self.measured.recreated("Nodes");
+                    memory.guard.confirm(&uid);
+                }
+                // It has changed: it is read again.
+                Ok(false) => {}
+                Err(error) => {
+                    warn!(
+                        pod,
+                        error = format!("{error:#}"),
+                        "a pod that waits for Fargate cannot be made anew"
+                    );
+                    memory.rests.insert(uid, now.saturating_add(REST));
+                }
+            }
+        }
     }
 }
 

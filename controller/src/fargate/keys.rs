@@ -109,7 +109,9 @@ async fn kept(secrets: &Api<Secret>, name: &str, names: &[String], leads: bool) 
         Ok(_) => Ok(Some(new)),
         // Somebody else was quicker: what he wrote is read at the next look.
         Err(error) if is_conflict(&error) || is_gone(&error) => Ok(None),
-        Err(error) => Err(error).context("cannot write the Secret"),
+        Err(error) => Err(error).with_context(|| {
+            format!("cannot write the Secret {name}: the chart makes it empty, so if it was deleted, upgrade the release")
+        }),
     }
 }
 

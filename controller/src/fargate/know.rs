@@ -130,10 +130,11 @@ impl Keeper {
     /// Asks EKS for its profiles, now and then.
     async fn ask(&self) {
         let Some((aws, cluster)) = &self.aws else { return std::future::pending().await };
+        let mut due = Instant::now();
         loop {
-            let mut rest = ASK_AGAIN;
-            // Who has no policy needs no profiles, and no permission to ask for them.
-            if !self.state.known().policies.all().is_empty() {
+            // Who has no policy needs no profiles, and no permission to ask for them; the first one should not have to wait.
+            if due <= Instant::now() && !self.state.known().policies.all().is_empty() {
+                let mut rest = ASK_AGAIN;
                 let started = Instant::now();
                 match asked(aws, cluster).await {
                     Ok((profiles, subnets)) => {
@@ -152,8 +153,9 @@ impl Keeper {
                         warn!(error = why, "EKS does not tell its Fargate profiles");
                     }
                 }
+                due = Instant::now() + rest;
             }
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(EVERY).await;
         }
     }
 }

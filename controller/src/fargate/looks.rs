@@ -17,7 +17,8 @@ use stowage_api::NodeClaim;
 use stowage_cluster::disrupt::{Leaving, leaving};
 use stowage_cluster::{Pod, Snapshot};
 use stowage_fargate::{
-    Candidate, Finding, Ground, Group, Home, OnNodes, PolicyId, Side, Steadiness, Verdict, Workload, look,
+    Candidate, Finding, Ground, Group, Home, OnNodes, PolicyId, Side, Steadiness, Verdict, Why, Workload,
+    look,
 };
 use stowage_solver::Price;
 use tokio::time::Instant;
@@ -53,6 +54,9 @@ const MOST_KEPT: usize = 1_000;
 /// How long it is not said again that pods could come home.
 const QUIET: u64 = 6 * 3_600;
 
+/// What is shown while it goes on.
+const PULSE: &str = "looks what goes to Fargate";
+
 /// Finds verdicts.
 pub(crate) struct Looker {
     pub(crate) state: State,
@@ -69,7 +73,7 @@ pub(crate) struct Looker {
 /// comes and goes within minutes.
 fn is_overtaken(old: &Verdict, found: &Finding, group: &Group) -> bool {
     let room = Some(OnNodes::Room);
-    old.found.nodes == room && found.nodes != room && !group.waiting.is_empty()
+    old.side == Side::Ec2 && old.found.nodes == room && found.nodes != room && !group.waiting.is_empty()
 }
 
 /// A workload without pods, as it was last seen.
@@ -102,8 +106,12 @@ impl Looker {
     /// Looks until the task is dropped.
     pub(crate) async fn run(self) {
         let mut memory = Memory::default();
+        // What was found before is what a look begins with.
+        if let Err(error) = self.publisher.read().await {
+            warn!(error = format!("{error:#}"), "verdicts are found anew");
+        }
         loop {
-            self.pulse.beat("looks what goes to Fargate");
+            self.pulse.beat(PULSE);
             if let Err(error) = self.round(&mut memory).await {
                 warn!(error = format!("{error:#}"), "it was not looked what goes to Fargate");
             }
@@ -118,6 +126,7 @@ impl Looker {
         let known = self.state.known();
         let Some(snapshot) = self.cluster.snapshot() else { return Ok(()) };
         if known.policies.all().is_empty() {
+            self.measured.looked(0, 0, 0, 0.0, 0.0);
             return Ok(());
         }
         let wanted = self.state.wanted();
@@ -139,13 +148,13 @@ impl Looker {
             all.retain(|(group, _)| wanted.contains(&group.workload) || self.is_new(group));
         }
         for part in all.chunks(AT_ONCE) {
+            self.pulse.beat(PULSE);
             self.look(part, &known, &snapshot).await?;
+            self.measured.left_out(self.publisher.publish().await?);
         }
         if whole {
             self.state.change_cache(|cache| cache.forget_older(KEPT, now));
             self.sum_up(&all, memory, now);
-        }
-        if whole || !all.is_empty() {
             self.measured.left_out(self.publisher.publish().await?);
         }
         Ok(())
@@ -234,13 +243,15 @@ impl Looker {
             let news = old != Some(verdict.side);
             let told = news.then(|| verdict.to_string());
             let side = verdict.side;
+            let cannot = matches!(verdict.why, Why::Forbidden(_) | Why::NoProfile);
             cache.put(&group.workload, verdict);
-            told.map(|told| (told, side, old.is_some()))
+            told.map(|told| (told, side, old.is_some(), cannot))
         });
-        let Some((told, side, changed)) = verdict else { return };
+        let Some((told, side, changed, cannot)) = verdict else { return };
+        self.publisher.changed(group.workload.word());
         info!(workload = %group.workload, policy = %group.policy.id, verdict = told, changed, "verdict");
-        // That pods stay on nodes is no news, unless they did not before.
-        if side == Side::Fargate || changed {
+        // That pods stay on nodes is no news, unless they did not before, or could not go whatever it cost.
+        if side == Side::Fargate || changed || cannot {
             self.announcer.tell(reference(pod), normal("FargateVerdict", told));
         }
     }
@@ -313,10 +324,15 @@ fn with_pods(groups: Vec<Group>, snapshot: &Snapshot) -> Vec<(Group, Arc<Pod>)> 
     groups.into_iter().filter_map(with).collect()
 }
 
+/// Whether there are pods of a workload now and then: those of what is there to stay are there, and a `Job` does not come back.
+fn comes_and_goes(workload: &Workload) -> bool {
+    !workload.is_endless() && workload.comes_back()
+}
+
 /// Keeps the last pods of workloads whose pods come and go.
 fn remember(last: &mut BTreeMap<String, Last>, all: &[(Group, Arc<Pod>)], now: u64) {
     last.retain(|_, kept| now.saturating_sub(kept.seen) < KEPT);
-    for (group, pod) in all.iter().filter(|(group, _)| !group.workload.is_endless()) {
+    for (group, pod) in all.iter().filter(|(group, _)| comes_and_goes(&group.workload)) {
         let bare = Group { waiting: BTreeSet::new(), on_fargate: (0, Price::ZERO), ..group.clone() };
         last.insert(group.workload.word(), Last { group: bare, pod: Arc::clone(pod), seen: now });
     }
@@ -386,12 +402,14 @@ mod tests {
         let (policies, _) = Policies::new(vec![policy], BTreeMap::new(), "stowage");
         let known = Known { policies, ..Known::default() };
         let (mut fleet, mut index) = (Fleet::default(), Index::default());
-        for pod in [pod("a", "Workflow"), pod("b", "StatefulSet")] {
-            fleet.see(&pod, &Jobs::default(), None);
+        let mut jobs = Jobs::default();
+        jobs.apply(&json!({"metadata": {"name": "o", "uid": "o"}, "spec": {"template": {"spec": {}}}}));
+        for pod in [pod("a", "Workflow"), pod("b", "StatefulSet"), pod("c", "Job")] {
+            fleet.see(&pod, &jobs, None);
             index.apply(Kind::Pod, &pod.to_string()).unwrap();
         }
-        let all = with_pods(fleet.groups(&known.policies, &Jobs::default()), &index.snapshot());
-        assert_eq!(all.len(), 2);
+        let all = with_pods(fleet.groups(&known.policies, &jobs), &index.snapshot());
+        assert_eq!(all.len(), 3);
         let mut last = BTreeMap::new();
         remember(&mut last, &all, 100);
         assert_eq!(without_pods(&last, &all, &known).len(), 0, "they are there");

@@ -6,7 +6,8 @@
 //! - What a list no longer has is gone, in the ledger as well.
 //! - A pod that is gone does not come back by an older list.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -20,6 +21,29 @@ use crate::shared::Shared;
 
 /// For how many seconds it is remembered that a pod went: longer than a list takes.
 const REMEMBERED: u64 = 600;
+
+/// Uids of pods that went of late.
+#[derive(Debug, Default)]
+pub(crate) struct Gone {
+    uids: HashSet<Arc<str>>,
+    since: VecDeque<(u64, Arc<str>)>,
+}
+
+impl Gone {
+    fn insert(&mut self, uid: &str, now: u64) {
+        let uid: Arc<str> = uid.into();
+        if self.uids.insert(Arc::clone(&uid)) {
+            self.since.push_back((now, uid));
+        }
+        while let Some((_, uid)) = self.since.pop_front_if(|(at, _)| at.saturating_add(REMEMBERED) < now) {
+            self.uids.remove(&uid);
+        }
+    }
+
+    fn contains(&self, uid: &str) -> bool {
+        self.uids.contains(uid)
+    }
+}
 
 /// Takes in what watches tell.
 #[derive(Clone, Debug, Default)]
@@ -101,7 +125,7 @@ impl State {
     /// A pod stands in a list that was made at some time in the last minutes: if it went since, that is known here.
     pub(crate) fn see_listed(&self, pod: &Value) {
         let Some(seen) = Sighting::of(pod) else { return };
-        let went = self.pods(|pods| pods.gone.iter().any(|(_, uid)| *uid == seen.uid));
+        let went = self.pods(|pods| pods.gone.contains(&seen.uid));
         if !went {
             self.count(&seen);
         }
@@ -124,10 +148,7 @@ impl State {
             pods.fleet.gone(uid);
             pods.routed.remove(uid);
             pods.changes += 1;
-            pods.gone.push_back((now, uid.to_owned()));
-            while pods.gone.front().is_some_and(|(at, _)| at.saturating_add(REMEMBERED) < now) {
-                pods.gone.pop_front();
-            }
+            pods.gone.insert(uid, now);
         });
         self.ledger(|ledger| ledger.iter_mut().for_each(|ledger| ledger.gone(uid)));
     }
@@ -174,5 +195,9 @@ mod tests {
         watched.event(Kind::Pod, &Event::InitApply(pod("c", "default-scheduler")));
         watched.event(Kind::Pod, &Event::InitDone);
         assert_eq!(count(), (1, 0));
+        let knows = |uid: &str| state.pods(|pods| pods.gone.contains(uid));
+        assert!(knows("b") && !knows("c"));
+        state.pods(|pods| pods.gone.insert("z", seconds() + REMEMBERED + 1));
+        assert!(knows("z") && !knows("b"), "that is long ago");
     }
 }

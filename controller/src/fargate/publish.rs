@@ -3,6 +3,7 @@
 //! # Invariants
 //! - What did not change is not written again, but every few minutes: so that verdicts do not grow too old to be followed.
 //! - A hold counts as published some time after everything was written that was known when it began.
+//! - Nothing is written before what stands there was read: the holds of a leader outlive it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use stowage_fargate::{DOCUMENT_BYTES, Document, Part, Parts};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tracing::{debug, warn};
 
 use super::state::{State, seconds};
 use crate::answer::is_gone;
 use crate::operate::lease::{Leader, Leading};
+use crate::shared::Shared;
 
 /// What marks the `ConfigMaps`.
 const LABEL: &str = "stowage.dev/fargate=verdicts";
@@ -32,6 +34,8 @@ const KEY: &str = "verdicts";
 const AGAIN: u64 = 300;
 /// How long followers have to see what was written, in seconds. A watch takes milliseconds.
 const SEEN: u64 = 10;
+/// And what is no matter of pods being lost: a pod that is made anew too early waits once more.
+const LIKELY_SEEN: u64 = 2;
 /// Writings that are remembered.
 const MOST: usize = 32;
 /// How long a call may take.
@@ -58,6 +62,10 @@ pub(crate) struct Publisher {
     written: Arc<Mutex<Written>>,
     /// How many writings were begun.
     begun: Arc<AtomicU64>,
+    /// Verdicts that changed of late, by word of their workloads: when they were written, if they were.
+    fresh: Shared<BTreeMap<String, Option<u64>>>,
+    /// Whether what was written before was read.
+    read: watch::Sender<bool>,
 }
 
 /// The parts that are to be written now.
@@ -72,12 +80,36 @@ fn due<'p>(parts: &'p Parts, written: &BTreeMap<u32, (u64, u64)>, now: u64) -> V
 
 impl Publisher {
     pub(crate) fn new(state: State, maps: Api<ConfigMap>, prefix: String) -> Self {
-        Self { state, maps, prefix, written: Arc::default(), begun: Arc::default() }
+        let (fresh, read) = (Shared::default(), watch::Sender::new(false));
+        Self { state, maps, prefix, written: Arc::default(), begun: Arc::default(), fresh, read }
+    }
+
+    /// Waits until what was written before was read.
+    pub(crate) async fn read(&self) -> Result<()> {
+        let mut read = self.read.subscribe();
+        let waited = tokio::time::timeout(LIMIT, read.wait_for(|read| *read)).await;
+        waited.context("the verdicts of who led before are not read in time")??;
+        Ok(())
+    }
+
+    /// The verdict on the workload of this word has changed.
+    pub(crate) fn changed(&self, word: String) {
+        self.fresh.with(|fresh| fresh.insert(word, None));
+    }
+
+    /// Whether all replicas are likely to know by `now` what the verdict on the workload of this word is.
+    pub(crate) fn is_known(&self, word: &str, now: u64) -> bool {
+        let seen = |at: &Option<u64>| at.is_some_and(|at| at.saturating_add(LIKELY_SEEN) <= now);
+        self.fresh.with(|fresh| fresh.get(word).is_none_or(seen))
     }
 
     /// Writes what has changed; says how many verdicts found no room.
     pub(crate) async fn publish(&self) -> Result<usize> {
+        self.read().await?;
         let mut written = self.written.lock().await;
+        let contained: Vec<String> = self.fresh.with(|fresh| {
+            fresh.iter().filter(|(_, at)| at.is_none()).map(|(word, _)| word.clone()).collect()
+        });
         let which = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let started = seconds();
         let parts = self.state.cache(|cache| cache.write(started, DOCUMENT_BYTES))?;
@@ -105,7 +137,12 @@ impl Publisher {
             written.parts.retain(|number, _| parts.all.iter().any(|part| part.number == *number));
             written.tidied = true;
         }
-        written.whole.push_back((which, seconds()));
+        let ended = seconds();
+        written.whole.push_back((which, ended));
+        self.fresh.with(|fresh| {
+            fresh.retain(|_, at| at.is_none_or(|at| at.saturating_add(SEEN) > ended));
+            fresh.extend(contained.into_iter().map(|word| (word, Some(ended))));
+        });
         if written.whole.len() > MOST {
             written.whole.pop_front();
         }
@@ -142,20 +179,25 @@ impl Publisher {
 }
 
 /// Follows what the leader writes, until the task is dropped.
-pub(crate) async fn follow(state: State, maps: Api<ConfigMap>, leading: Leading) {
+pub(crate) async fn follow(publisher: Publisher, leading: Leading) {
+    let Publisher { state, maps, read, .. } = publisher;
     let events = watcher(maps, Config::default().labels(LABEL)).default_backoff();
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         let map = match event {
             Ok(Event::InitApply(map) | Event::Apply(map)) => map,
+            Ok(Event::InitDone) => {
+                read.send_replace(true);
+                continue;
+            }
             Ok(_) => continue,
             Err(error) => {
                 warn!(%error, "verdicts cannot be followed");
                 continue;
             }
         };
-        // Who leads knows better.
-        if matches!(leading.now(), Leader::Us { .. }) {
+        // Who leads knows better, once it has read what was there before it.
+        if matches!(leading.now(), Leader::Us { .. }) && *read.borrow() {
             continue;
         }
         let Some(json) = map.data.as_ref().and_then(|data| data.get(KEY)) else { continue };

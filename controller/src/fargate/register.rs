@@ -75,7 +75,7 @@ impl Registrar {
                 looks = looks.wrapping_add(1);
                 if due {
                     last = match tokio::time::timeout(LIMIT, keep(&api, wanted.as_ref())).await {
-                        Ok(Ok(())) => {
+                        Ok(Ok(true)) => {
                             self.state.registered(wanted.is_some(), seconds());
                             Some(wanted)
                         }
@@ -83,7 +83,8 @@ impl Registrar {
                             warn!(error = format!("{error:#}"), "the webhook cannot be registered");
                             None
                         }
-                        Err(_) => None,
+                        // Somebody else has written it meanwhile, or it took too long.
+                        Ok(Ok(false)) | Err(_) => None,
                     };
                 }
             }
@@ -92,12 +93,12 @@ impl Registrar {
     }
 }
 
-/// Makes the registration what it should be.
-async fn keep(api: &Api<DynamicObject>, wanted: Option<&Value>) -> Result<()> {
+/// Makes the registration what it should be; says whether it is.
+async fn keep(api: &Api<DynamicObject>, wanted: Option<&Value>) -> Result<bool> {
     let there = api.get_opt(REGISTRATION).await?;
     let written = match (there, wanted) {
-        (None, None) => return Ok(()),
-        (Some(there), Some(wanted)) if there.data["webhooks"] == wanted["webhooks"] => return Ok(()),
+        (None, None) => return Ok(true),
+        (Some(there), Some(wanted)) if there.data["webhooks"] == wanted["webhooks"] => return Ok(true),
         (Some(_), None) => {
             info!("no policy sends pods to Fargate: the webhook is not asked any more");
             api.delete(REGISTRATION, &DeleteParams::default()).await.map(drop)
@@ -115,8 +116,11 @@ async fn keep(api: &Api<DynamicObject>, wanted: Option<&Value>) -> Result<()> {
         }
     };
     match written {
-        Err(error) if is_conflict(&error) || is_gone(&error) => Ok(()),
-        other => Ok(other?),
+        Err(error) if is_conflict(&error) || is_gone(&error) => Ok(false),
+        other => {
+            other?;
+            Ok(true)
+        }
     }
 }
 

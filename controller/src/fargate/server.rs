@@ -202,6 +202,7 @@ async fn reserve(Of(desk): Of<Desk>, headers: HeaderMap, body: Bytes) -> Respons
     let Ok(request) = serde_json::from_slice::<Request>(&body) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
+    desk.state.was_asked(seconds());
     let granted = desk.caps.reserve(&request, seconds());
     json(serde_json::to_string(&granted.err()).unwrap_or_default())
 }
@@ -216,6 +217,7 @@ async fn refused(Of(desk): Of<Desk>, headers: HeaderMap, body: Bytes) -> Respons
     let known = desk.state.known();
     let is_known =
         |policy: &PolicyId| known.policies.get(policy).is_some() || known.errors.contains_key(policy);
+    desk.state.was_asked(seconds());
     desk.state.refusals(|all| all.hear(told, seconds(), is_known));
     StatusCode::NO_CONTENT.into_response()
 }

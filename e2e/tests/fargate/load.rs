@@ -91,4 +91,6 @@ fn a_thousand_pods_a_second_are_answered_over_tls() {
         at(1.0)
     );
     assert_eq!(times.len(), (RATE * SECONDS) as usize);
+    // The API server waits for a second. How fast it is on a quiet machine is measured, and no matter of this test.
+    assert!(at(0.99) < Duration::from_secs(1), "{:?}", at(0.99));
 }

@@ -1,9 +1,21 @@
 //! Which pods go, and what is said of policies that are wrong.
 
 use serde_json::{Value, json};
+use stowage_e2e::{World, free_ports};
+use stowage_pricing::fargate::{Profile, ProfileSelector};
 
 use super::common::{DEPLOYMENTS, deployment, one_a_node};
-use super::site::{POLICIES, Site, bare, last_verdict, policy, registered, running};
+use super::site::{POLICIES, Site, bare, is_on_fargate, last_verdict, policy, registered, running};
+
+/// A Deployment of this name is marked not to be disrupted.
+const TO_STAY: &str = "to-stay";
+
+/// Affinity to pods of an app.
+fn near(app: &str) -> Value {
+    json!({"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "topology.kubernetes.io/zone", "labelSelector": {"matchLabels": {"app": app}},
+    }]})
+}
 
 /// Deployments with this in their pods' spec and where they belong, with a word of why.
 fn cases() -> Vec<(&'static str, Value, &'static str)> {
@@ -33,6 +45,8 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("host-port", container(json!({"ports": [{"containerPort": 80, "hostPort": 80}]})), "nodes"),
         ("apart", one_a_node("apart"), "nodes"),
         ("spot", json!({"nodeSelector": {"karpenter.sh/capacity-type": "spot"}}), "nodes"),
+        ("near", json!({"affinity": {"podAffinity": near("near")}}), "nodes"),
+        (TO_STAY, json!({}), "nodes"),
         ("large", container(json!({"resources": {"requests": {"cpu": "17", "memory": "1Gi"}}})), "nodes"),
         (
             "largest",
@@ -54,7 +68,12 @@ fn each_rule_of_fargate_holds_both_ways() {
     site.policy(&json!({}));
     let cases = cases();
     for (app, more, _) in &cases {
-        let made = site.world.client().create(DEPLOYMENTS, &deployment(app, 1, "500m", more));
+        let mut wanted = deployment(app, 1, "500m", more);
+        if *app == TO_STAY {
+            wanted["spec"]["template"]["metadata"]["annotations"] =
+                json!({"karpenter.sh/do-not-disrupt": "true"});
+        }
+        let made = site.world.client().create(DEPLOYMENTS, &wanted);
         made.unwrap_or_else(|error| panic!("{app}: {error:#}"));
     }
     for (app, _, side) in &cases {
@@ -63,6 +82,20 @@ fn each_rule_of_fargate_holds_both_ways() {
             // Not for its price: mode Always asks for none.
             let said = last_verdict(&controller, &format!("default/Deployment/{app}")).unwrap();
             assert!(said.matches(';').count() >= 1, "{app}: no reason in {said}");
+            // The pod says so as well.
+            let tells = |w: &World| {
+                let events = w.list("/api/v1/namespaces/default/events")?;
+                let of_it = |event: &&Value| {
+                    let name = event["involvedObject"]["name"].as_str().unwrap_or_default();
+                    event["reason"] == "FargateVerdict" && name.starts_with(&format!("{app}-"))
+                };
+                Ok(events
+                    .iter()
+                    .find(of_it)
+                    .map(|event| event["message"].as_str().unwrap_or_default().to_owned()))
+            };
+            let told = site.world.until("an event", tells).unwrap_or_else(|error| panic!("{app}: {error:#}"));
+            assert!(told.starts_with("nodes") && told.contains(';'), "{app}: {told}");
         }
         site.runs(app, 1);
     }
@@ -70,6 +103,74 @@ fn each_rule_of_fargate_holds_both_ways() {
     for (app, _, side) in cases.iter().filter(|(app, ..)| ["plain", "host-path", "apart"].contains(app)) {
         site.scale(app, 2);
         assert_eq!(running(&site.world, app).unwrap().0 == 1, *side == "Fargate", "{app}");
+    }
+}
+
+/// Profiles come from EKS; which takes a pod is decided by a stand-in that has the rules from its documentation.
+#[test]
+fn profiles_of_eks_with_wildcards_and_ties_take_the_pods_that_are_labelled_for_them() {
+    let site = Site::start("fargate-wild", &json!({}));
+    site.world.eks().unwrap();
+    let selector = |namespace: &str, labels: &[(&str, &str)]| ProfileSelector {
+        namespace: namespace.to_owned(),
+        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    };
+    let profiles = [
+        ("a-both", selector("default", &[("tier", "batch-?"), ("run", "*")])),
+        ("m-two", selector("d*", &[("team", "x?"), ("cost", "*-low")])),
+        ("z-tier", selector("de?ault", &[("tier", "batch-?")])),
+    ];
+    for (name, of) in &profiles {
+        let selectors = json!([{"namespace": of.namespace, "labels": of.labels}]);
+        site.world.fargate_profile(name, &selectors).unwrap();
+    }
+    let at_eks = profiles.map(|(name, of)| Profile {
+        name: name.to_owned(),
+        selectors: vec![of],
+        subnets: Vec::new(),
+    });
+    site.eks.profiles(at_eks.to_vec());
+    // What machines are told does not come from EKS, which knows another API server.
+    let server = site.world.plane.server().to_owned();
+    let [port] = free_ports().unwrap();
+    let controller = site.controller_at("controller", port, port, &["--cluster-endpoint", &server]);
+    // Any profile; and one alone, that another one comes before.
+    let of = |app: &str| json!({"podSelector": {"matchLabels": {"app": app}}});
+    let mut any = policy("any", &of("any"));
+    any["spec"].as_object_mut().unwrap().remove("profiles");
+    let mut last = policy("last", &json!({"podSelector": {"matchLabels": {"only": "last"}}}));
+    last["spec"]["profiles"] =
+        json!([{"name": "z-tier", "selectors": [{"namespace": "default", "labels": {"tier": "batch-?"}}]}]);
+    for policy in [any, last] {
+        site.world.client().create(POLICIES, &policy).unwrap();
+    }
+    site.world.until("the webhook to be registered", |w| Ok(registered(w).then_some(()))).unwrap();
+    let cases = [
+        ("any", json!({}), "z-tier", json!({"tier": "batch-0"})),
+        ("tied", json!({"only": "last", "run": "now"}), "z-tier", json!({"tier": "batch-0"})),
+        ("kept", json!({"only": "last", "tier": "web"}), "", json!({"tier": "web"})),
+    ];
+    for (app, labels, profile, _) in &cases {
+        let mut wanted = deployment(app, 1, "500m", &json!({}));
+        let own = wanted["spec"]["template"]["metadata"]["labels"].as_object_mut().unwrap();
+        own.extend(labels.as_object().unwrap().clone());
+        site.world.client().create(DEPLOYMENTS, &wanted).unwrap();
+        let side = if profile.is_empty() { "nodes" } else { "Fargate" };
+        site.verdict(&controller, &format!("default/Deployment/{app}"), side);
+    }
+    for (app, _, profile, labels) in &cases {
+        site.scale(app, 2);
+        assert_eq!(running(&site.world, app).unwrap().0, usize::from(!profile.is_empty()), "{app}");
+        let pods = site.world.pods().unwrap();
+        let newest = pods
+            .iter()
+            .filter(|pod| pod["metadata"]["labels"]["app"] == *app)
+            .max_by_key(|pod| is_on_fargate(pod))
+            .unwrap();
+        let has = &newest["metadata"]["labels"];
+        assert_eq!(has["eks.amazonaws.com/fargate-profile"].as_str().unwrap_or_default(), *profile, "{has}");
+        assert_eq!(has["tier"], labels["tier"], "{app}: {has}");
+        assert!(has["team"].is_null() && has["cost"].is_null(), "no more than is needed: {has}");
     }
 }
 

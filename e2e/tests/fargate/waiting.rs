@@ -1,10 +1,12 @@
 //! Pods that wait: for a node, made anew for Fargate; and for Fargate, made anew for nodes.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::common::{DEPLOYMENTS, deployment};
+use super::common::{DEPLOYMENTS, POOLS, deployment};
 use super::site::{POLICIES, Site, is_on_fargate, running};
 
 fn uids(site: &Site) -> BTreeSet<String> {
@@ -93,13 +95,52 @@ fn pods_whose_profile_is_deleted_run_on() {
     };
     assert_eq!(on_fargate(), 2);
     site.world.client().delete(&format!("{POLICIES}/batch")).unwrap();
-    site.scale("web", 4);
-    let nodes = site.world.nodes().unwrap();
-    for node in
-        nodes.iter().filter(|n| n["metadata"]["labels"]["eks.amazonaws.com/compute-type"] == "fargate")
-    {
-        let taints = node["spec"]["taints"].as_array().unwrap();
-        assert!(taints.iter().all(|taint| taint["key"] != "karpenter.sh/disrupted"), "{taints:?}");
-    }
+    // Room for all of them on a node of its own, once nobody else is there: to empty those of Fargate would cost nothing.
+    site.deploy("large", 1, "3", &json!({}));
+    let bought = site.world.claims().unwrap().len();
+    site.world.client().delete(&format!("{DEPLOYMENTS}/large")).unwrap();
+    let pool = json!({"spec": {"disruption": {
+        "consolidateAfter": "0s", "consolidationPolicy": "WhenEmptyOrUnderutilized", "budgets": [{"nodes": "100%"}],
+    }}});
+    site.world.client().patch(&format!("{POOLS}/default"), &pool).unwrap();
+    site.world
+        .until("nodes to be consolidated", |w| {
+            for node in w
+                .nodes()?
+                .iter()
+                .filter(|n| n["metadata"]["labels"]["eks.amazonaws.com/compute-type"] == "fargate")
+            {
+                let taints = node["spec"]["taints"].as_array().unwrap();
+                assert!(taints.iter().all(|taint| taint["key"] != "karpenter.sh/disrupted"), "{taints:?}");
+            }
+            Ok((w.claims()?.len() < bought).then_some(()))
+        })
+        .unwrap();
+    site.runs("web", 6);
+    assert_eq!(running(&site.world, "web").unwrap(), (2, 6), "those on Fargate stay there");
+    assert_eq!(on_fargate(), 2);
     drop(controller);
+}
+
+/// Whoever deletes the policy because Fargate has no capacity finds the pods on nodes.
+#[test]
+fn pods_whose_policy_is_deleted_while_they_wait_go_back_to_nodes() {
+    let site = Site::start("fargate-left", &json!({}));
+    let controller = site.controller("controller");
+    site.policy(&json!({"guard": {"pendingTimeout": "2m"}}));
+    site.deploy("web", 1, "1", &json!({}));
+    site.verdict(&controller, "default/Deployment/web", "Fargate");
+    site.eks.full(true);
+    let path = format!("{DEPLOYMENTS}/web");
+    site.world.client().patch(&path, &json!({"spec": {"replicas": 3}})).unwrap();
+    let waits = |pod: &Value| is_on_fargate(pod) && pod["spec"]["nodeName"].is_null();
+    site.world
+        .until("two to wait for Fargate", |_| Ok((site.pods("web", waits)? == 2).then_some(())))
+        .unwrap();
+    // A look of the guard later: it knows them by then.
+    thread::sleep(Duration::from_secs(15));
+    site.world.client().delete(&format!("{POLICIES}/batch")).unwrap();
+    assert!(site.event("FargatePending").contains("default/Deployment/web"));
+    site.runs("web", 3);
+    assert_eq!(running(&site.world, "web").unwrap(), (0, 3));
 }

@@ -80,6 +80,27 @@ fn pods_are_created_where_the_webhook_is_slow_or_its_certificate_has_run_out() {
     assert_eq!(running(&site.world, "bare").unwrap(), (1, 4));
 }
 
+/// The API server is told to call a port where nobody listens: so pods that are made anew come back as they were.
+#[test]
+fn pods_run_on_nodes_where_the_webhook_cannot_be_reached() {
+    let site = Site::start("fargate-unreached", &json!({}));
+    let [port, nobody] = free_ports().unwrap();
+    let controller = site.controller_at("controller", port, nobody, &[]);
+    site.policy(&json!({"pending": {"recreate": true, "perMinute": 600}}));
+    // So long that whoever is registered counts as reached.
+    site.world
+        .until("the verdict to be followed", |_| {
+            Ok(controller.log()?.contains("asked about pods").then_some(()))
+        })
+        .unwrap();
+    thread::sleep(Duration::from_secs(12));
+    site.deploy("web", 4, "1", &json!({}));
+    assert_eq!(running(&site.world, "web").unwrap(), (0, 4));
+    let log = controller.log().unwrap();
+    let deleted = log.matches("to be made anew for Fargate").count();
+    assert!((1..=4).contains(&deleted), "each that waited at most once: {deleted}");
+}
+
 /// Makes the certificate in the Secret look as if it had been made that long ago.
 fn age(site: &Site, change: impl Fn(&mut Value)) {
     let path = format!("{SECRET}/stowage-webhook");

@@ -7,9 +7,9 @@ fn workload(template: &str) -> Workload {
     Workload { namespace: "shop".to_owned(), root, template: template.to_owned() }
 }
 
-fn routed(name: &str, created: u64, may_recreate: Result<(), Stays>) -> Routed {
+fn routed(name: &str, since: u64, may_recreate: Result<(), Stays>) -> Routed {
     let (pod, uid, resource_version) = (format!("shop/{name}"), format!("uid-of-{name}"), "7".to_owned());
-    Routed { workload: workload("1"), pod, uid, resource_version, created, timeout: 300, may_recreate }
+    Routed { workload: workload("1"), pod, uid, resource_version, since, timeout: 300, may_recreate }
 }
 
 fn recreate(name: &str) -> Intent {
@@ -42,7 +42,6 @@ fn a_workload_is_held_and_its_pods_follow_once_all_know() {
         |uid: &str| Intent::Stuck { pod: "shop/bare".to_owned(), uid: uid.to_owned(), why: Stays::NoOwner };
     // Not all know of it yet: a pod that is deleted now would be sent to Fargate again.
     assert_eq!(guard.look(&waiting, &cache, NO, &mut bucket, 1_302), [stuck("uid-of-bare")]);
-    guard.confirm("uid-of-bare");
     let both = [recreate("a"), recreate("b")];
     assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_310), both);
     // Deleting failed: it is wanted again, until it is confirmed.
@@ -54,8 +53,27 @@ fn a_workload_is_held_and_its_pods_follow_once_all_know() {
     assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_501), [recreate("c")]);
 }
 
+/// Why a pod stays may be a matter of a moment.
 #[test]
-fn no_faster_than_the_policy_says() {
+fn a_pod_that_was_left_is_made_anew_when_its_owner_does_that_after_all() {
+    let (mut cache, mut guard, mut bucket) = (Cache::default(), Guard::default(), Bucket::new(60, 1_000));
+    cache.hold(&workload("1"), 1_000);
+    let mut waiting = [routed("a", 1_000, Err(Stays::ScaledDown))];
+    let stuck =
+        Intent::Stuck { pod: "shop/a".to_owned(), uid: "uid-of-a".to_owned(), why: Stays::ScaledDown };
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_400), [stuck]);
+    assert!(guard.is_told("uid-of-a"));
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_410), [], "it was told");
+    waiting[0].may_recreate = Ok(());
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 1_420), [recreate("a")]);
+    // The hold is over, and it waits still: no other hold because of it.
+    assert_eq!(guard.look(&waiting, &cache, YES, &mut bucket, 5_000), []);
+    assert_eq!(guard.look(&[], &cache, YES, &mut bucket, 5_010), []);
+    assert!(!guard.is_told("uid-of-a"), "it is gone");
+}
+
+#[test]
+fn no_faster_than_the_bucket_allows() {
     let mut cache = Cache::default();
     cache.hold(&workload("1"), 1_000);
     let waiting: Vec<Routed> = (0..30).map(|n| routed(&format!("w{n:02}"), 1_000, Ok(()))).collect();
