@@ -130,7 +130,8 @@ pub(crate) fn rich() -> Answer {
                 4,
                 &[("us-east-1b", "on-demand", 4_601_600), ("us-east-1a", "on-demand", 4_601_600)],
             ),
-        ],
+        ]
+        .into(),
         ..Problem::default()
     };
     let agent = SpecId::of(problem.specs.len());

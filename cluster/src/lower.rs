@@ -230,7 +230,7 @@ pub fn lower(snapshot: &Snapshot, catalog: &Catalog, options: &LowerOptions) -> 
         pods,
         nodes,
         pools,
-        types,
+        types: types.into(),
         daemons,
         quotas,
     };

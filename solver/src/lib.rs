@@ -35,7 +35,7 @@
 //!     label_sets: vec![Labels::new()],
 //!     pods: (0..3).map(pod).collect(),
 //!     pools: vec![NodePool { name: "default".to_owned(), ..NodePool::default() }],
-//!     types: vec![instance_type],
+//!     types: vec![instance_type].into(),
 //!     ..Problem::default()
 //! };
 //! let plan = solve(&problem, &Options::default(), &AtomicBool::new(false), &mut |_, _, _| {}).unwrap();

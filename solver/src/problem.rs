@@ -22,8 +22,10 @@ mod pod;
 mod resources;
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::money::Price;
 
@@ -106,6 +108,67 @@ pub struct Daemon {
     pub spec: SpecId,
 }
 
+/// Instance types. Copies of a problem share them until one of them changes its own: there are hundreds, each with its
+/// offerings, and they are the same in all that a problem is taken apart into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Types(Arc<Vec<InstanceType>>);
+
+impl Deref for Types {
+    type Target = Vec<InstanceType>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Types {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Vec<InstanceType>> for Types {
+    fn from(all: Vec<InstanceType>) -> Self {
+        Self(Arc::new(all))
+    }
+}
+
+impl FromIterator<InstanceType> for Types {
+    fn from_iter<I: IntoIterator<Item = InstanceType>>(all: I) -> Self {
+        Vec::from_iter(all).into()
+    }
+}
+
+impl<'a> IntoIterator for &'a Types {
+    type Item = &'a InstanceType;
+    type IntoIter = std::slice::Iter<'a, InstanceType>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Types {
+    type Item = &'a mut InstanceType;
+    type IntoIter = std::slice::IterMut<'a, InstanceType>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter_mut()
+    }
+}
+
+impl Serialize for Types {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_slice().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Types {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::from)
+    }
+}
+
 /// A packing problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -124,7 +187,7 @@ pub struct Problem {
     /// `NodePools`.
     pub pools: Vec<NodePool>,
     /// Instance types.
-    pub types: Vec<InstanceType>,
+    pub types: Types,
     /// `DaemonSets`.
     pub daemons: Vec<Daemon>,
     /// What offerings draw on.

@@ -186,7 +186,7 @@ mod tests {
         Problem {
             zone_key: ZONE.to_owned(),
             pools: vec![pool("x"), pool("y")],
-            types: vec![of_type],
+            types: vec![of_type].into(),
             specs: vec![PodSpec::default()],
             ..Problem::default()
         }

@@ -170,22 +170,19 @@ impl Carver<'_> {
             }
         });
         let movers = found?;
-        let at_end = |movers: &[Mover], key: Key| -> Vec<Mover> {
-            movers
-                .iter()
-                .filter(|m| going.get(m.name.as_str()).is_some_and(|(_, to)| *to == key))
-                .cloned()
-                .collect()
-        };
-        let kept: BTreeSet<Key> =
-            going.values().map(|(_, to)| *to).filter(|to| matches!(to, Key::Old(_))).collect();
-        let placed: Vec<(Key, Vec<Mover>)> =
-            kept.into_iter().map(|key| (key, at_end(&movers, key))).collect();
+        let mut ends = BTreeMap::<Key, Vec<Mover>>::new();
+        for mover in movers {
+            if let Some((_, to)) = going.get(mover.name.as_str()) {
+                ends.entry(*to).or_default().push(mover);
+            }
+        }
         let bought: Vec<(&NewNode, Vec<Mover>)> = launches
             .iter()
             .zip(&numbers)
-            .map(|(launch, number)| (launch, at_end(&movers, Key::New(*number))))
+            .map(|(launch, number)| (launch, ends.remove(&Key::New(*number)).unwrap_or_default()))
             .collect();
+        ends.retain(|to, _| matches!(to, Key::Old(_)));
+        let placed: Vec<(Key, Vec<Mover>)> = ends.into_iter().collect();
         self.state.carry_out(&removed, &placed, &bought);
         let mut moves: Vec<PodMove> = going
             .iter()

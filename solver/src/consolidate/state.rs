@@ -176,16 +176,17 @@ impl State {
     /// Takes what nodes were sold as off the market. Returns what was for sale of those types, by position.
     fn withhold(&mut self, unlike: &BTreeSet<Sold>) -> BTreeMap<usize, Vec<Offering>> {
         let mut whole = BTreeMap::new();
-        for (at, of_type) in self.problem.types.iter_mut().enumerate() {
+        for at in 0..self.problem.types.len() {
+            let of_type = &self.problem.types[at];
+            // Its like in another zone is no better.
             let like = |offering: &Offering| {
-                // Its like in another zone is no better.
                 unlike.iter().any(|sold| {
                     sold.instance_type == of_type.name && sold.capacity_type == offering.capacity_type
                 })
             };
             if of_type.offerings.iter().any(like) {
                 let kept = of_type.offerings.iter().filter(|offering| !like(offering)).cloned().collect();
-                whole.insert(at, std::mem::replace(&mut of_type.offerings, kept));
+                whole.insert(at, std::mem::replace(&mut self.problem.types[at].offerings, kept));
             }
         }
         whole

@@ -18,13 +18,19 @@ pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
 
 /// No carrier of a term shares its domain with another pod that the term picks, where the plan placed one of the two.
 fn anti_affinity(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
+    // By spec first: there are few, and terms are long to compare.
+    let mut by_spec = BTreeMap::<SpecId, Vec<usize>>::new();
+    for (at, seat) in cluster.seats.iter().enumerate() {
+        by_spec.entry(seat.spec).or_default().push(at);
+    }
     let mut carriers = BTreeMap::<&PodTerm, Vec<usize>>::new();
-    for at in 0..cluster.seats.len() {
-        for term in &cluster.spec(at).anti_affinity {
-            carriers.entry(term).or_default().push(at);
+    for seats in by_spec.values() {
+        for term in &cluster.spec(seats[0]).anti_affinity {
+            carriers.entry(term).or_default().extend(seats);
         }
     }
-    for (term, carriers) in carriers {
+    for (term, mut carriers) in carriers {
+        carriers.sort_unstable();
         let mut holding = HashMap::<Domain<'_>, Vec<usize>>::new();
         for seat in carriers {
             if let Some(domain) = cluster.domain(cluster.seats[seat].host, &term.key) {
