@@ -105,6 +105,27 @@ fn place(problem: &mut Problem, pods: &[PodId]) -> Vec<Placement> {
     placements
 }
 
+/// Its instance types, those with GPUs among them.
+fn types() -> Vec<InstanceType> {
+    vec![
+        instance_type(
+            "m7i.2xlarge",
+            7_910,
+            29_317,
+            0,
+            &[("us-east-1a", "on-demand", 403_200), ("us-east-1b", "on-demand", 403_200)],
+        ),
+        instance_type("r7i.large", 1_930, 14_162, 0, &[("us-east-1a", "spot", 46_305)]),
+        instance_type(
+            "g6.12xlarge",
+            47_810,
+            174_080,
+            4,
+            &[("us-east-1b", "on-demand", 4_601_600), ("us-east-1a", "on-demand", 4_601_600)],
+        ),
+    ]
+}
+
 /// A plan with something of everything: two `NodePools`, spot estimates, GPUs, existing nodes, pods without a place.
 pub(crate) fn rich() -> Answer {
     let mut problem = Problem {
@@ -114,24 +135,7 @@ pub(crate) fn rich() -> Answer {
         zone_key: "topology.kubernetes.io/zone".to_owned(),
         label_sets: vec![Labels::new()],
         pools: vec![pool("general"), pool("gpu")],
-        types: vec![
-            instance_type(
-                "m7i.2xlarge",
-                7_910,
-                29_317,
-                0,
-                &[("us-east-1a", "on-demand", 403_200), ("us-east-1b", "on-demand", 403_200)],
-            ),
-            instance_type("r7i.large", 1_930, 14_162, 0, &[("us-east-1a", "spot", 46_305)]),
-            instance_type(
-                "g6.12xlarge",
-                47_810,
-                174_080,
-                4,
-                &[("us-east-1b", "on-demand", 4_601_600), ("us-east-1a", "on-demand", 4_601_600)],
-            ),
-        ]
-        .into(),
+        types: types().into(),
         ..Problem::default()
     };
     let agent = SpecId::of(problem.specs.len());
