@@ -26,6 +26,7 @@ pub mod object;
 mod read;
 mod requests;
 mod snapshot;
+mod walk;
 pub mod words;
 mod yaml;
 
@@ -38,6 +39,6 @@ pub use lower::{
     PreferencePolicy, UNLIMITED, list_nominated, lower, stands_for_devices,
 };
 pub use note::{Note, Rule};
-pub use read::{ReadOptions, Source, read};
+pub use read::{Raw, ReadOptions, Source, read, visit};
 pub use requests::{allowed_for, asked_for};
 pub use snapshot::{LeftOut, Pod, Snapshot};

@@ -1,12 +1,10 @@
 //! Reads snapshots: JSON or YAML, plain or gzipped, lists or single objects.
 //!
 //! ```text
-//! bytes ─▶ inflate ─▶ text ─▶ documents ─▶ lists flattened ─▶ objects by kind ─▶ Snapshot
+//! bytes ─▶ walk ─▶ objects by kind ─▶ Snapshot
 //! ```
 //!
 //! # Invariants
-//! - Time and memory are proportional to the input: every list is flattened once, to a fixed depth, and every object
-//!   has a size that etcd could have held.
 //! - A malformed object is an error that names it; [`ReadOptions::skip_invalid`] collects such errors instead. What is
 //!   no JSON or YAML at all is an error always, since nobody knows what was lost.
 
@@ -14,18 +12,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use crate::decode::{Decoded, Decoder, Fault};
-use crate::document::{self, Envelope, JsonDocuments};
 use crate::error::{Position, ReadError, Shown};
-use crate::inflate::inflate;
 use crate::kind::Kind;
 use crate::snapshot::Snapshot;
-use crate::yaml;
-
-/// Lists within lists are flattened this deep; `kubectl` writes one level.
-const MAX_LIST_DEPTH: usize = 4;
+use crate::walk::{Visitor, walk};
 
 /// A file or stream, its bytes read by the caller.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +59,68 @@ impl Default for ReadOptions {
 pub fn read(sources: &[Source<'_>], options: &ReadOptions) -> Result<Snapshot, ReadError> {
     let mut reader = Reader::new(options);
     for source in sources {
-        reader.source(*source)?;
+        walk(*source, options.max_unpacked, &mut reader)?;
     }
     Ok(reader.snapshot)
+}
+
+/// An object as it stands in a source, of whatever kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    /// Its kind.
+    pub kind: &'a str,
+    /// Its API version, as `apps/v1`; empty where neither it nor the list around it says.
+    pub version: &'a str,
+    /// All of it, as JSON.
+    pub json: &'a str,
+    /// Where it stands.
+    pub position: &'a Position,
+}
+
+impl Raw<'_> {
+    /// Whether it is of this kind and API group, which is empty for the core of Kubernetes. A version that is not stated is of
+    /// any group.
+    pub fn is(&self, kind: &str, group: &str) -> bool {
+        let stated = self.version.split_once('/').map_or("", |(group, _)| group);
+        self.kind == kind && (self.version.is_empty() || stated == group)
+    }
+}
+
+/// Hands out every object of these sources as it stands there: for what a [`Snapshot`] does not keep. What is no object at all
+/// is passed over, as [`read()`] has complained of it.
+///
+/// ```
+/// use stowage_cluster::{ReadOptions, Source, visit};
+///
+/// let bytes = br#"{"kind": "JobList", "apiVersion": "batch/v1", "items": [{"metadata": {"name": "a"}}]}"#;
+/// let mut jobs = 0;
+/// visit(&[Source { name: "jobs.json", bytes }], &ReadOptions::default(), &mut |raw| {
+///     jobs += usize::from(raw.is("Job", "batch"));
+/// })?;
+/// assert_eq!(jobs, 1);
+/// # Ok::<(), stowage_cluster::ReadError>(())
+/// ```
+///
+/// # Errors
+/// Where a source cannot be read at all.
+pub fn visit(
+    sources: &[Source<'_>],
+    options: &ReadOptions,
+    see: &mut dyn FnMut(Raw<'_>),
+) -> Result<(), ReadError> {
+    struct Seer<'s>(&'s mut dyn FnMut(Raw<'_>));
+    impl Visitor for Seer<'_> {
+        fn object(&mut self, raw: Raw<'_>) -> Result<(), ReadError> {
+            (self.0)(raw);
+            Ok(())
+        }
+
+        fn fault(&mut self, _: &str, _: &str, _: &Position, _: Fault) -> Result<(), ReadError> {
+            Ok(())
+        }
+    }
+    let mut seer = Seer(see);
+    sources.iter().try_for_each(|source| walk(*source, options.max_unpacked, &mut seer))
 }
 
 struct Reader<'o> {
@@ -84,71 +134,6 @@ struct Reader<'o> {
 impl<'o> Reader<'o> {
     fn new(options: &'o ReadOptions) -> Self {
         Self { options, snapshot: Snapshot::default(), seen: HashMap::new(), decoder: Decoder::default() }
-    }
-
-    fn source(&mut self, source: Source<'_>) -> Result<(), ReadError> {
-        let bytes = inflate(source.name, source.bytes, self.options.max_unpacked)?;
-        let text = document::text(source.name, &bytes)?;
-        let name: Arc<str> = source.name.into();
-        let position = |document| Position { source: Arc::clone(&name), document, items: Vec::new() };
-        if document::is_json(text) {
-            let mut documents = JsonDocuments::new(source.name, text);
-            let mut next = documents.next()?;
-            let mut count = 0;
-            while let Some(raw) = next {
-                next = documents.next()?;
-                let alone = count == 0 && next.is_none();
-                self.object(raw, None, &position((!alone).then_some(count)))?;
-                count += 1;
-            }
-            return Ok(());
-        }
-        let documents = yaml::documents(source.name, text)?;
-        if documents.is_empty() {
-            return Err(ReadError::Empty { origin: source.name.to_owned() });
-        }
-        for (count, raw) in documents.iter().enumerate() {
-            self.object(raw, None, &position((documents.len() > 1).then_some(count)))?;
-        }
-        Ok(())
-    }
-
-    /// Reads one object, or the objects of a list. `list` is what the kind and version of the list around it say of
-    /// its items.
-    fn object(
-        &mut self,
-        raw: &str,
-        list: Option<(&str, &str)>,
-        position: &Position,
-    ) -> Result<(), ReadError> {
-        if !raw.starts_with('{') {
-            let is = match raw.as_bytes().first() {
-                Some(b'n') => "null",
-                Some(b'[') => "an array",
-                Some(b'"') => "a string",
-                Some(b't' | b'f') => "true or false",
-                _ => "a number",
-            };
-            let problem =
-                format!("this is {is}, not a Kubernetes object: an object begins with {{ and has a kind");
-            return self.fault(raw, "", position, Fault::new("", problem));
-        }
-        let envelope = Envelope::of(raw);
-        if envelope.is_list() {
-            return self.list(&envelope, raw, position);
-        }
-        let (list_kind, list_version) = list.unwrap_or_default();
-        let name = envelope.kind.as_deref().filter(|k| !k.is_empty()).unwrap_or(list_kind);
-        if name.is_empty() {
-            let problem = "missing, or no text: every object says what it is, as in \"kind\": \"Pod\"";
-            return self.fault(raw, "", position, Fault::new("kind", problem));
-        }
-        let version = envelope.api_version.as_deref().unwrap_or(list_version);
-        let Some(kind) = Kind::of(name, version) else {
-            *self.snapshot.ignored.entry(Shown(name).to_string()).or_insert(0) += 1;
-            return Ok(());
-        };
-        self.keep(kind, raw, position).or_else(|fault| self.fault(raw, kind.name(), position, fault))
     }
 
     fn keep(&mut self, kind: Kind, raw: &str, position: &Position) -> Result<(), Fault> {
@@ -167,27 +152,16 @@ impl<'o> Reader<'o> {
         object.add_to(&mut self.snapshot);
         Ok(())
     }
+}
 
-    fn list(&mut self, envelope: &Envelope<'_>, raw: &str, position: &Position) -> Result<(), ReadError> {
-        let kind = envelope.kind.as_deref().unwrap_or_default();
-        if envelope.odd_items {
-            return self.fault(raw, kind, position, Fault::new("items", "not a list"));
-        }
-        if position.items.len() >= MAX_LIST_DEPTH {
-            let problem = format!("lists within lists, more than {MAX_LIST_DEPTH} deep");
-            return self.fault(raw, kind, position, Fault::new("items", problem));
-        }
-        let of = (
-            kind.strip_suffix("List").unwrap_or_default(),
-            envelope.api_version.as_deref().unwrap_or_default(),
-        );
-        let mut position = position.clone();
-        for (at, item) in envelope.items.iter().flatten().map(|item: &&RawValue| item.get()).enumerate() {
-            position.items.push(at);
-            self.object(item, (!of.0.is_empty()).then_some(of), &position)?;
-            position.items.pop();
-        }
-        Ok(())
+impl Visitor for Reader<'_> {
+    fn object(&mut self, raw: Raw<'_>) -> Result<(), ReadError> {
+        let Raw { kind: name, version, json, position } = raw;
+        let Some(kind) = Kind::of(name, version) else {
+            *self.snapshot.ignored.entry(Shown(name).to_string()).or_insert(0) += 1;
+            return Ok(());
+        };
+        self.keep(kind, json, position).or_else(|fault| self.fault(json, kind.name(), position, fault))
     }
 
     fn fault(&mut self, raw: &str, kind: &str, position: &Position, fault: Fault) -> Result<(), ReadError> {

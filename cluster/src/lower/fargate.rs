@@ -165,28 +165,16 @@ pub(super) fn conclude(
     }
 }
 
-/// The profiles of a snapshot that take pods: EKS stops what runs on those that it deletes.
+/// The profiles of a snapshot that take pods.
 fn usable(snapshot: &Snapshot, remarks: &mut Notes) -> Vec<Profile> {
     let mut profiles = Vec::new();
     for object in &snapshot.fargate_profiles {
-        let status = object.status.status.as_str();
-        let why = if object.metadata.is_terminating() {
-            "it is being deleted".to_owned()
-        } else if matches!(status, "" | "ACTIVE") {
-            profiles.push(profile(object));
-            continue;
-        } else {
-            format!("its status is {status}")
-        };
-        remarks.add(Note::FargateProfile { name: object.metadata.name.clone(), why });
+        match object.usable() {
+            Ok(profile) => profiles.push(profile),
+            Err(why) => remarks.add(Note::FargateProfile { name: object.metadata.name.clone(), why }),
+        }
     }
     profiles
-}
-
-fn profile(object: &crate::object::FargateProfile) -> Profile {
-    let spec = &object.spec;
-    let name = if spec.name.is_empty() { object.metadata.name.clone() } else { spec.name.clone() };
-    Profile { name, selectors: spec.selectors.clone(), subnets: spec.subnets.clone() }
 }
 
 impl<'s> Ground<'s> {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use stowage_api::{ObjectMeta, null_is_default, short_list};
-use stowage_pricing::fargate::ProfileSelector;
+use stowage_pricing::fargate::{Profile, ProfileSelector};
 
 /// A Fargate profile: which pods EKS runs on Fargate, and in which subnets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -41,4 +41,23 @@ pub struct FargateProfileSpec {
     /// The subnets that they run in, by id.
     #[serde(deserialize_with = "short_list")]
     pub subnets: Vec<String>,
+}
+
+impl FargateProfile {
+    /// The profile as EKS has it, if it takes pods: EKS stops what runs on those that it deletes.
+    ///
+    /// # Errors
+    /// Why it takes none.
+    pub fn usable(&self) -> Result<Profile, String> {
+        let status = self.status.status.as_str();
+        if self.metadata.is_terminating() {
+            return Err("it is being deleted".to_owned());
+        }
+        if !matches!(status, "" | "ACTIVE") {
+            return Err(format!("its status is {status}"));
+        }
+        let spec = &self.spec;
+        let name = if spec.name.is_empty() { self.metadata.name.clone() } else { spec.name.clone() };
+        Ok(Profile { name, selectors: spec.selectors.clone(), subnets: spec.subnets.clone() })
+    }
 }
