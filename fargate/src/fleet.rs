@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
+use stowage_cluster::{Pod, Snapshot};
 use stowage_pricing::FargateRates;
 use stowage_solver::Price;
 
@@ -18,6 +19,7 @@ use crate::jobs::{JobFacts, Jobs};
 use crate::json::text;
 use crate::life::Life;
 use crate::lives::Lives;
+use crate::look::Candidate;
 use crate::needs::Needs;
 use crate::policies::Policies;
 use crate::policy::{Labels, Policy};
@@ -150,6 +152,40 @@ pub struct Young {
     pub policy: Arc<Policy>,
     /// How many pods a minute that lets be made anew.
     pub per_minute: u32,
+}
+
+impl Group {
+    /// To look at, by its pod as planning knows it.
+    pub fn candidate<'a>(&'a self, pod: &'a Pod) -> Candidate<'a> {
+        Candidate {
+            workload: &self.workload,
+            policy: &self.policy,
+            pod,
+            needs: &self.needs,
+            job: self.job.as_ref(),
+            life: self.life,
+            waiting: &self.waiting,
+            on_fargate: self.on_fargate.0,
+        }
+    }
+
+    /// Groups with the pod of each that is to be looked at, as planning knows it. Those are left out whose pod the snapshot does
+    /// not have.
+    pub fn with_pods(groups: Vec<Self>, snapshot: &Snapshot) -> Vec<(Self, Arc<Pod>)> {
+        let names: BTreeSet<&str> = groups.iter().map(|group| group.pod.as_str()).collect();
+        let pods: BTreeMap<String, Arc<Pod>> = snapshot
+            .pods
+            .iter()
+            .map(|pod| (pod.key(), pod))
+            .filter(|(key, _)| names.contains(key.as_str()))
+            .map(|(key, pod)| (key, Arc::clone(pod)))
+            .collect();
+        let with = |group: Self| {
+            let pod = pods.get(&group.pod).cloned()?;
+            Some((group, pod))
+        };
+        groups.into_iter().filter_map(with).collect()
+    }
 }
 
 impl Fleet {

@@ -21,8 +21,8 @@ pub struct Life {
 }
 
 impl Life {
-    /// How long a pod is expected to run; `None` where nobody knows, or without end.
-    pub(crate) fn expected(self) -> Option<u64> {
+    /// How long a pod is expected to run, in seconds; `None` where nobody knows, or without end.
+    pub fn expected(self) -> Option<u64> {
         match (self.observed, self.deadline) {
             (Some(observed), deadline) => Some(deadline.map_or(observed, |d| observed.min(d))),
             // A pod may well end long before its deadline.

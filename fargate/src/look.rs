@@ -39,6 +39,12 @@ use crate::trial::{Grounds, Trial, choose, forbidden};
 use crate::verdict::{Finding, OnNodes, Side, Target, Why};
 use crate::workload::Workload;
 
+/// How long a node takes from its launch to its first pod, in seconds: what users of Karpenter report (kubernetes-sigs/karpenter
+/// #1281).
+pub const NODE_START: u64 = 80;
+/// Workloads of one look, where there are many: so many are planned together.
+pub const AT_ONCE: usize = 200;
+
 /// A workload to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
@@ -164,6 +170,36 @@ pub fn look(
         Ok(_) => found(at, alone[at]?, shares.get(&at).copied().flatten()),
     });
     Ok(all.collect())
+}
+
+/// What [`look`] finds for one of these workloads, with as few plans as that takes: the others are looked at only where they may
+/// come along to nodes.
+///
+/// # Errors
+/// As [`lower`].
+pub fn look_at(
+    ground: &Ground<'_>,
+    candidates: &[Candidate<'_>],
+    at: usize,
+    cancel: &AtomicBool,
+) -> Result<Option<Finding>, LowerError> {
+    let may_join = |c: &Candidate<'_>| matches!(c.policy.mode, Mode::WhenCheaper { .. }) && c.pods() > 0;
+    let Some(own) = candidates.get(at) else { return Ok(None) };
+    let alone = look(ground, &[*own], cancel)?.pop().flatten();
+    let Some(first) = &alone else { return Ok(None) };
+    let dear = first.side == Side::Fargate && matches!(first.nodes, Some(OnNodes::Bought(_)));
+    let others: Vec<Candidate<'_>> = candidates
+        .iter()
+        .enumerate()
+        .filter(|(n, other)| *n == at || may_join(other))
+        .map(|(_, c)| *c)
+        .collect();
+    if !dear || !may_join(own) || others.len() < 2 {
+        return Ok(alone);
+    }
+    let place = candidates[..at].iter().filter(|other| may_join(other)).count();
+    let mut all = look(ground, &others, cancel)?;
+    Ok(if place < all.len() { all.swap_remove(place) } else { None })
 }
 
 fn member<'a>(candidate: &Candidate<'a>, chosen: &'a (Target, Planned)) -> Option<Member<'a>> {

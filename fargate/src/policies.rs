@@ -38,6 +38,30 @@ impl fmt::Display for Overruled {
     }
 }
 
+/// Why one policy comes before another one that selects the same pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// It is of the pod's namespace, the other one of the cluster.
+    Namespace,
+    /// It has so many requirements in its selectors, the other one so many.
+    Requirements(usize, usize),
+    /// It is the first by name.
+    Name,
+}
+
+impl fmt::Display for Precedence {
+    /// What the other one is told: "is of the cluster, and one of the namespace comes first".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace => f.write_str("is of the cluster, and one of the namespace comes first"),
+            Self::Requirements(more, less) => {
+                write!(f, "selects by fewer requirements, {less} and not {more}")
+            }
+            Self::Name => f.write_str("selects as narrowly, and comes later by name"),
+        }
+    }
+}
+
 /// The policies of a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
@@ -57,6 +81,31 @@ const SYSTEM: &str = "kube-";
 pub(crate) const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 impl Policies {
+    /// All policies from their JSON, each with whether it is a `FargatePolicy`, as [`Self::new`] takes them. What is wrong with
+    /// which stands beside them: such a policy is there as one that keeps its pods on nodes.
+    pub fn read(
+        objects: impl IntoIterator<Item = (bool, String)>,
+        namespaces: BTreeMap<String, Labels>,
+        own: &str,
+    ) -> (Self, BTreeMap<PolicyId, Vec<PolicyError>>) {
+        let (mut all, mut wrong) = (Vec::new(), Vec::new());
+        for (of_namespace, json) in objects {
+            match if of_namespace { Policy::of_namespace(&json) } else { Policy::of_cluster(&json) } {
+                Ok(policy) => all.push(policy),
+                Err(invalid) => {
+                    wrong.extend(invalid.errors);
+                    all.extend(invalid.refusing.map(|policy| *policy));
+                }
+            }
+        }
+        let (policies, more) = Self::new(all, namespaces, own);
+        let mut errors = BTreeMap::<PolicyId, Vec<PolicyError>>::new();
+        for error in wrong.into_iter().chain(more) {
+            errors.entry(error.policy.clone()).or_default().push(error);
+        }
+        (policies, errors)
+    }
+
     /// All policies, those in place of invalid ones ([`crate::Invalid::refusing`]) included, in a cluster with these namespaces,
     /// Stowage itself in `own`. Those of the cluster that select namespaces of the system and do not say that they may are
     /// invalid, too, and stand among the errors.
@@ -129,6 +178,15 @@ impl Policies {
     ) -> impl Iterator<Item = &'s Arc<Policy>> + use<'s, 'a> {
         let (of_namespace, system) = (self.namespaces.get(namespace), self.is_system(namespace));
         self.all.iter().filter(move |policy| policy.selects(namespace, of_namespace, labels, system))
+    }
+
+    /// Why the first of two policies that select a pod comes before the second.
+    pub fn precedence(first: &Policy, second: &Policy) -> Precedence {
+        if first.id.namespace.is_some() != second.id.namespace.is_some() {
+            return Precedence::Namespace;
+        }
+        let (more, less) = (first.requirements(), second.requirements());
+        if more == less { Precedence::Name } else { Precedence::Requirements(more, less) }
     }
 
     /// Who is overruled by whom, for these pods and whatever pods there are; by name.

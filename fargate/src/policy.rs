@@ -86,6 +86,18 @@ pub enum Mode {
     WhenNoRoom,
 }
 
+impl Mode {
+    /// As policies write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Never => "Never",
+            Self::WhenCheaper { .. } => "WhenCheaper",
+            Self::Always => "Always",
+            Self::WhenNoRoom => "WhenNoRoom",
+        }
+    }
+}
+
 /// How much there may be of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caps {
@@ -290,7 +302,11 @@ impl Policy {
 
     /// The place of this one among those that select a pod: the first rules it.
     pub(crate) fn rank(&self) -> (bool, std::cmp::Reverse<usize>, &PolicyId) {
-        let requirements = self.pods.len() + self.namespaces.as_ref().map_or(0, Selector::len);
-        (self.id.namespace.is_none(), std::cmp::Reverse(requirements), &self.id)
+        (self.id.namespace.is_none(), std::cmp::Reverse(self.requirements()), &self.id)
+    }
+
+    /// How many requirements its selectors have.
+    pub(crate) fn requirements(&self) -> usize {
+        self.pods.len() + self.namespaces.as_ref().map_or(0, Selector::len)
     }
 }

@@ -23,6 +23,10 @@ use crate::needs::Needs;
 use crate::policy::{Labels, PolicyId};
 use crate::verdict::{Finding, OnNodes, Side, Target, Verdict, Why};
 
+/// The label of the `ConfigMaps` in which documents stand: a key, and its value.
+pub const VERDICTS_LABEL: (&str, &str) = ("stowage.dev/fargate", "verdicts");
+/// Where a document stands in its `ConfigMap`.
+pub const VERDICTS_KEY: &str = "verdicts";
 /// How large a document may be, in bytes: a `ConfigMap` of 1 MiB less what stands around it.
 pub const DOCUMENT_BYTES: usize = 900 << 10;
 /// Documents at most: 20,000 verdicts of a kilobyte each.
@@ -185,6 +189,11 @@ impl Document {
             }
         }
         Ok(this)
+    }
+
+    /// When it was written, in seconds since 1970.
+    pub fn at(&self) -> u64 {
+        self.at
     }
 
     /// How many verdicts and holds it tells of.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stowage_cluster::{LowerOptions, ReadOptions, Snapshot, Source, read};
 use stowage_fargate::{
     Candidate, Finding, Ground, JobFacts, Life, Needs, OnNodes, Policy, Profiles, Root, Side, Why, Workload,
-    look,
+    look, look_at,
 };
 use stowage_pricing::{Catalog, FargateRates};
 use stowage_solver::Price;
@@ -429,7 +429,13 @@ fn many_that_are_dear_one_by_one_are_cheap_together() {
             on_fargate,
         };
         let all: Vec<Candidate<'_>> = workloads.iter().take(count).map(candidate).collect();
-        look(&ground, &all, &AtomicBool::new(false)).unwrap().into_iter().map(Option::unwrap).collect()
+        let found = look(&ground, &all, &AtomicBool::new(false)).unwrap();
+        // With fewer plans the same is found for one.
+        for at in [0, count - 1] {
+            assert_eq!(look_at(&ground, &all, at, &AtomicBool::new(false)).unwrap(), found[at]);
+        }
+        assert_eq!(look_at(&ground, &all, count, &AtomicBool::new(false)).unwrap(), None);
+        found.into_iter().map(Option::unwrap).collect()
     };
     let cheaper = policy(Some("shop"), "p", json!({"mode": "WhenCheaper"}));
     let alone = &sides(&cheaper, 1, 1)[0];

@@ -1,5 +1,7 @@
 //! Which policy rules a pod, and what is refused.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use stowage_fargate::{Caps, Mode, Never, Policies, Policy};
@@ -145,6 +147,32 @@ fn the_most_specific_rules() {
     ]);
     let told = same.overruled(std::iter::empty());
     assert_eq!((told.len(), &told[0].policy, told[0].contradicts), (1, &id(None, "b"), true));
+}
+
+#[test]
+fn who_comes_first_and_why() {
+    let of = |namespace, name: &str, key: &str| {
+        let spec = json!({"mode": "Never", "podSelector": {"matchLabels": {key: "b"}}});
+        policy(namespace, name, if key.is_empty() { json!({"mode": "Never"}) } else { spec })
+    };
+    let (own, narrow, wide) = (of(Some("shop"), "p", ""), of(None, "a", "x"), of(None, "b", ""));
+    let says = |first: &Policy, second: &Policy| Policies::precedence(first, second).to_string();
+    assert_eq!(says(&own, &narrow), "is of the cluster, and one of the namespace comes first");
+    assert_eq!(says(&narrow, &wide), "selects by fewer requirements, 0 and not 1");
+    assert_eq!(says(&of(None, "a", ""), &wide), "selects as narrowly, and comes later by name");
+}
+
+#[test]
+fn all_policies_are_read_and_what_is_wrong_stands_beside() {
+    let object = |name: &str, mode: &str| {
+        (true, json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {"mode": mode}}).to_string())
+    };
+    let all = [object("good", "Always"), object("wrong", "Sometimes"), (false, "[]".to_owned())];
+    let (policies, errors) = Policies::read(all, BTreeMap::new(), "stowage");
+    let invalid: Vec<bool> = policies.all().iter().map(|policy| policy.invalid).collect();
+    assert_eq!(invalid, [false, true]);
+    let named: Vec<&str> = errors.keys().map(|id| id.name.as_str()).collect();
+    assert_eq!(named, ["", "wrong"]);
 }
 
 #[test]
