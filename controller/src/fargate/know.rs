@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use stowage_aws::{Clients, Search};
 use stowage_cluster::Snapshot;
-use stowage_fargate::{Concerns, Labels, Policies, Policy, PolicyError, PolicyId, Profiles};
+use stowage_fargate::{Concerns, Labels, Policies, PolicyError, PolicyId, Profiles};
 use stowage_pricing::aws::offerings::Subnet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -212,24 +212,11 @@ fn read(
     namespaces: BTreeMap<String, Labels>,
     own: &str,
 ) -> (Policies, BTreeMap<PolicyId, Vec<PolicyError>>) {
-    let mut all = Vec::new();
-    let mut errors = BTreeMap::<PolicyId, Vec<PolicyError>>::new();
-    for (of_namespace, object) in objects.iter().filter(|(_, o)| o.metadata.deletion_timestamp.is_none()) {
-        let json = serde_json::to_string(object.as_ref()).unwrap_or_default();
-        let read = if *of_namespace { Policy::of_namespace(&json) } else { Policy::of_cluster(&json) };
-        match read {
-            Ok(policy) => all.push(policy),
-            Err(invalid) => {
-                errors.entry(id(*of_namespace, object)).or_default().extend(invalid.errors);
-                all.extend(invalid.refusing.map(|policy| *policy));
-            }
-        }
-    }
-    let (policies, more) = Policies::new(all, namespaces, own);
-    for error in more {
-        errors.entry(error.policy.clone()).or_default().push(error);
-    }
-    (policies, errors)
+    let live = objects.iter().filter(|(_, object)| object.metadata.deletion_timestamp.is_none());
+    let json = live.map(|(of_namespace, object)| {
+        (*of_namespace, serde_json::to_string(object.as_ref()).unwrap_or_default())
+    });
+    Policies::read(json, namespaces, own)
 }
 
 #[cfg(test)]

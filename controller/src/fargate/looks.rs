@@ -17,8 +17,8 @@ use stowage_api::NodeClaim;
 use stowage_cluster::disrupt::{Leaving, leaving};
 use stowage_cluster::{Pod, Snapshot};
 use stowage_fargate::{
-    Candidate, Finding, Ground, Group, Home, OnNodes, PolicyId, Side, Steadiness, Verdict, Why, Workload,
-    look,
+    AT_ONCE, Candidate, Finding, Ground, Group, Home, NODE_START, OnNodes, PolicyId, Side, Steadiness,
+    Verdict, Why, Workload, look,
 };
 use stowage_solver::Price;
 use tokio::time::Instant;
@@ -42,11 +42,6 @@ const EVERY: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_secs(5);
 /// Workloads that come within so short a time are looked at together.
 const SETTLE: Duration = Duration::from_millis(500);
-/// Workloads of one look.
-const AT_ONCE: usize = 200;
-/// How long a node takes from its launch to its first pod, in seconds: what users of Karpenter report (kubernetes-sigs/karpenter
-/// #1281).
-const NODE_START: u64 = 80;
 /// How long verdicts are kept that nobody looks at, and the last pods of workloads without one, in seconds.
 const KEPT: u64 = 26 * 3_600;
 /// Such workloads; of more, those go that were seen first.
@@ -139,7 +134,8 @@ impl Looker {
         let jobs = self.state.jobs(Clone::clone);
         let groups = self.state.pods(|pods| pods.fleet.groups(&known.policies, &jobs));
         let now = seconds();
-        let mut all = with_pods(groups, &snapshot);
+        // Of some the pod has not come yet: the next look has it.
+        let mut all = Group::with_pods(groups, &snapshot);
         remember(&mut memory.last, &all, now);
         if whole {
             memory.looked = Some(Instant::now());
@@ -193,7 +189,7 @@ impl Looker {
                 node_start: NODE_START,
             };
             let candidates: Vec<Candidate<'_>> =
-                owned.iter().map(|(group, pod)| as_candidate(group, pod)).collect();
+                owned.iter().map(|(group, pod)| group.candidate(pod)).collect();
             look(&ground, &candidates, &cancelled)
         });
         let found = found.await.context("the look ended without an answer")??;
@@ -294,36 +290,6 @@ impl Looker {
     }
 }
 
-fn as_candidate<'a>(group: &'a Group, pod: &'a Pod) -> Candidate<'a> {
-    Candidate {
-        workload: &group.workload,
-        policy: &group.policy,
-        pod,
-        needs: &group.needs,
-        job: group.job.as_ref(),
-        life: group.life,
-        waiting: &group.waiting,
-        on_fargate: group.on_fargate.0,
-    }
-}
-
-/// Groups with the pod of each that is to be looked at, as planning knows it. Of some that has not come yet: the next look has it.
-fn with_pods(groups: Vec<Group>, snapshot: &Snapshot) -> Vec<(Group, Arc<Pod>)> {
-    let names: BTreeSet<&str> = groups.iter().map(|group| group.pod.as_str()).collect();
-    let pods: BTreeMap<String, Arc<Pod>> = snapshot
-        .pods
-        .iter()
-        .map(|pod| (pod.key(), pod))
-        .filter(|(key, _)| names.contains(key.as_str()))
-        .map(|(key, pod)| (key, Arc::clone(pod)))
-        .collect();
-    let with = |group: Group| {
-        let pod = pods.get(&group.pod).cloned()?;
-        Some((group, pod))
-    };
-    groups.into_iter().filter_map(with).collect()
-}
-
 /// Whether there are pods of a workload now and then: those of what is there to stay are there, and a `Job` does not come back.
 fn comes_and_goes(workload: &Workload) -> bool {
     !workload.is_endless() && workload.comes_back()
@@ -408,7 +374,7 @@ mod tests {
             fleet.see(&pod, &jobs, None);
             index.apply(Kind::Pod, &pod.to_string()).unwrap();
         }
-        let all = with_pods(fleet.groups(&known.policies, &jobs), &index.snapshot());
+        let all = Group::with_pods(fleet.groups(&known.policies, &jobs), &index.snapshot());
         assert_eq!(all.len(), 3);
         let mut last = BTreeMap::new();
         remember(&mut last, &all, 100);

@@ -17,7 +17,7 @@ use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
-use stowage_fargate::{DOCUMENT_BYTES, Document, Part, Parts};
+use stowage_fargate::{DOCUMENT_BYTES, Document, Part, Parts, VERDICTS_KEY, VERDICTS_LABEL};
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, warn};
 
@@ -26,10 +26,6 @@ use crate::answer::is_gone;
 use crate::operate::lease::{Leader, Leading};
 use crate::shared::Shared;
 
-/// What marks the `ConfigMaps`.
-const LABEL: &str = "stowage.dev/fargate=verdicts";
-/// Where a document stands in its `ConfigMap`.
-const KEY: &str = "verdicts";
 /// How old what is written may grow, in seconds: a third of the age at which verdicts are not followed any more.
 const AGAIN: u64 = 300;
 /// How long followers have to see what was written, in seconds. A watch takes milliseconds.
@@ -66,6 +62,11 @@ pub(crate) struct Publisher {
     fresh: Shared<BTreeMap<String, Option<u64>>>,
     /// Whether what was written before was read.
     read: watch::Sender<bool>,
+}
+
+/// What selects the `ConfigMaps`.
+fn selector() -> String {
+    format!("{}={}", VERDICTS_LABEL.0, VERDICTS_LABEL.1)
 }
 
 /// The parts that are to be written now.
@@ -115,14 +116,14 @@ impl Publisher {
         let parts = self.state.cache(|cache| cache.write(started, DOCUMENT_BYTES))?;
         for part in due(&parts, &written.parts, started) {
             let name = format!("{}-{}", self.prefix, part.number);
-            let (label, value) = LABEL.split_once('=').unwrap_or((LABEL, ""));
+            let (label, value) = VERDICTS_LABEL;
             let map = ConfigMap {
                 metadata: ObjectMeta {
                     name: Some(name.clone()),
                     labels: Some(BTreeMap::from([(label.to_owned(), value.to_owned())])),
                     ..ObjectMeta::default()
                 },
-                data: Some(BTreeMap::from([(KEY.to_owned(), part.json.clone())])),
+                data: Some(BTreeMap::from([(VERDICTS_KEY.to_owned(), part.json.clone())])),
                 ..ConfigMap::default()
             };
             let how = PatchParams::apply("stowage").force();
@@ -151,7 +152,7 @@ impl Publisher {
 
     /// Deletes what stands there beside so many parts.
     async fn tidy(&self, parts: usize) -> Result<()> {
-        for map in self.maps.list(&ListParams::default().labels(LABEL)).await? {
+        for map in self.maps.list(&ListParams::default().labels(&selector())).await? {
             let name = map.name_any();
             let number = name.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix('-'));
             let number = number.and_then(|number| number.parse::<usize>().ok());
@@ -181,7 +182,7 @@ impl Publisher {
 /// Follows what the leader writes, until the task is dropped.
 pub(crate) async fn follow(publisher: Publisher, leading: Leading) {
     let Publisher { state, maps, read, .. } = publisher;
-    let events = watcher(maps, Config::default().labels(LABEL)).default_backoff();
+    let events = watcher(maps, Config::default().labels(&selector())).default_backoff();
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
         let map = match event {
@@ -200,7 +201,7 @@ pub(crate) async fn follow(publisher: Publisher, leading: Leading) {
         if matches!(leading.now(), Leader::Us { .. }) && *read.borrow() {
             continue;
         }
-        let Some(json) = map.data.as_ref().and_then(|data| data.get(KEY)) else { continue };
+        let Some(json) = map.data.as_ref().and_then(|data| data.get(VERDICTS_KEY)) else { continue };
         match Document::parse(json) {
             Ok(document) => {
                 if document.dropped > 0 {
