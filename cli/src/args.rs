@@ -206,6 +206,9 @@ pub(crate) enum Explained {
         common: Explaining,
     },
     /// Explain one pending pod: where it goes and why, or what keeps it off and what would let it in
+    ///
+    /// Where the snapshot has policies for Fargate, or what a controller has recorded of them, also what they make of the pod,
+    /// pending or not: docs/inputs.md has the commands that capture them.
     Pod {
         /// Namespace and name; without a namespace, default
         #[arg(value_name = "NAMESPACE/NAME")]

@@ -53,7 +53,12 @@ impl FargateArgs {
         self.fargate_profiles.iter()
     }
 
-    /// How to plan with Fargate, and what to know about it.
+    /// What Fargate costs: as stated, as AWS has told, or else as is compiled in.
+    pub(crate) fn rates(&self, catalog: &Catalog, live: Option<FargateRates>) -> Option<FargateRates> {
+        self.fargate_rates.map(|rates| rates.0).or(live).or_else(|| embedded_rates(region(catalog)))
+    }
+
+    /// How to plan with Fargate at these rates, and what to know about it.
     ///
     /// # Errors
     /// Where a file of profiles cannot be used, or nobody knows what Fargate costs.
@@ -61,7 +66,7 @@ impl FargateArgs {
         &self,
         snapshot: &Snapshot,
         catalog: &Catalog,
-        live: Option<FargateRates>,
+        rates: Option<FargateRates>,
     ) -> Result<(FargateOptions, Vec<String>), Failure> {
         let mut options = FargateOptions::default();
         let mut notes = Vec::new();
@@ -81,9 +86,8 @@ impl FargateArgs {
             options.profiles.extend(found);
             notes.extend(passed_over.into_iter().map(|why| format!("Fargate profile left out: {why}")));
         }
-        // A file whose zones are not named as AWS does is of machines of one's own, with the rates that are known.
-        let region = catalog.region().unwrap_or("us-east-1");
-        options.rates = self.fargate_rates.map(|rates| rates.0).or(live).or_else(|| embedded_rates(region));
+        let region = region(catalog);
+        options.rates = rates;
         let Some(rates) = options.rates else {
             let missing = format!("what Fargate costs in {region} is not known");
             let money = if region.starts_with("cn-") { "yuan" } else { "dollars" };
@@ -113,6 +117,11 @@ impl FargateArgs {
         ));
         Ok((options, notes))
     }
+}
+
+/// A file whose zones are not named as AWS does is of machines of one's own, with the rates that are known.
+fn region(catalog: &Catalog) -> &str {
+    catalog.region().unwrap_or("us-east-1")
 }
 
 /// The profiles of a file, and what of it could not be used.

@@ -8,7 +8,7 @@ use stowage_api::{Quantity, well_known};
 use stowage_cluster::{
     LowerOptions, Lowered, Note, ReadOptions, Snapshot, Source, list_nominated, lower, read,
 };
-use stowage_pricing::{Catalog, CatalogSource, Commitments};
+use stowage_pricing::{Catalog, CatalogSource, Commitments, FargateRates};
 use stowage_solver::{NewNode, Options, Solution, TypeId, Violation, solve};
 
 use crate::answer::{Answer, Quantities};
@@ -27,13 +27,29 @@ use crate::seen;
 use crate::terminal::{self, ColorChoice};
 use crate::text::{count, thousands};
 
+/// Kinds that a plan does not read, and explanations do.
+const POLICIES: [&str; 2] = ["FargatePolicy", "ClusterFargatePolicy"];
 /// So many malformed objects are listed; nobody reads more.
 const INVALID_LISTED: usize = 50;
+
+/// Who wants to see the sources of a snapshot once it was read: for what planning does not read.
+pub(crate) type See<'a> = &'a mut dyn FnMut(&[Source<'_>], &ReadOptions, &Snapshot) -> Result<(), Failure>;
+
+/// What a plan was made from.
+pub(crate) struct Ground {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) catalog: Catalog,
+    pub(crate) options: LowerOptions,
+    /// What Fargate costs, planned with or not; `None` where nobody knows.
+    pub(crate) rates: Option<FargateRates>,
+}
 
 /// A solved cluster.
 pub(crate) struct Planned {
     /// The plan, with what output needs beside it.
     pub(crate) answer: Answer,
+    /// What it was made from.
+    pub(crate) ground: Ground,
     /// Whether Ctrl-C ended the search.
     pub(crate) interrupted: bool,
 }
@@ -46,7 +62,7 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
     if args.consolidate {
         return consolidate_nodes(args, color);
     }
-    let Planned { answer, interrupted } = planned(&args.planning, args.dump_problem.as_deref())?;
+    let Planned { answer, interrupted, .. } = planned(&args.planning, args.dump_problem.as_deref(), None)?;
     print(&answer, args, color)?;
     Ok(match (interrupted, args.strict && !answer.is_complete()) {
         (true, _) => Exit::Interrupted,
@@ -59,9 +75,13 @@ pub(crate) fn run(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> 
 ///
 /// # Errors
 /// Where input cannot be used.
-pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, Failure> {
-    let Prepared { snapshot, catalog, mut lowered, remarks, of_fargate, progress, .. } =
-        prepared(args, dump)?;
+pub(crate) fn planned(
+    args: &Planning,
+    dump: Option<&Path>,
+    see: Option<See<'_>>,
+) -> Result<Planned, Failure> {
+    let Prepared { ground, mut lowered, remarks, of_fargate, progress } = prepared(args, dump, see)?;
+    let (snapshot, catalog) = (&ground.snapshot, &ground.catalog);
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let mut tell = |stage, done, of| progress.tell(stage, done, of);
@@ -80,40 +100,37 @@ pub(crate) fn planned(args: &Planning, dump: Option<&Path>) -> Result<Planned, F
         solution,
         fargate: lowered.fargate,
         notes: Vec::new(),
-        prices: prices(&catalog),
+        prices: prices(catalog),
         commitments: lowered.commitments,
         asked_gap: args.gap.as_f64(),
         wanted_types: usize::from(args.nodes.spot_diversity),
         solve_seconds,
     };
-    answer.notes = notes(&answer, &lowered.notes, &snapshot, &catalog, interrupted);
+    answer.notes = notes(&answer, &lowered.notes, snapshot, catalog, interrupted);
     answer.notes.extend(remarks);
     answer.notes.extend(of_fargate);
-    Ok(Planned { answer, interrupted })
+    Ok(Planned { answer, ground, interrupted })
 }
 
 /// A cluster that is read and lowered.
 struct Prepared {
-    snapshot: Snapshot,
-    catalog: Catalog,
+    ground: Ground,
     lowered: Lowered,
     /// What to know of prices and capacity, and of Fargate.
     remarks: Vec<String>,
     of_fargate: Vec<String>,
-    /// What is paid for already.
-    commitments: Commitments,
     progress: Progress,
 }
 
 /// Reads and lowers a cluster; the problem goes to `dump` first.
-fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
+fn prepared(args: &Planning, dump: Option<&Path>, see: Option<See<'_>>) -> Result<Prepared, Failure> {
     let more = [&args.source.catalog, &args.commitments, &args.unavailable].into_iter().flatten();
     input::once(args.snapshots.iter().chain(more).chain(args.fargate.files()))?;
     let progress = Progress::start();
     progress.tell("reading", 0, 0);
     let Loaded { mut catalog, mut remarks, fargate: live_rates, commitments: paid_for } =
         args.source.load(&progress)?;
-    let snapshot = capture(args)?;
+    let snapshot = capture(args, see)?;
     remarks.extend(seen::hide_unavailable(args.unavailable.as_deref(), &mut catalog)?);
     progress.tell("preparing", 0, 0);
     // Machines without a Node only count against limits: a plan names none but Nodes that can be looked up.
@@ -125,7 +142,8 @@ fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
         MinValuesPolicy::Strict => stowage_cluster::MinValuesPolicy::Strict,
         MinValuesPolicy::BestEffort => stowage_cluster::MinValuesPolicy::BestEffort,
     };
-    let (fargate, of_fargate) = args.fargate.options(&snapshot, &catalog, live_rates)?;
+    let rates = args.fargate.rates(&catalog, live_rates);
+    let (fargate, of_fargate) = args.fargate.options(&snapshot, &catalog, rates)?;
     let commitments = commitments(args, &catalog, paid_for, &mut remarks)?;
     let options = LowerOptions {
         fargate,
@@ -134,7 +152,7 @@ fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
         min_values,
         schedulers: args.scheduler_name.clone(),
         default_spread: args.default_spread.iter().map(|spread| spread.0.clone()).collect(),
-        commitments: commitments.clone(),
+        commitments,
         learnt: seen::learnt(args.learnt.as_deref(), &snapshot, &catalog)?,
         ..LowerOptions::default()
     };
@@ -142,7 +160,8 @@ fn prepared(args: &Planning, dump: Option<&Path>) -> Result<Prepared, Failure> {
     if let Some(path) = dump {
         replay::write(path, &lowered.problem)?;
     }
-    Ok(Prepared { snapshot, catalog, lowered, remarks, of_fargate, commitments, progress })
+    let ground = Ground { snapshot, catalog, options, rates };
+    Ok(Prepared { ground, lowered, remarks, of_fargate, progress })
 }
 
 /// What a plan that breaks a rule is told as.
@@ -154,12 +173,20 @@ fn defect(violations: &[Violation]) -> Failure {
 
 /// Plans which nodes need not be, and prints that.
 fn consolidate_nodes(args: &PlanArgs, color: ColorChoice) -> Result<Exit, Failure> {
-    let Prepared { snapshot, catalog, lowered, remarks, commitments, progress, .. } =
-        prepared(&args.planning, args.dump_problem.as_deref())?;
+    let Prepared { ground, lowered, remarks, progress, .. } =
+        prepared(&args.planning, args.dump_problem.as_deref(), None)?;
+    let Ground { snapshot, catalog, options, .. } = ground;
     let of_lowering: Vec<String> = lowered.notes.iter().map(ToString::to_string).collect();
     let interrupt = Interrupt::listen();
-    let planned =
-        consolidate::plan(&snapshot, &catalog, &commitments, lowered, &args.aims, &interrupt, &progress);
+    let planned = consolidate::plan(
+        &snapshot,
+        &catalog,
+        &options.commitments,
+        lowered,
+        &args.aims,
+        &interrupt,
+        &progress,
+    );
     let interrupted = interrupt.finish();
     drop(progress);
     let mut answer = planned.map_err(|violations| defect(&violations))?;
@@ -194,12 +221,16 @@ pub(crate) fn solve_options(gap: f64, effort: Effort) -> Options {
     Options { gap, effort, ..Options::default() }
 }
 
-fn capture(args: &Planning) -> Result<Snapshot, Failure> {
+fn capture(args: &Planning, see: Option<See<'_>>) -> Result<Snapshot, Failure> {
     let inputs =
         args.snapshots.iter().map(|path| input::snapshot(path)).collect::<Result<Vec<Input>, _>>()?;
     let sources: Vec<_> = inputs.iter().map(|i| Source { name: &i.name, bytes: &i.bytes }).collect();
-    read(&sources, &ReadOptions { skip_invalid: args.skip_invalid, ..ReadOptions::default() })
-        .map_err(Failure::new)
+    let options = ReadOptions { skip_invalid: args.skip_invalid, ..ReadOptions::default() };
+    let snapshot = read(&sources, &options).map_err(Failure::new)?;
+    if let Some(see) = see {
+        see(&sources, &options, &snapshot)?;
+    }
+    Ok(snapshot)
 }
 
 /// What is paid for already, as far as it is in force now and for the catalogue's region: what a file says, else what AWS
@@ -287,6 +318,9 @@ fn notes(
                     notes.push(format!("left out: {} more", count(more, "malformed object")));
                 }
             }
+            Note::Ignored { kind, count } if POLICIES.contains(&kind.as_str()) => notes.push(format!(
+                "not planned with: {count} {kind}; `stowage explain pod` says what becomes of a pod by it"
+            )),
             other => notes.push(other.to_string()),
         }
     }

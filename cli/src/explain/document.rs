@@ -11,7 +11,7 @@ use stowage_solver::explain::{
 };
 use stowage_solver::{PoolId, Price, ResourceId, TypeId};
 
-use super::{Told, words};
+use super::{Told, fargate as by_policy, words};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -181,6 +181,8 @@ pub(super) struct OnePod<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     fargate: Option<Fargate<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    fargate_verdict: Option<by_policy::Told<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cheapest: Option<Alone<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
@@ -188,6 +190,15 @@ pub(super) struct OnePod<'a> {
     hints: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remedies: Vec<Remedied>,
+}
+
+/// A pod that is not planned for.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PlacedPod<'a> {
+    schema_version: &'static str,
+    pod: &'a str,
+    fargate_verdict: by_policy::Told<'a>,
 }
 
 #[derive(Serialize)]
@@ -418,8 +429,17 @@ fn rules(told: &Told<'_>, rules: &Rules) -> RuleList {
     }
 }
 
+/// One pod that is not planned for, with what is to be told of it all the same.
+pub(super) fn placed(story: &by_policy::Story) -> PlacedPod<'_> {
+    PlacedPod { schema_version: SCHEMA, pod: story.name(), fargate_verdict: by_policy::document(story) }
+}
+
 /// One pod.
-pub(super) fn pod<'a>(told: &'a Told<'a>, story: &'a PodStory) -> OnePod<'a> {
+pub(super) fn pod<'a>(
+    told: &'a Told<'a>,
+    story: &'a PodStory,
+    on_fargate: Option<&'a by_policy::Story>,
+) -> OnePod<'a> {
     let problem = told.problem();
     let mut reasons = Vec::new();
     let mut hints = Vec::new();
@@ -473,6 +493,7 @@ pub(super) fn pod<'a>(told: &'a Told<'a>, story: &'a PodStory) -> OnePod<'a> {
             })
             .collect(),
         fargate: fargate(told, story.pod),
+        fargate_verdict: on_fargate.map(by_policy::document),
         cheapest: story.cheapest.map(|c| alone(told, c.pool, c.instance_type, c.offering, c.price)),
         reasons,
         hints,

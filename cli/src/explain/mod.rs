@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! plan::planned ─▶ solver::explain ─▶ story ─┬─▶ document ─▶ JSON, YAML
-//!                                            └─▶ table
+//!          └─▶ fargate, for a pod ───────────┴─▶ table
 //! ```
 //!
 //! Words for rules and obstacles are made in [`words`] and nowhere else; both forms say the same.
 
 mod document;
+mod fargate;
 mod table;
 mod words;
 
@@ -54,7 +55,7 @@ fn options(common: &Explaining) -> ExplainOptions {
 }
 
 fn whole(common: &Explaining, look: &Look) -> Result<Exit, Failure> {
-    let Planned { answer, interrupted } = planned(&common.planning, None)?;
+    let Planned { answer, interrupted, .. } = planned(&common.planning, None, None)?;
     let progress = Progress::start();
     let interrupt = Interrupt::listen();
     let started = Instant::now();
@@ -70,7 +71,7 @@ fn whole(common: &Explaining, look: &Look) -> Result<Exit, Failure> {
 }
 
 fn node(name: &str, common: &Explaining, look: &Look) -> Result<Exit, Failure> {
-    let Planned { answer, interrupted } = planned(&common.planning, None)?;
+    let Planned { answer, interrupted, .. } = planned(&common.planning, None, None)?;
     let started = Instant::now();
     let names = answer.node_names();
     let Some(at) = names.iter().position(|n| n == name) else {
@@ -88,12 +89,29 @@ fn node(name: &str, common: &Explaining, look: &Look) -> Result<Exit, Failure> {
 
 fn pod(name: &str, common: &Explaining, look: &Look) -> Result<Exit, Failure> {
     let full = if name.contains('/') { name.to_owned() } else { format!("default/{name}") };
-    let Planned { answer, interrupted } = planned(&common.planning, None)?;
+    let mut seen = fargate::Seen::new(&full);
+    let Planned { answer, ground, interrupted } = planned(
+        &common.planning,
+        None,
+        Some(&mut |sources, options, snapshot| seen.read(sources, options, snapshot)),
+    )?;
     let progress = Progress::start();
     let interrupt = Interrupt::listen();
     let started = Instant::now();
     let (problem, solution) = (&answer.problem, &answer.solution);
+    progress.tell("looking what belongs on Fargate", 0, 0);
+    let of_snapshot = ground.snapshot.pods().find(|pod| pod.key() == full);
+    let on_fargate = match of_snapshot {
+        Some(pod) => fargate::tell(&seen, &ground, pod, interrupt.flag())?,
+        None => None,
+    };
     let Some(at) = problem.pods.iter().position(|p| p.name == full) else {
+        if let Some(story) = &on_fargate {
+            let interrupted = interrupt.finish() || interrupted;
+            drop(progress);
+            print(common.output, &document::placed(story), || table::placed(story, look))?;
+            return Ok(if interrupted { Exit::Interrupted } else { Exit::Done });
+        }
         let names = problem.pods.iter().map(|p| p.name.as_str());
         return Err(unknown("pending pod", &full, names, "stowage plan --show pods"));
     };
@@ -105,7 +123,8 @@ fn pod(name: &str, common: &Explaining, look: &Look) -> Result<Exit, Failure> {
         return Err(Failure::defect(format!("pod {full} is nowhere in the plan")));
     };
     let told = Told { names: answer.node_names(), answer: &answer, seconds: started.elapsed().as_secs_f64() };
-    print(common.output, &document::pod(&told, &story), || table::pod(&told, &story, look))?;
+    let document = document::pod(&told, &story, on_fargate.as_ref());
+    print(common.output, &document, || table::pod(&told, &story, on_fargate.as_ref(), look))?;
     Ok(if interrupted { Exit::Interrupted } else { Exit::Done })
 }
 

@@ -3,7 +3,7 @@
 use stowage_solver::explain::{Cheaper, Costs, Explanation, Fill, NodeStory, Place, PodStory, Prices, Rules};
 use stowage_solver::{NewNode, Price};
 
-use super::{Told, words};
+use super::{Told, fargate, words};
 use crate::money::{bill, each, hourly};
 use crate::render::grid::{Align, Cell, Grid};
 use crate::render::look::{Look, Style};
@@ -326,8 +326,21 @@ pub(super) fn node(told: &Told<'_>, at: usize, story: &NodeStory, look: &Look) -
     out
 }
 
+/// One pod that is not planned for, with what is to be told of it all the same.
+pub(super) fn placed(story: &fargate::Story, look: &Look) -> String {
+    let mut out = String::new();
+    bold(&format!("{} is not among the pods that are planned for", story.name()), look, &mut out);
+    fargate::table(story, look, &mut out);
+    out
+}
+
 /// One pod.
-pub(super) fn pod(told: &Told<'_>, story: &PodStory, look: &Look) -> String {
+pub(super) fn pod(
+    told: &Told<'_>,
+    story: &PodStory,
+    on_fargate: Option<&fargate::Story>,
+    look: &Look,
+) -> String {
     let mut out = String::new();
     let problem = told.problem();
     let name = told.pod(story.pod);
@@ -372,9 +385,7 @@ pub(super) fn pod(told: &Told<'_>, story: &PodStory, look: &Look) -> String {
         );
         wrap(&mut out, &safe(&line), look.width, "", "  ");
     }
-    for line in told.on_fargate(story) {
-        wrap(&mut out, &safe(&line), look.width, "", "  ");
-    }
+    of_fargate(told, story, on_fargate, look, &mut out);
     if !story.pools.is_empty() {
         section("NodePools", Style::Bold, look, &mut out);
     }
@@ -426,4 +437,20 @@ pub(super) fn pod(told: &Told<'_>, story: &PodStory, look: &Look) -> String {
         }
     }
     out
+}
+
+/// Whether a pod could run on Fargate by the plan, and by policies.
+fn of_fargate(
+    told: &Told<'_>,
+    story: &PodStory,
+    by_policy: Option<&fargate::Story>,
+    look: &Look,
+    out: &mut String,
+) {
+    for line in told.on_fargate(story) {
+        wrap(out, &safe(&line), look.width, "", "  ");
+    }
+    if let Some(story) = by_policy {
+        fargate::table(story, look, out);
+    }
 }
