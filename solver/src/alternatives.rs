@@ -67,6 +67,11 @@ impl<'m> Alternatives<'m> {
     /// The kinds of a variant that could hold `pods` where `like` holds it now, itself included; cheapest first.
     /// Limits are not looked at.
     pub(crate) fn holding(&self, pods: &Pods, like: u32, variant: u32) -> Vec<u32> {
+        self.holding_up_to(pods, like, variant, i64::MAX)
+    }
+
+    /// The same, but of those that cost more than this only the kind itself.
+    fn holding_up_to(&self, pods: &Pods, like: u32, variant: u32, most: i64) -> Vec<u32> {
         let model = self.model;
         let classes: BTreeSet<usize> = pods.iter().map(|(class, _)| *class as usize).collect();
         let gates: BTreeSet<u32> = classes.iter().map(|class| model.gate_of[*class]).collect();
@@ -82,7 +87,10 @@ impl<'m> Alternatives<'m> {
                 && gates.iter().all(|gate| gate.contains(*at as usize))
                 && tied.iter().all(|column| column[*at as usize] == column[like as usize])
         };
-        shelf.iter().filter(holds).map(|(at, _)| *at).collect()
+        let dearer = shelf.partition_point(|(at, _)| model.kinds.kinds[*at as usize].price <= most);
+        let (cheap, dear) = shelf.split_at(dearer);
+        let all = cheap.iter().chain(dear.iter().filter(|(at, _)| *at == like));
+        all.filter(holds).map(|(at, _)| *at).collect()
     }
 
     /// What else a node could be launched as, with `budget` left of the limits.
@@ -100,11 +108,8 @@ impl<'m> Alternatives<'m> {
         let mut types = HashMap::<u32, HashSet<TypeId>>::new();
         types.entry(own_capacity).or_default().insert(own.instance_type);
         let mut found = Vec::new();
-        let mut holding = self.holding(&new.pods, new.kind, own.variant);
-        holding.retain(|at| {
-            let kind = &model.kinds.kinds[*at as usize];
-            (*at == new.kind || kind.price <= most) && budget.allows_instead(model, own, kind)
-        });
+        let mut holding = self.holding_up_to(&new.pods, new.kind, own.variant, most);
+        holding.retain(|at| budget.allows_instead(model, own, &model.kinds.kinds[*at as usize]));
         // Types that `minValues` needs keep their places among so many.
         for at in model.varied_by(new.kind, &holding) {
             types.entry(place(at).1).or_default().insert(model.kinds.kinds[at as usize].instance_type);

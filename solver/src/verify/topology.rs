@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::cluster::{Cluster, Domain, broken, repelling};
 use super::{Violation, violation};
 use crate::problem::{
-    InstanceType, Labels, NodeConstraint, NodePool, Offering, Operator, PodTerm, SpecId, Spread, Toleration,
-    TopologyKey,
+    InstanceType, Labels, NodeConstraint, NodePool, Offering, Operator, PodTerm, Problem, SpecId, Spread,
+    Toleration, TopologyKey,
 };
 
 pub(super) fn check(cluster: &Cluster<'_>, found: &mut Vec<Violation>) {
@@ -69,8 +69,10 @@ struct Shared<'p, 'c> {
     eligible: HashMap<View<'p>, Vec<bool>>,
     /// By key and view: the domains of the hosts that count.
     seen: HashMap<(&'p TopologyKey, View<'p>), HashSet<Domain<'c>>>,
+    /// By key: what is for sale, by its value of that label.
+    sold: HashMap<&'p str, BTreeMap<&'p str, Vec<Fixed<'p>>>>,
     /// By key and view: the values that `NodePool`s offer.
-    offered: HashMap<(&'p str, View<'p>), BTreeSet<String>>,
+    offered: HashMap<(&'p str, View<'p>), BTreeSet<&'p str>>,
 }
 
 fn spread<'p>(cluster: &Cluster<'p>, found: &mut Vec<Violation>) {
@@ -129,9 +131,10 @@ impl<'p, 'c> Shared<'p, 'c> {
             of_host.iter().zip(eligible).filter(|(_, eligible)| **eligible).filter_map(|(d, _)| *d).collect()
         });
         if let TopologyKey::Label(key) = &rule.key {
+            let sold = self.sold.entry(key).or_insert_with(|| sold(cluster.problem, key));
             self.offered
                 .entry((key, view.clone()))
-                .or_insert_with(|| offered_values(cluster, key, *affinity, *taints));
+                .or_insert_with(|| offered_values(sold, *affinity, *taints));
         }
     }
 }
@@ -196,34 +199,38 @@ fn own(constraints: &[NodeConstraint]) -> impl Iterator<Item = &NodeConstraint> 
     constraints.iter().filter(|c| !c.of_volume)
 }
 
-/// The values of a label that some `NodePool` could give to a node for these pods.
-fn offered_values(
-    cluster: &Cluster<'_>,
-    key: &str,
-    affinity: Option<&[NodeConstraint]>,
-    taints: Option<&[Toleration]>,
-) -> BTreeSet<String> {
-    let mut values = BTreeSet::new();
-    for pool in
-        cluster.problem.pools.iter().filter(|p| taints.is_none_or(|t| repelling(&p.taints, t).is_none()))
-    {
-        for of_type in &cluster.problem.types {
+/// All that could be launched, by its value of a label.
+fn sold<'p>(problem: &'p Problem, key: &str) -> BTreeMap<&'p str, Vec<Fixed<'p>>> {
+    let mut by_value = BTreeMap::<&str, Vec<Fixed<'_>>>::new();
+    for pool in &problem.pools {
+        for of_type in &problem.types {
             for offering in &of_type.offerings {
                 let fixed = Fixed { pool, of_type, offering };
-                let new = fixed.get(key).filter(|v| !values.contains(*v));
-                if let Some(value) = new
-                    && fixed.admitted()
-                    && affinity.is_none_or(|a| own(a).all(|c| fixed.meets(c)))
-                {
-                    values.insert(value.to_owned());
+                if let Some(value) = fixed.get(key) {
+                    by_value.entry(value).or_default().push(fixed);
                 }
             }
         }
     }
-    values
+    by_value
+}
+
+/// The values of a label that some `NodePool` could give to a node for these pods.
+fn offered_values<'p>(
+    sold: &BTreeMap<&'p str, Vec<Fixed<'p>>>,
+    affinity: Option<&[NodeConstraint]>,
+    taints: Option<&[Toleration]>,
+) -> BTreeSet<&'p str> {
+    let is_offered = |fixed: &Fixed<'_>| {
+        taints.is_none_or(|t| repelling(&fixed.pool.taints, t).is_none())
+            && fixed.admitted()
+            && affinity.is_none_or(|a| own(a).all(|c| fixed.meets(c)))
+    };
+    sold.iter().filter(|(_, all)| all.iter().any(is_offered)).map(|(value, _)| *value).collect()
 }
 
 /// The labels of a node that could be.
+#[derive(Clone, Copy)]
 struct Fixed<'a> {
     pool: &'a NodePool,
     of_type: &'a InstanceType,
