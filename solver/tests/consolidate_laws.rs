@@ -11,7 +11,7 @@ use common::town::{Town, consolidated};
 use common::{World, ZONE, amounts, away_from, node_selector, one_of, spec};
 use proptest::prelude::*;
 use stowage_solver::{
-    Aims, Consolidation, Effort, Fleet, MinValues, Options, Pod, PodId, Price, Problem, ResourceId,
+    Aims, Consolidation, Effort, Fleet, Kept, MinValues, Options, Pod, PodId, Price, Problem, ResourceId,
     TopologyKey,
 };
 
@@ -143,6 +143,24 @@ fn what_a_refused_step_kept_from_going_is_more() {
     assert_eq!((out.steps.len(), out.more), (1, true), "{out:#?}");
     let (next, next_fleet) = out.carried_out(&problem, &fleet);
     assert_eq!(consolidated(&next, &next_fleet, &Aims::default()).steps.len(), 1);
+}
+
+/// Two pods run where a third one is that they must be near to: it has to stay with them, on a node that could go.
+#[test]
+fn what_a_pod_moved_to_be_near_stays_there() {
+    let app = |count, mib, rules, target| App { count, cpu: 250, mib, gpu: 0, rules, target };
+    let draft = Draft {
+        apps: vec![app(3, 3072, 3080, 3), app(1, 512, 16, 0), app(1, 512, 0, 0), app(2, 3072, 0, 0)],
+        nodes: vec![(0, 2, 1), (1, 4, 2)],
+        types: vec![(1, 4, 0, 2), (1, 1, 0, 1)],
+        pools: 5_568,
+        daemon: false,
+        quotas: 0,
+    };
+    let (problem, fleet) = settled(&draft, 4_117_623_472, 0).unwrap();
+    let out = consolidated(&problem, &fleet, &aims(0));
+    let left: Vec<_> = out.kept.iter().filter(|(_, why)| matches!(why, Kept::Broken(_))).collect();
+    assert_eq!((out.steps.len(), left.len()), (1, 1), "{out:#?}");
 }
 
 /// Numbers that are the same everywhere.

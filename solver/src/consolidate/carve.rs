@@ -14,6 +14,7 @@ use super::fleet::Fleet;
 use super::search::Search;
 use super::state::{Key, Mover, State, weighed};
 use super::steps::{Account, Case, Draft, drafts};
+use super::tether::left_behind;
 use super::{Destination, Kept, PodMove, Stage, Step};
 use crate::Progress;
 use crate::problem::{NodeId, PodId, Problem, TopologyKey};
@@ -170,6 +171,12 @@ impl Carver<'_> {
             }
         });
         let movers = found?;
+        let bought: Vec<(Key, &NewNode)> =
+            numbers.iter().map(|number| Key::New(*number)).zip(&launches).collect();
+        let to = |mover: &Mover| going.get(mover.name.as_str()).map(|(_, to)| *to);
+        if let Some(why) = left_behind(&self.state, &positions, &movers, &to, &bought) {
+            return Err(Kept::Broken(why));
+        }
         let mut ends = BTreeMap::<Key, Vec<Mover>>::new();
         for mover in movers {
             if let Some((_, to)) = going.get(mover.name.as_str()) {

@@ -35,6 +35,7 @@ mod look;
 mod search;
 mod state;
 mod steps;
+mod tether;
 mod wide;
 
 use std::collections::BTreeSet;
